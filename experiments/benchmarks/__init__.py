@@ -1,0 +1,1 @@
+"""Benchmarks, one a file, run by `bitfront bench NAME`."""

@@ -1,0 +1,1 @@
+"""Stage 4b: what a layer costs on a device: tables that are measured, imported or modelled."""

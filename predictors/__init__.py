@@ -1,0 +1,1 @@
+"""Stage 4a: accuracy predictors, their data and their metrics."""

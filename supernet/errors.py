@@ -1,0 +1,50 @@
+"""The errors that bitfront raises on purpose: each names the value, the rule and the fix."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+_MOST_NAMES = 12
+
+
+class BitfrontError(Exception):
+    """Base of every error that a user can cause and mend."""
+
+
+class InvalidGenomeError(BitfrontError):
+    """A genome lies outside its search space."""
+
+
+class UnknownNameError(BitfrontError):
+    """A registry was asked for a name that it does not hold."""
+
+    def __init__(self, kind: str, name: object, known: Iterable[str]) -> None:
+        known = sorted(known)
+        near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        listed = ", ".join(known[:_MOST_NAMES]) + (
+            f" and {len(known) - _MOST_NAMES} more" * (len(known) > _MOST_NAMES)
+        )
+        super().__init__(f"unknown {kind} {name!r}: {hint}Known are: {listed or 'none'}")
+
+
+class CorruptFileError(BitfrontError):
+    """A file that bitfront wrote can not be read back as what it was."""
+
+
+class MissingFileError(BitfrontError):
+    """A file that is needed is not there."""
+
+
+class StorageError(BitfrontError):
+    """A file could not be written (disk full, read-only folder)."""
+
+
+class UnsupportedError(BitfrontError):
+    """A device or a target can not execute what was asked of it."""
+
+
+class NumericalError(BitfrontError):
+    """A loss, an accuracy or a cost came out as NaN or infinite."""

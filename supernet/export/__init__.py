@@ -1,0 +1,1 @@
+"""Stage 7: a subnet becomes a file that runs elsewhere."""

@@ -1,0 +1,116 @@
+"""Files are written beside their place and renamed; what is read back is checked, and nothing is a pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from bitfront.supernet.errors import CorruptFileError, MissingFileError, StorageError
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write ``data`` so that a reader sees the old file or the whole new one, never a part.
+
+    Raises:
+        StorageError: the disk is full or the folder can not be written; the old file is left as it was.
+    """
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        raise StorageError(
+            f"can not write {path}: {error.strerror or error}. Free space or choose another folder; "
+            "what was there before is unchanged."
+        ) from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_bytes` of UTF-8 text."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON; NaN and infinity are refused (``ValueError``)."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file's content.
+
+    Raises:
+        MissingFileError: there is no such file.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise MissingFileError(f"{path} is missing: restore it, or run the stage that writes it again") from error
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in a file.
+
+    Raises:
+        MissingFileError: there is no such file.
+        CorruptFileError: it does not hold JSON.
+    """
+    try:
+        return json.loads(read_bytes(path))
+    except ValueError as error:
+        raise CorruptFileError(f"{path} is not valid JSON ({error}): delete it to have it made again") from error
+
+
+def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and values, independent of the mapping's order."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> None:
+    """Write tensors as safetensors with a JSON manifest and a digest in the header."""
+    ready = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    header = {"manifest": json.dumps(manifest, allow_nan=False), "sha256": tensor_digest(ready)}
+    write_bytes(path, save(ready, metadata=header))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read back what `save_tensors` wrote, as (tensors, manifest).
+
+    Raises:
+        MissingFileError: there is no such file.
+        CorruptFileError: the file is cut off, is no safetensors file, or its values do not match its digest.
+    """
+    if not path.is_file():
+        raise MissingFileError(f"{path} is missing: restore it, or run the stage that writes it again")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        manifest = json.loads(header["manifest"])
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise CorruptFileError(
+            f"{path} is not a bitfront tensor file ({error}): delete it to have it made again"
+        ) from error
+    if tensor_digest(tensors) != header.get("sha256"):
+        raise CorruptFileError(f"{path} does not match its own digest: delete it to have it made again")
+    return tensors, manifest

@@ -1,0 +1,1 @@
+"""Number formats, observers, fake quantization and the rules of a bit-width policy."""

@@ -1,0 +1,43 @@
+"""One explicit, lazy table per extension kind, plus entry points for third parties."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar, cast
+
+from bitfront.supernet.errors import UnknownNameError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Names that resolve alike in the driver and in Ray workers.
+
+    A name maps to ``"module:attribute"``; the module is imported when the name is first asked for, so that
+    listing names costs nothing. Third parties add names through the entry point group ``bitfront.<kind>s``.
+    """
+
+    def __init__(self, kind: str, targets: Mapping[str, str]) -> None:
+        self.kind = kind
+        self._targets = dict(targets)
+
+    def names(self) -> list[str]:
+        """All known names, sorted; built-in ones win over entry points of the same name."""
+        return sorted({*self._targets, *self._third_party()})
+
+    def get(self, name: str) -> T:
+        """The object behind ``name``.
+
+        Raises:
+            UnknownNameError: ``name`` is not registered; the message lists the known names.
+        """
+        target = self._targets.get(name) or self._third_party().get(name)
+        if target is None:
+            raise UnknownNameError(self.kind, name, self.names())
+        module, _, attribute = target.partition(":")
+        return cast(T, getattr(importlib.import_module(module), attribute))
+
+    def _third_party(self) -> dict[str, str]:
+        return {point.name: point.value for point in entry_points(group=f"bitfront.{self.kind}s")}

@@ -1,0 +1,360 @@
+"""Search spaces: genes, activity, canonical form, encoding and layers. Batch first.
+
+Genomes are ``uint8`` arrays of shape (n, n_genes) that hold choice *indices*. A genome is canonical when the
+genes of skipped blocks are 0; two canonical genomes are equal exactly when they build the same network.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bitfront.supernet.errors import InvalidGenomeError, UnknownNameError
+from bitfront.supernet.genes import (
+    Choice,
+    FormatPair,
+    Gene,
+    GeneKind,
+    Genomes,
+    PairRule,
+    build_groups,
+)
+from bitfront.supernet.layers import Block, Layer
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place for a block: the genes that shape it and the condition under which it exists.
+
+    A cost model tabulates a slot over the product of its genes' choices. ``build`` takes one choice value per
+    gene of ``genes`` and returns the block. ``active_if`` is as in `Gene`.
+    """
+
+    name: str
+    genes: tuple[str, ...]
+    active_if: tuple[str, int] | None
+    build: Callable[[tuple[Choice, ...]], Block]
+
+
+class SearchSpace(ABC):
+    """A finite set of networks, as vectors of gene choices.
+
+    Subclasses say what a genome builds (`slots`); all handling of genomes is final and lives here.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        genes: Sequence[Gene],
+        format_pairs: Sequence[FormatPair] = (),
+        rules: Sequence[PairRule] = (),
+    ) -> None:
+        self.name = name
+        self.genes = tuple(genes)
+        self.format_pairs = tuple(format_pairs)
+        self.position = {gene.name: i for i, gene in enumerate(self.genes)}
+        self.cardinalities = np.array([len(gene.choices) for gene in self.genes], dtype=np.int64)
+        self._check_activity()
+        self._rules = tuple(rules)
+        self._allowed: dict[str, tuple[int, ...]] = {g.name: tuple(range(len(g.choices))) for g in self.genes}
+        self._rebuild()
+        self._column = self._columns()
+
+    # -- what a subclass says ---------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def slots(self) -> tuple[Slot, ...]:
+        """The network's blocks from input to output, each with the genes that shape it."""
+
+    @property
+    @abstractmethod
+    def config(self) -> Any:
+        """Plain JSON-able description of everything beside the genes that shapes the networks."""
+
+    # -- sizes ------------------------------------------------------------------------------------------
+
+    @property
+    def n_genes(self) -> int:
+        """Genes in a genome."""
+        return len(self.genes)
+
+    @property
+    def architecture_width(self) -> int:
+        """Columns of `encode` that speak of architecture; they come first."""
+        return sum(len(gene.choices) for gene in self.genes if not gene.is_policy)
+
+    @property
+    def encoding_width(self) -> int:
+        """All columns of `encode`; those after `architecture_width` speak of the bit-width policy."""
+        return int(self.cardinalities.sum())
+
+    def size(self) -> int:
+        """Exact number of different networks (canonical, valid genomes)."""
+        total = 1
+        for group in self._groups:
+            owner = self.genes[group.members[0]]
+            if owner.active_if is None and owner.name not in self._dependents:
+                total *= len(group.rows)
+        for depth in self._dependents:
+            total *= sum(self._ways(depth, index) for index in self._allowed[depth])
+        return total
+
+    # -- genomes ----------------------------------------------------------------------------------------
+
+    def sample(
+        self, n: int, rng: np.random.Generator, uniform_over: Literal["genes", "points"] = "genes"
+    ) -> Genomes:
+        """Draw ``n`` canonical, valid genomes, shape (n, n_genes), without rejection.
+
+        ``"genes"``: depth genes are uniform and every group of tied genes is uniform over its valid
+        combinations, so that shallow networks are seen as often as deep ones. ``"points"``: every network
+        of the space is equally likely (deep ones dominate, as there are more of them).
+        """
+        genomes = np.zeros((n, self.n_genes), dtype=np.uint8)
+        for group in self._groups:
+            weights = self._weights(group.members[0], group.rows) if uniform_over == "points" else None
+            picks = rng.choice(len(group.rows), size=n, p=weights)
+            genomes[:, group.members] = group.rows[picks]
+        return self.canonical(genomes)
+
+    def active(self, genomes: Genomes) -> NDArray[np.bool_]:
+        """Which genes shape the network, shape (n, n_genes)."""
+        result: NDArray[np.bool_] = genomes[:, self._owner] >= self._threshold
+        return result
+
+    def canonical(self, genomes: Genomes) -> Genomes:
+        """A copy with the genes of skipped blocks set to 0."""
+        return np.where(self.active(genomes), genomes, np.uint8(0)).astype(np.uint8)
+
+    def repair(self, genomes: Genomes) -> Genomes:
+        """Canonical copy with each invalid group of genes moved to its nearest valid combination."""
+        fixed = genomes.copy()
+        for group in self._groups:
+            if not group.valid.all():
+                fixed[:, group.members] = group.rows[group.nearest[group.number(fixed)]]
+        return self.canonical(fixed)
+
+    def valid(self, genomes: Genomes) -> NDArray[np.bool_]:
+        """Whether the active genes of each genome obey every rule and restriction, shape (n,)."""
+        active = self.active(genomes)
+        result = np.ones(len(genomes), dtype=bool)
+        for group in self._groups:
+            if not group.valid.all():
+                result &= group.valid[group.number(genomes)] | ~active[:, group.members[0]]
+        return result
+
+    def check(self, genomes: ArrayLike) -> Genomes:
+        """Accept anything array-like as canonical genomes of this space.
+
+        Raises:
+            InvalidGenomeError: wrong shape or type, an index out of range, a forbidden combination or a
+                non-canonical genome; the message names row, gene, value and the valid choices.
+        """
+        array = np.asarray(genomes)
+        if array.ndim != 2 or array.shape[1] != self.n_genes:
+            raise InvalidGenomeError(
+                f"genomes of space {self.name!r} have shape (n, {self.n_genes}), got {array.shape}: "
+                "was this genome made for another space?"
+            )
+        if not np.issubdtype(array.dtype, np.integer):
+            raise InvalidGenomeError(f"genomes hold choice indices (integers), got {array.dtype}")
+        outside = (array < 0) | (array >= self.cardinalities)
+        if outside.any():
+            row, gene = np.argwhere(outside)[0]
+            raise InvalidGenomeError(self._out_of_range(int(row), int(gene), int(array[row, gene])))
+        genomes_ = array.astype(np.uint8)
+        self._check_rules(genomes_)
+        return genomes_
+
+    def encode(self, genomes: Genomes) -> NDArray[np.float32]:
+        """One-hot of the active genes, shape (n, encoding_width); columns of skipped blocks are all 0.
+
+        Architecture columns come first and policy columns after them, so that a predictor trained on the
+        first `architecture_width` columns can have the rest joined (APQ, Wang et al. 2020, section 3.3).
+        """
+        encoded = np.zeros((len(genomes), self.encoding_width), dtype=np.float32)
+        columns = self._column + genomes.astype(np.intp)
+        np.put_along_axis(encoded, columns, self.active(genomes).astype(np.float32), axis=1)
+        return encoded
+
+    def decode(self, genome: NDArray[np.uint8]) -> dict[str, Choice]:
+        """Choice values of the active genes of one genome, shape (n_genes,)."""
+        active = self.active(genome[None])[0]
+        return {g.name: g.choices[genome[i]] for i, g in enumerate(self.genes) if active[i]}
+
+    def genome(self, choices: Mapping[str, Choice]) -> NDArray[np.uint8]:
+        """The canonical genome with the given choice values; genes not named take their first choice.
+
+        Raises:
+            UnknownNameError: a gene name is unknown.
+            InvalidGenomeError: a value is not among a gene's choices, or a combination is forbidden.
+        """
+        result = np.zeros(self.n_genes, dtype=np.uint8)
+        for name, value in choices.items():
+            result[self._gene_position(name)] = self._index(name, value)
+        checked = self.canonical(result[None])
+        self._check_rules(checked)
+        first: NDArray[np.uint8] = checked[0]
+        return first
+
+    def assign(self, genomes: Genomes, choices: Mapping[GeneKind, Choice]) -> Genomes:
+        """A canonical copy with all active genes of a kind set to a value, where the gene has that value."""
+        result = genomes.copy()
+        for i, gene in enumerate(self.genes):
+            if gene.kind in choices and choices[gene.kind] in gene.choices:
+                result[:, i] = gene.choices.index(choices[gene.kind])
+        return self.canonical(result)
+
+    def extremes(self) -> Genomes:
+        """The smallest and the largest architecture, shape (2, n_genes), with each policy gene at index 0."""
+        largest = np.array([0 if g.is_policy else len(g.choices) - 1 for g in self.genes], dtype=np.uint8)
+        return self.repair(np.stack([np.zeros(self.n_genes, dtype=np.uint8), largest]))
+
+    def blocks(self, genome: NDArray[np.uint8]) -> tuple[Block, ...]:
+        """The active blocks of one genome, from input to output."""
+        built = []
+        for slot in self.slots:
+            if slot.active_if is None or genome[self.position[slot.active_if[0]]] >= slot.active_if[1]:
+                values = tuple(self.genes[(i := self.position[g])].choices[genome[i]] for g in slot.genes)
+                built.append(slot.build(values))
+        return tuple(built)
+
+    def layers(self, genome: NDArray[np.uint8]) -> tuple[Layer, ...]:
+        """The weighted layers of one genome, from input to output."""
+        return tuple(layer for block in self.blocks(genome) for layer in block.layers)
+
+    # -- restriction ------------------------------------------------------------------------------------
+
+    def restrict(
+        self, allowed: Mapping[str, Collection[Choice]] | None = None, rules: Sequence[PairRule] = ()
+    ) -> Self:
+        """The same space with fewer points: genomes, encoding and hash keep their meaning.
+
+        Args:
+            allowed: gene name to the choice values that stay.
+            rules: further pair rules.
+
+        Raises:
+            UnknownNameError: a gene is unknown.
+            InvalidGenomeError: a value is not among a gene's choices.
+            UnsupportedError: nothing is left of some gene.
+        """
+        smaller = copy.copy(self)
+        smaller._allowed = dict(self._allowed)
+        for name, values in (allowed or {}).items():
+            kept = {self._index(name, value) for value in values}
+            smaller._allowed[name] = tuple(i for i in self._allowed[name] if i in kept)
+        smaller._rules = self._rules + tuple(rules)
+        smaller._rebuild()
+        return smaller
+
+    def restrict_formats(self, executable: Callable[[str], Collection[tuple[str, str]]]) -> Self:
+        """Keep the (weight format, activation format) pairs that ``executable(op)`` lists for each layer."""
+        rules = [
+            PairRule(pair.weight_gene, pair.activation_gene, frozenset(executable(pair.op)))
+            for pair in self.format_pairs
+        ]
+        return self.restrict(rules=rules)
+
+    def allowed_choices(self, name: str) -> tuple[Choice, ...]:
+        """The choice values of a gene that restrictions leave (pair rules may forbid more)."""
+        gene = self.genes[self._gene_position(name)]
+        return tuple(gene.choices[i] for i in self._allowed[name])
+
+    def hash(self) -> str:
+        """SHA-256 of what gives genomes their meaning; restrictions do not change it."""
+        genes = [[g.name, g.kind, list(g.choices), g.active_if] for g in self.genes]
+        described = json.dumps([self.name, genes, self.config], sort_keys=True)
+        return hashlib.sha256(described.encode()).hexdigest()
+
+    # -- inside -----------------------------------------------------------------------------------------
+
+    def _check_activity(self) -> None:
+        for gene in self.genes:
+            if gene.active_if is not None:
+                owner = self.genes[self._gene_position(gene.active_if[0])]
+                if owner.kind != "depth" or owner.active_if is not None:
+                    raise ValueError(f"gene {gene.name!r} depends on {owner.name!r}, which is no free depth gene")
+
+    def _rebuild(self) -> None:
+        self._groups = build_groups(self.genes, self._rules, self._allowed)
+        # A gene without a condition compares itself with 0, which always holds.
+        conditions = [gene.active_if or (gene.name, 0) for gene in self.genes]
+        self._owner = np.array([self.position[name] for name, _ in conditions])
+        self._threshold = np.array([index for _, index in conditions], dtype=np.uint8)
+        self._dependents: dict[str, list[tuple[int, int]]] = {}
+        for gene in self.genes:
+            if gene.kind == "depth":
+                self._dependents[gene.name] = []
+        for group in self._groups:
+            condition = self.genes[group.members[0]].active_if
+            if condition is not None:
+                self._dependents[condition[0]].append((condition[1], len(group.rows)))
+
+    def _ways(self, depth: str, index: int) -> int:
+        return math.prod(rows for threshold, rows in self._dependents[depth] if index >= threshold)
+
+    def _weights(self, gene: int, rows: Genomes) -> NDArray[np.float64] | None:
+        name = self.genes[gene].name
+        if name not in self._dependents:
+            return None
+        ways = [self._ways(name, int(row[0])) for row in rows]
+        return np.array([way / sum(ways) for way in ways])
+
+    def _columns(self) -> NDArray[np.intp]:
+        column = np.zeros(self.n_genes, dtype=np.intp)
+        cursor = 0
+        for policy in (False, True):
+            for i, gene in enumerate(self.genes):
+                if gene.is_policy == policy:
+                    column[i] = cursor
+                    cursor += len(gene.choices)
+        return column
+
+    def _gene_position(self, name: str) -> int:
+        if name not in self.position:
+            raise UnknownNameError(f"gene of space {self.name!r}", name, self.position)
+        return self.position[name]
+
+    def _index(self, name: str, value: Choice) -> int:
+        choices = self.genes[self._gene_position(name)].choices
+        if value not in choices:
+            raise InvalidGenomeError(f"gene {name!r} can not be {value!r}: choose one of {list(choices)}")
+        return choices.index(value)
+
+    def _out_of_range(self, row: int, gene: int, value: int) -> str:
+        choices = list(self.genes[gene].choices)
+        return (
+            f"genome {row}: gene {self.genes[gene].name!r} has index {value}, but its choices are {choices}: "
+            f"use an index from 0 to {len(choices) - 1}"
+        )
+
+    def _check_rules(self, genomes: Genomes) -> None:
+        loose = (genomes != self.canonical(genomes)).any(1)
+        if loose.any():
+            row = int(np.argmax(loose))
+            gene = int(np.argmax(genomes[row] != self.canonical(genomes[row : row + 1])[0]))
+            raise InvalidGenomeError(
+                f"genome {row}: gene {self.genes[gene].name!r} belongs to a skipped block and must be 0, "
+                f"got {int(genomes[row, gene])}: pass it through canonical() first"
+            )
+        active = self.active(genomes)
+        for group in self._groups:
+            bad = ~group.valid[group.number(genomes)] & active[:, group.members[0]]
+            if bad.any():
+                row = int(np.argmax(bad))
+                chosen = {self.genes[i].name: self.genes[i].choices[genomes[row, i]] for i in group.members}
+                raise InvalidGenomeError(
+                    f"genome {row}: the combination {chosen} is not allowed here: pass it through repair(), "
+                    "or use a space that is not restricted"
+                )

@@ -1,0 +1,28 @@
+"""The space for scikit-learn's handwritten digits: small enough to train on two CPU cores in minutes."""
+
+from __future__ import annotations
+
+from bitfront.supernet.spaces.mbconv import MBConvConfig, MBConvSpace, StageConfig
+
+_FORMATS = ("fp32", "int8", "int6", "int4")
+
+
+def digits() -> MBConvSpace:
+    """8x8 grey images enlarged to 8, 12 or 16 pixels; three stages of one to three blocks."""
+    frame = MBConvConfig(
+        in_channels=1,
+        classes=10,
+        stem_channels=8,
+        stem_stride=1,
+        stages=(
+            StageConfig(out_channels=12, stride=2, depths=(1, 2, 3), widths=(8, 16, 24, 32, 40)),
+            StageConfig(out_channels=20, stride=2, depths=(1, 2, 3), widths=(16, 24, 40, 56, 72)),
+            StageConfig(out_channels=32, stride=1, depths=(1, 2), widths=(24, 48, 72, 96)),
+        ),
+        head_channels=64,
+        resolutions=(8, 12, 16),
+        weight_formats=_FORMATS,
+        activation_formats=_FORMATS,
+        end_formats=("fp32", "int8"),
+    )
+    return MBConvSpace("digits", frame)
