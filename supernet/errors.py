@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-
 _MOST_NAMES = 12
 
 
@@ -21,13 +20,15 @@ class UnknownNameError(BitfrontError):
     """A registry was asked for a name that it does not hold."""
 
     def __init__(self, kind: str, name: object, known: Iterable[str]) -> None:
-        known = sorted(known)
+        # The base keeps all three arguments, so that the error survives the way back from another process.
+        super().__init__(kind, name, tuple(sorted(known)))
+
+    def __str__(self) -> str:
+        kind, name, known = self.args
         near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        listed = ", ".join(known[:_MOST_NAMES]) + (
-            f" and {len(known) - _MOST_NAMES} more" * (len(known) > _MOST_NAMES)
-        )
-        super().__init__(f"unknown {kind} {name!r}: {hint}Known are: {listed or 'none'}")
+        more = f" and {len(known) - _MOST_NAMES} more" if len(known) > _MOST_NAMES else ""
+        return f"unknown {kind} {name!r}: {hint}Known are: {', '.join(known[:_MOST_NAMES]) or 'none'}{more}"
 
 
 class CorruptFileError(BitfrontError):

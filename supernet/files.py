@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -38,7 +39,8 @@ def write_bytes(path: Path, data: bytes) -> None:
             "what was there before is unchanged."
         ) from error
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where it could not be made, it can not be removed either
+            beside.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -56,11 +58,20 @@ def read_bytes(path: Path) -> bytes:
 
     Raises:
         MissingFileError: there is no such file.
+        CorruptFileError: it is there but can not be read.
     """
+    _check_is_there(path)
     try:
         return path.read_bytes()
-    except FileNotFoundError as error:
-        raise MissingFileError(f"{path} is missing: restore it, or run the stage that writes it again") from error
+    except OSError as error:
+        raise CorruptFileError(
+            f"can not read {path}: {error.strerror or error}. Mend it, or delete it to have it made again"
+        ) from error
+
+
+def _check_is_there(path: Path) -> None:
+    if not path.is_file():
+        raise MissingFileError(f"{path} is missing: restore it, or run the stage that writes it again")
 
 
 def read_json(path: Path) -> Any:
@@ -89,8 +100,12 @@ def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> None:
     """Write tensors as safetensors with a JSON manifest and a digest in the header."""
     ready = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    header = {"manifest": json.dumps(manifest, allow_nan=False), "sha256": tensor_digest(ready)}
-    write_bytes(path, save(ready, metadata=header))
+    text = json.dumps(manifest, allow_nan=False)
+    write_bytes(path, save(ready, metadata={"manifest": text, "sha256": _file_digest(ready, text)}))
+
+
+def _file_digest(tensors: Mapping[str, Tensor], manifest: str) -> str:
+    return hashlib.sha256(f"{tensor_digest(tensors)}{manifest}".encode()).hexdigest()
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -98,19 +113,18 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     Raises:
         MissingFileError: there is no such file.
-        CorruptFileError: the file is cut off, is no safetensors file, or its values do not match its digest.
+        CorruptFileError: the file is cut off, is no safetensors file, or its content does not match its digest.
     """
-    if not path.is_file():
-        raise MissingFileError(f"{path} is missing: restore it, or run the stage that writes it again")
+    _check_is_there(path)
     try:
         with safe_open(str(path), framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         manifest = json.loads(header["manifest"])
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise CorruptFileError(
             f"{path} is not a bitfront tensor file ({error}): delete it to have it made again"
         ) from error
-    if tensor_digest(tensors) != header.get("sha256"):
+    if _file_digest(tensors, header["manifest"]) != header.get("sha256"):
         raise CorruptFileError(f"{path} does not match its own digest: delete it to have it made again")
     return tensors, manifest

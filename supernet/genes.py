@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bitfront.supernet.errors import UnsupportedError
+from bitfront.supernet.errors import UnknownNameError, UnsupportedError
 
 Choice = int | str
 GeneKind = Literal["resolution", "depth", "kernel", "width", "weight_format", "activation_format"]
@@ -36,7 +36,10 @@ class Gene:
 
 @dataclass(frozen=True, slots=True)
 class PairRule:
-    """Which choices of two genes go together; both genes must be active under the same condition."""
+    """Which choices of two genes go together.
+
+    Both genes must be active under the same condition, and neither may be a depth gene.
+    """
 
     first: str
     second: str
@@ -77,9 +80,11 @@ def build_groups(
     """Split genes into the connected components of their rules and list what is valid in each.
 
     Raises:
-        UnsupportedError: a component has no valid combination left.
+        UnknownNameError: a rule names an unknown gene.
+        UnsupportedError: a component has no valid combination left, or a rule ties genes that it may not tie.
     """
     rules = tuple(rules)
+    _check_rules(genes, rules)
     position = {gene.name: i for i, gene in enumerate(genes)}
     parent = list(range(len(genes)))
 
@@ -96,6 +101,19 @@ def build_groups(
     return tuple(_group(genes, members, rules, allowed) for members in components.values())
 
 
+def _check_rules(genes: Sequence[Gene], rules: Iterable[PairRule]) -> None:
+    by_name = {gene.name: gene for gene in genes}
+    for rule in rules:
+        for name in (rule.first, rule.second):
+            if name not in by_name:
+                raise UnknownNameError("gene in a rule", name, by_name)
+        first, second = by_name[rule.first], by_name[rule.second]
+        if first.active_if != second.active_if or "depth" in (first.kind, second.kind):
+            raise UnsupportedError(
+                f"a rule can not tie {first.name!r} to {second.name!r}: tie genes of one block, and no depth gene"
+            )
+
+
 def _group(
     genes: Sequence[Gene], members: list[int], rules: Sequence[PairRule], allowed: Mapping[str, Sequence[int]]
 ) -> GeneGroup:
@@ -106,7 +124,7 @@ def _group(
     every = np.array(list(itertools.product(*map(range, sizes))), dtype=np.uint8)
     valid = np.ones(len(every), dtype=bool)
     column = {genes[i].name: k for k, i in enumerate(members)}
-    for i, k in zip(members, range(len(members)), strict=True):
+    for k, i in enumerate(members):
         valid &= np.isin(every[:, k], list(allowed[genes[i].name]))
     for rule in rules:
         if rule.first in column:

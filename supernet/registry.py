@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from functools import cached_property
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar, cast
 
@@ -25,7 +26,7 @@ class Registry(Generic[T]):
 
     def names(self) -> list[str]:
         """All known names, sorted; built-in ones win over entry points of the same name."""
-        return sorted({*self._targets, *self._third_party()})
+        return sorted({*self._targets, *self._third_party})
 
     def get(self, name: str) -> T:
         """The object behind ``name``.
@@ -33,11 +34,12 @@ class Registry(Generic[T]):
         Raises:
             UnknownNameError: ``name`` is not registered; the message lists the known names.
         """
-        target = self._targets.get(name) or self._third_party().get(name)
+        target = self._targets.get(name) or self._third_party.get(name)
         if target is None:
             raise UnknownNameError(self.kind, name, self.names())
         module, _, attribute = target.partition(":")
         return cast(T, getattr(importlib.import_module(module), attribute))
 
+    @cached_property
     def _third_party(self) -> dict[str, str]:
         return {point.name: point.value for point in entry_points(group=f"bitfront.{self.kind}s")}

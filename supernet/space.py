@@ -23,6 +23,7 @@ from bitfront.supernet.genes import (
     Choice,
     FormatPair,
     Gene,
+    GeneGroup,
     GeneKind,
     Genomes,
     PairRule,
@@ -109,6 +110,11 @@ class SearchSpace(ABC):
             total *= sum(self._ways(depth, index) for index in self._allowed[depth])
         return total
 
+    @property
+    def groups(self) -> tuple[GeneGroup, ...]:
+        """Independent groups of genes with their valid combinations; a free gene is a group of its own."""
+        return self._groups
+
     # -- genomes ----------------------------------------------------------------------------------------
 
     def sample(
@@ -160,7 +166,10 @@ class SearchSpace(ABC):
             InvalidGenomeError: wrong shape or type, an index out of range, a forbidden combination or a
                 non-canonical genome; the message names row, gene, value and the valid choices.
         """
-        array = np.asarray(genomes)
+        try:
+            array = np.asarray(genomes)
+        except ValueError as error:
+            raise InvalidGenomeError(f"genomes are rows of {self.n_genes} choice indices each: {error}") from error
         if array.ndim != 2 or array.shape[1] != self.n_genes:
             raise InvalidGenomeError(
                 f"genomes of space {self.name!r} have shape (n, {self.n_genes}), got {array.shape}: "
@@ -247,7 +256,7 @@ class SearchSpace(ABC):
         Raises:
             UnknownNameError: a gene is unknown.
             InvalidGenomeError: a value is not among a gene's choices.
-            UnsupportedError: nothing is left of some gene.
+            UnsupportedError: nothing is left of some gene, or a rule ties genes that it may not tie.
         """
         smaller = copy.copy(self)
         smaller._allowed = dict(self._allowed)

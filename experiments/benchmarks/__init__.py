@@ -1,1 +1,19 @@
-"""Benchmarks, one a file, run by `bitfront bench NAME`."""
+"""The numbers that count as done, one benchmark a file. A new benchmark is one file and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from bitfront.supernet.registry import Registry
+
+if TYPE_CHECKING:
+    from bitfront.experiments.benchmarks.result import BenchResult
+
+BENCHMARKS: Registry[Callable[..., BenchResult]] = Registry(
+    "benchmark",
+    {
+        "transfer": "bitfront.experiments.benchmarks.transfer:run",
+    },
+)
+"""Called with ``quick`` (bool: a small version, for a look), ``seeds`` (int) and ``reporter``."""

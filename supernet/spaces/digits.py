@@ -8,7 +8,7 @@ _FORMATS = ("fp32", "int8", "int6", "int4")
 
 
 def digits() -> MBConvSpace:
-    """8x8 grey images enlarged to 8, 12 or 16 pixels; three stages of one to three blocks."""
+    """8x8 grey images at 8, or enlarged to 10 or 12 pixels; three stages of one to three blocks."""
     frame = MBConvConfig(
         in_channels=1,
         classes=10,
@@ -20,7 +20,7 @@ def digits() -> MBConvSpace:
             StageConfig(out_channels=32, stride=1, depths=(1, 2), widths=(24, 48, 72, 96)),
         ),
         head_channels=64,
-        resolutions=(8, 12, 16),
+        resolutions=(8, 10, 12),
         weight_formats=_FORMATS,
         activation_formats=_FORMATS,
         end_formats=("fp32", "int8"),

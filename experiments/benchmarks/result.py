@@ -1,0 +1,87 @@
+"""What a benchmark found, and which goals it holds."""
+
+from __future__ import annotations
+
+import json
+import math
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from bitfront.experiments.machine import this_machine, versions
+from bitfront.supernet.errors import NumericalError
+
+_FORM = re.compile(r"\s*(\w+)\s*(<=|>=|<|>)\s*(\S+)\s*")
+_HOLDS: Mapping[str, Callable[[float, float], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A figure, what it should be (such as ``>= 0.6``), what it is, and whether that will do."""
+
+    figure: str
+    goal: str
+    value: float
+    holds: bool
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """Figures of one benchmark, over ``seeds`` seeds, with the machine and the versions they were taken on.
+
+    Raises:
+        NumericalError: a figure is NaN or infinite.
+    """
+
+    bench: str
+    seeds: int
+    figures: Mapping[str, float]
+    goals: tuple[Goal, ...] = ()
+    machine: Mapping[str, Any] = field(default_factory=lambda: this_machine().to_json())
+    versions: Mapping[str, str] = field(default_factory=versions)
+
+    def __post_init__(self) -> None:
+        for name, value in self.figures.items():
+            if not math.isfinite(value):
+                raise NumericalError(
+                    f"figure {name!r} of benchmark {self.bench!r} is {value}: nothing can be said"
+                )
+
+    @classmethod
+    def of(cls, bench: str, seeds: int, figures: Mapping[str, float], goals: Sequence[str]) -> Self:
+        """A result whose goals are judged; each goal reads ``"FIGURE >= NUMBER"`` (or ``<=``, ``>``, ``<``).
+
+        Raises:
+            ValueError: a goal has another form, or names a figure that is not there.
+            NumericalError: a figure is NaN or infinite.
+        """
+        plain = {name: float(value) for name, value in figures.items()}
+        return cls(bench, seeds, plain, tuple(_judged(plain, text) for text in goals))
+
+    def json_line(self) -> str:
+        """The result as JSON on one line, without a line end."""
+        values = {
+            "bench": self.bench,
+            "machine": dict(self.machine),
+            "versions": dict(self.versions),
+            "seeds": self.seeds,
+            "figures": dict(self.figures),
+            "goals": [asdict(goal) for goal in self.goals],
+        }
+        return json.dumps(values, allow_nan=False)
+
+
+def _judged(figures: Mapping[str, float], text: str) -> Goal:
+    form = _FORM.fullmatch(text)
+    if form is None or form[1] not in figures:
+        raise ValueError(f"goal {text!r} must read FIGURE >= NUMBER, where FIGURE is one of {sorted(figures)}")
+    figure, sense, number = form.groups()
+    value = figures[figure]
+    return Goal(figure, f"{sense} {number}", value, _HOLDS[sense](value, float(number)))

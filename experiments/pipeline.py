@@ -1,0 +1,91 @@
+"""The seven stages on a page. Read this first.
+
+Every stage leaves what it made in the store or in a file before the next one begins, and looks there first: an
+experiment that was killed at any moment goes on from where it was, with the same numbers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bitfront.experiments.reporter import LogReporter, Reporter, Reporters
+from bitfront.experiments.run import CancelledError, Run, log_path
+from bitfront.experiments.spec import Spec
+from bitfront.experiments.stages.exporting import export_picked
+from bitfront.experiments.stages.measured_front import measure_front
+from bitfront.experiments.stages.plotting import write_plots
+from bitfront.experiments.stages.predicting import fitted_predictor
+from bitfront.experiments.stages.samples import collected_samples
+from bitfront.experiments.stages.searching import searched_front
+from bitfront.experiments.stages.supernet import trained_supernet
+from bitfront.experiments.stages.tables import compiled_costs
+from bitfront.experiments.store.base import Store
+from bitfront.experiments.store.statuses import Status
+from bitfront.supernet.errors import StorageError
+
+
+def run_stages(run: Run) -> None:
+    """From a spec to exported models."""
+    run.stage("1 space")
+    space, dataset, device = run.space(), run.dataset(), run.device()
+    executable = device.restrict(space)
+    searched = run.restrict(executable)
+    run.reporter.say(f"{space.name}: {float(space.size()):.3g} networks, {float(searched.size()):.3g} searched")
+
+    run.stage("2 supernet")
+    supernet_id, supernet = trained_supernet(run, space, dataset)
+
+    run.stage("3 measured samples")
+    samples = collected_samples(run, supernet_id, supernet)
+
+    run.stage("4 predictor and device table")
+    predictor = fitted_predictor(run, supernet_id, space, samples)
+    costs = compiled_costs(run, device, executable)
+
+    run.stage("5 search")
+    front = searched_front(run, searched, predictor, costs)
+
+    run.stage("6 measured front")
+    measure_front(run, front, supernet_id, supernet, device)
+    write_plots(run)
+
+    run.stage("7 export")
+    export_picked(run)
+
+
+def run_experiment(store: Store, home: Path, experiment_id: str, reporter: Reporter) -> None:
+    """Claim a QUEUED experiment, run it, and leave it COMPLETED, CANCELLED, INTERRUPTED or FAILED with a reason.
+
+    Raises:
+        StatusError: it is not QUEUED.
+        BitfrontError: what made it fail, after that was stored.
+        KeyboardInterrupt: it was interrupted, after that was stored.
+    """
+    experiment = store.claim(experiment_id)
+    log = LogReporter(log_path(home, experiment_id))
+    try:
+        run = Run(store, home, experiment_id, Spec.model_validate(experiment.spec), Reporters(reporter, log))
+        run_stages(run)
+    except CancelledError as error:
+        _conclude(store, experiment_id, log, Status.CANCELLED, str(error))
+    except KeyboardInterrupt:
+        _conclude(store, experiment_id, log, Status.INTERRUPTED, "interrupted from the keyboard")
+        raise
+    except BaseException as error:
+        _conclude(store, experiment_id, log, Status.FAILED, f"{type(error).__name__}: {error}", error)
+        raise
+    else:
+        _conclude(store, experiment_id, log, Status.COMPLETED, "")
+
+
+def _conclude(
+    store: Store, experiment_id: str, log: LogReporter, status: Status, reason: str, cause: BaseException | None = None
+) -> None:
+    """Store how it ended; a disk too full even for that must not hide what ended it."""
+    try:
+        store.set_status(experiment_id, status, reason)
+        log.say(f"{status.value.lower()} {reason}".rstrip())
+    except StorageError as error:
+        if cause is None:
+            raise
+        cause.add_note(f"this could not be stored either: {error}")

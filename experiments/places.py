@@ -1,0 +1,15 @@
+"""Where an experiment's own files are; light, so that listing and reading them loads nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def experiment_folder(home: Path, experiment_id: str) -> Path:
+    """Where an experiment's own files are."""
+    return home / "experiments" / experiment_id
+
+
+def log_path(home: Path, experiment_id: str) -> Path:
+    """Where an experiment's log is."""
+    return experiment_folder(home, experiment_id) / "log.txt"

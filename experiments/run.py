@@ -1,0 +1,124 @@
+"""What every stage needs to know of the experiment it works for."""
+
+from __future__ import annotations
+
+import fnmatch
+import time
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bitfront.experiments.reporter import Reporter
+from bitfront.experiments.spec import Spec
+from bitfront.experiments.store.base import Store
+from bitfront.experiments.store.statuses import Status
+from bitfront.latency_lut.device import Device
+from bitfront.latency_lut.devices import DEVICES
+from bitfront.supernet.data import DATASETS
+from bitfront.supernet.data.dataset import Dataset
+from bitfront.supernet.errors import BitfrontError, UnknownNameError
+from bitfront.supernet.genes import Choice
+from bitfront.supernet.progress import Progress
+from bitfront.supernet.spaces import SPACES
+from bitfront.supernet.spaces.mbconv import MBConvSpace
+
+_BEAT_SECONDS = 2.0
+
+
+class CancelledError(BitfrontError):
+    """Somebody asked for the experiment to end."""
+
+
+def experiment_folder(home: Path, experiment_id: str) -> Path:
+    """Where an experiment's own files are."""
+    return home / "experiments" / experiment_id
+
+
+def log_path(home: Path, experiment_id: str) -> Path:
+    """Where an experiment's log is."""
+    return experiment_folder(home, experiment_id) / "log.txt"
+
+
+@dataclass
+class Run:
+    """One experiment in progress: its spec, where things are kept, and who listens."""
+
+    store: Store
+    home: Path
+    experiment_id: str
+    spec: Spec
+    reporter: Reporter
+    _last_beat: float = field(default=float("-inf"), repr=False)
+
+    @property
+    def folder(self) -> Path:
+        """Where this experiment's own files are."""
+        return experiment_folder(self.home, self.experiment_id)
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """A generator that depends on the spec's seed and on what it is for, and on nothing else."""
+        return np.random.default_rng([self.spec.seed, zlib.crc32(purpose.encode())])
+
+    def stage(self, title: str) -> None:
+        """Begin a stage: tell the store and the listeners."""
+        self.store.set_stage(self.experiment_id, title)
+        self.reporter.stage(title)
+        self.beat()
+
+    def progress(self, label: str) -> Progress:
+        """A listener that also keeps the experiment's heartbeat going and notices a request to cancel."""
+        inner = self.reporter.progress(label)
+
+        def listen(done: int, total: int) -> None:
+            inner(done, total)
+            if time.monotonic() - self._last_beat > _BEAT_SECONDS:
+                self.beat()
+
+        return listen
+
+    def beat(self) -> None:
+        """Say that this process still works on the experiment.
+
+        Raises:
+            CancelledError: the experiment is to be cancelled.
+            StatusError: another process took it over.
+        """
+        self._last_beat = time.monotonic()
+        if self.store.heartbeat(self.experiment_id) is Status.CANCELLING:
+            raise CancelledError(f"experiment {self.experiment_id} was cancelled")
+
+    # -- what the spec names ----------------------------------------------------------------------------
+
+    def space(self) -> MBConvSpace:
+        """The whole space, unrestricted."""
+        return SPACES.get(self.spec.space)()
+
+    def restrict(self, space: MBConvSpace) -> MBConvSpace:
+        """``space`` with the spec's fixed genes; a name may be a pattern such as ``*.kernel``.
+
+        Raises:
+            UnknownNameError: a pattern matches no gene.
+            InvalidGenomeError: a value is not among a gene's choices.
+        """
+        allowed: dict[str, list[Choice]] = {}
+        for pattern, values in self.spec.fixed.items():
+            names = fnmatch.filter(space.position, pattern)
+            if not names:
+                raise UnknownNameError(f"gene of space {space.name!r}", pattern, space.position)
+            allowed.update(dict.fromkeys(names, list(values)))
+        return space.restrict(allowed)
+
+    def dataset(self) -> Dataset:
+        """The data set."""
+        return DATASETS.get(self.spec.data)()
+
+    def device(self) -> Device:
+        """The target device with the spec's options."""
+        return DEVICES.get(self.spec.device.name)(**self.device_options())
+
+    def device_options(self) -> dict[str, Any]:
+        """The options that the spec gives to the device."""
+        return dict(self.spec.device.options)

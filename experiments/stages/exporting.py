@@ -1,0 +1,180 @@
+"""Stage 7: a front member becomes a file, and the file is tested by itself."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bitfront.experiments.reporter import Reporter
+from bitfront.experiments.rows import read_front
+from bitfront.experiments.run import Run, experiment_folder
+from bitfront.experiments.spec import Spec
+from bitfront.experiments.stages.supernet import load_supernet, supernet_folder
+from bitfront.experiments.store.base import Store
+from bitfront.experiments.store.records import Candidate, ExportRecord
+from bitfront.search.front import Front
+from bitfront.search.problem import minimised
+from bitfront.supernet.data.dataset import resize
+from bitfront.supernet.errors import UnknownNameError, UnsupportedError
+from bitfront.supernet.evaluation import Evaluator
+from bitfront.supernet.export.manifest import manifest
+from bitfront.supernet.export.onnx_graph import onnx_model
+from bitfront.supernet.export.onnx_runtime import run_onnx
+from bitfront.supernet.files import write_bytes, write_json
+from bitfront.supernet.folded import Folded
+from bitfront.supernet.network import Supernet
+from bitfront.supernet.subnet import Subnet
+
+FORMATS = ("onnx",)
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """An export with the accuracy of the file itself and of the fake-quantized network it was made from.
+
+    ``agreement`` is the fraction of test images on which both name the same class.
+    """
+
+    record: ExportRecord
+    top1_test: float
+    top1_fake_quant: float
+    agreement: float
+
+
+def export_candidate(
+    store: Store,
+    home: Path,
+    experiment_id: str,
+    candidate_id: int,
+    format_name: str = "onnx",
+    folder: Path | None = None,
+    reporter: Reporter | None = None,
+) -> Exported:
+    """Write ``model.onnx`` and ``manifest.json`` of one candidate, run the model on the test split, record it.
+
+    Args:
+        store, home: where the experiment is.
+        experiment_id, candidate_id: any candidate that the search scored.
+        format_name: one of `FORMATS`.
+        folder: where to write; by default a folder of the experiment's own.
+        reporter: who is told.
+
+    Raises:
+        UnknownNameError: no such experiment, candidate or format.
+        UnsupportedError: the experiment has no trained supernet yet.
+        StorageError: the folder can not be written.
+    """
+    if format_name not in FORMATS:
+        raise UnknownNameError("export format", format_name, FORMATS)
+    candidate = store.candidate(experiment_id, candidate_id)
+    run = Run(store, home, experiment_id, Spec.model_validate(store.get(experiment_id).spec), reporter or _Silent())
+    folder = folder or experiment_folder(home, experiment_id) / "exports" / f"candidate-{candidate_id}"
+    return _export(run, candidate, format_name, folder)
+
+
+def export_picked(run: Run) -> None:
+    """Export the member that the spec asks for: the most accurate one, or the knee of the measured front."""
+    pick = run.spec.export.pick
+    if pick == "none":
+        return
+    front = read_front(run.store, run.experiment_id)
+    candidate_id = int(front.ids[pick_member(front, pick)])
+    done = export_candidate(run.store, run.home, run.experiment_id, candidate_id, run.spec.export.format)
+    run.reporter.say(
+        f"exported candidate {candidate_id} ({pick}) to {done.record.path}: test accuracy of the file "
+        f"{done.top1_test:.2%}, of the fake-quantized network {done.top1_fake_quant:.2%}"
+    )
+
+
+def pick_member(front: Front, pick: str) -> int:
+    """Place of the ``best`` (most accurate) or ``knee`` member among those that are not dominated.
+
+    The knee is nearest to the ideal point, in objectives scaled to 0..1 over the members.
+    """
+    rows = np.flatnonzero(~front.dominated)
+    if pick == "best":
+        return int(rows[np.argmax(front.best_known["top1"][rows])])
+    F = np.stack([minimised(name, front.best_known[name][rows]) for name in front.objectives], axis=1)
+    span = np.ptp(F, axis=0)
+    scaled = (F - F.min(axis=0)) / np.where(span > 0, span, 1.0)
+    return int(rows[np.argmin(np.square(scaled).sum(axis=1))])
+
+
+def _export(run: Run, candidate: Candidate, format_name: str, folder: Path) -> Exported:
+    supernet, supernet_id = _supernet(run)
+    evaluator = Evaluator(supernet, run.dataset(), run.spec.supernet.calibration_images)
+    blocks = supernet.space.blocks(candidate.array)
+    subnet = Subnet(supernet, blocks, evaluator.statistics(blocks))
+    folded = subnet.fold()
+    content = onnx_model(folded).SerializeToString()
+    top1, top1_fake_quant, agreement = _tested(run, content, folded, subnet)
+    path, digest = folder / "model.onnx", hashlib.sha256(content).hexdigest()
+    promised = _promised(run, candidate, top1, top1_fake_quant)
+    hashes = {
+        "space": supernet.space.hash(),
+        "supernet": supernet_id,
+        "data": evaluator.dataset.hash,
+        path.name: digest,
+    }
+    write_bytes(path, content)
+    write_json(folder / "manifest.json", manifest(candidate.array, folded, evaluator.dataset, promised, hashes))
+    record = ExportRecord(candidate.id, format_name, str(path), digest, top1)
+    run.store.put_export(run.experiment_id, record)
+    return Exported(record, top1, top1_fake_quant, agreement)
+
+
+def _supernet(run: Run) -> tuple[Supernet, str]:
+    supernet_id = run.store.get(run.experiment_id).supernet_id
+    record = run.store.supernet(supernet_id) if supernet_id else None
+    if supernet_id is None or record is None or record.state != "ready":
+        raise UnsupportedError(
+            f"experiment {run.experiment_id} has no trained supernet yet: let it run, or resume it, before exporting"
+        )
+    supernet = Supernet(run.space())
+    load_supernet(supernet, supernet_folder(run.home, supernet_id))
+    return supernet, supernet_id
+
+
+def _tested(run: Run, content: bytes, folded: Folded, subnet: Subnet) -> tuple[float, float, float]:
+    dataset = run.dataset()
+    images = resize(dataset.tensor(dataset.test.images), folded.resolution)
+    with torch.no_grad():
+        fake_quant = subnet(images).argmax(1).numpy()
+    exported = run_onnx(content, images.numpy()).argmax(1)
+    right = dataset.test.labels
+    return (
+        float(np.mean(exported == right)),
+        float(np.mean(fake_quant == right)),
+        float(np.mean(exported == fake_quant)),
+    )
+
+
+def _promised(run: Run, candidate: Candidate, top1: float, top1_fake_quant: float) -> dict[str, Any]:
+    members = {member.candidate.id: member for member in run.store.front(run.experiment_id)}
+    member = members.get(candidate.id)
+    return {
+        "predicted": candidate.predicted,
+        "measured": {
+            "top1_validation": member.top1_validation if member else None,
+            "latency_ms": member.latency_ms if member else None,
+            "top1_test_fake_quant": top1_fake_quant,
+            "top1_test_exported": top1,
+        },
+        "device": run.device().provenance(),
+    }
+
+
+class _Silent(Reporter):
+    def stage(self, title: str) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        pass
+
+    def progress(self, label: str) -> Any:
+        return lambda done, total: None

@@ -1,0 +1,78 @@
+"""Stage 6: what the front promises, measured: accuracy on data, latency where the device is at hand."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bitfront.experiments.rows import read_front
+from bitfront.experiments.run import Run
+from bitfront.experiments.stages.measuring import Job, measured_accuracy
+from bitfront.experiments.store.records import FrontMember, Measurement
+from bitfront.latency_lut.device import Device, MeasuringDevice
+from bitfront.search.front import Front
+from bitfront.supernet.evaluation import Evaluator
+from bitfront.supernet.genes import Genomes
+from bitfront.supernet.network import Supernet
+from bitfront.supernet.subnet import Subnet
+
+
+def measure_front(run: Run, front: Front, supernet_id: str, supernet: Supernet, device: Device) -> None:
+    """Choose members spread over the predicted front, measure them, and mark those that others dominate."""
+    if not run.store.front(run.experiment_id):
+        chosen = front.ids[front.spread(run.spec.front.measure)]
+        run.store.add_front_members(run.experiment_id, [int(i) for i in chosen])
+    members = run.store.front(run.experiment_id)
+    genomes = np.stack([member.candidate.array for member in members])
+    _measure_accuracy(run, members, genomes, supernet_id, supernet)
+    if isinstance(device, MeasuringDevice):
+        _measure_latency(run, supernet, device)
+    _mark_dominated(run)
+
+
+def _measure_accuracy(
+    run: Run, members: tuple[FrontMember, ...], genomes: Genomes, supernet_id: str, supernet: Supernet
+) -> None:
+    validation = Job(supernet_id, supernet, "validation", "quantized", "measuring the front on validation data")
+    test = Job(supernet_id, supernet, "test", "quantized", "measuring the front on test data")
+    measured = zip(
+        members,
+        measured_accuracy(run, validation, genomes),
+        measured_accuracy(run, test, genomes),
+        strict=True,
+    )
+    run.store.measure_front_members(
+        run.experiment_id,
+        [Measurement(member.candidate.id, float(valid), float(test)) for member, valid, test in measured],
+    )
+
+
+def _measure_latency(run: Run, supernet: Supernet, device: MeasuringDevice) -> None:
+    missing = [member for member in run.store.front(run.experiment_id) if member.latency_ms is None]
+    if not missing:
+        return
+    evaluator = Evaluator(supernet, run.dataset(), run.spec.supernet.calibration_images)
+    networks = []
+    progress = run.progress(f"building {len(missing)} networks for {device.name}")
+    for number, member in enumerate(missing):
+        blocks = supernet.space.blocks(member.candidate.array)
+        networks.append(Subnet(supernet, blocks, evaluator.statistics(blocks)).fold())
+        progress(number + 1, len(missing))
+    latencies = device.measure(networks, run.rng("front latency"))
+    run.store.measure_front_members(
+        run.experiment_id,
+        [
+            Measurement(member.candidate.id, latency_ms=float(latency))
+            for member, latency in zip(missing, latencies, strict=True)
+        ],
+    )
+
+
+def _mark_dominated(run: Run) -> None:
+    front = read_front(run.store, run.experiment_id)
+    run.store.measure_front_members(
+        run.experiment_id,
+        [
+            Measurement(int(candidate), dominated=bool(dominated))
+            for candidate, dominated in zip(front.ids, front.dominated, strict=True)
+        ],
+    )

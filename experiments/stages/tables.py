@@ -1,0 +1,44 @@
+"""Stage 4b: the device's cost table, profiled or computed once per device, options and space."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from bitfront.experiments.run import Run
+from bitfront.experiments.store.records import TableRecord
+from bitfront.latency_lut.cost_model import CostModel, compile_costs
+from bitfront.latency_lut.device import Device
+from bitfront.latency_lut.table import Table
+from bitfront.supernet.spaces.mbconv import MBConvSpace
+
+
+def compiled_costs(run: Run, device: Device, space: MBConvSpace) -> CostModel:
+    """The costs of every candidate of ``space``, which is restricted to what ``device`` executes.
+
+    Raises:
+        InvalidTableError, CorruptFileError: an earlier table can not be used.
+    """
+    path = _path(run, device, space)
+    existed = path.exists()
+    table = device.table(space, path, run.rng("table"), run.progress(f"{device.name} table"))
+    digest = _digest(table)
+    run.store.put_table(TableRecord(digest, device.name, space.hash(), str(path), dict(table.provenance)))
+    run.store.link(run.experiment_id, table_id=digest)
+    run.reporter.say(
+        f"{'found' if existed else 'made'} the table of {device.name}: {len(table.entries)} different blocks"
+    )
+    return compile_costs(space, device, table)
+
+
+def _path(run: Run, device: Device, space: MBConvSpace) -> Path:
+    described = json.dumps([run.device_options(), space.hash()], sort_keys=True)
+    return run.home / "tables" / f"{device.name}-{hashlib.sha256(described.encode()).hexdigest()[:12]}.json"
+
+
+def _digest(table: Table) -> str:
+    entries = {key: dict(row) for key, row in table.entries.items()}
+    correction = {cost: [c.offset, c.scale] for cost, c in table.correction.items()}
+    described = json.dumps([table.device, table.space_hash, entries, correction], sort_keys=True)
+    return hashlib.sha256(described.encode()).hexdigest()[:16]

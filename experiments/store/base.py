@@ -1,0 +1,270 @@
+"""What every store promises. The conformance tests hold each store to these words."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from bitfront.experiments.store.owner import Owner
+from bitfront.experiments.store.records import (
+    Candidate,
+    CandidateBatch,
+    Experiment,
+    ExportRecord,
+    FrontMember,
+    Generation,
+    Measurement,
+    Page,
+    PredictorRecord,
+    Split,
+    SupernetRecord,
+    TableRecord,
+    TrialKind,
+    Trials,
+)
+from bitfront.experiments.store.statuses import Status
+from bitfront.supernet.genes import Genomes
+
+MOST_PER_PAGE = 10_000
+
+
+class Store(ABC):
+    """Keeps experiments and everything they find.
+
+    For every method:
+
+    * It is one transaction: stored whole when it returns, not at all when it raises or the process dies.
+    * Any number of processes and threads may use the same store at once; a reader never waits for a writer.
+    * An id that is not stored raises `UnknownNameError`, which names the nearest one.
+    * `StorageError` is raised when the disk is full, the store can not be written or does not answer,
+      `CorruptFileError` when what is stored can not be read; what was stored before is then unchanged.
+    * Listings come in pages. A cursor goes on where its page ended, also when rows were added since; a row
+      that was there all the time is listed once. `CursorError` is raised for a cursor of another listing,
+      `ValueError` for a limit outside 1 .. `MOST_PER_PAGE`.
+    """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give connections back. The store can not be used afterwards."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- experiments ------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def create_experiment(self, name: str, spec: Mapping[str, Any], seed: int) -> Experiment:
+        """Store a new QUEUED experiment under a new readable id such as ``digits-7f3a2c``.
+
+        ``spec`` is JSON-able and comes back equal; ``seed`` is from 0 to 2**63 - 1.
+        """
+
+    @abstractmethod
+    def get(self, experiment_id: str) -> Experiment:
+        """The experiment as it is now."""
+
+    @abstractmethod
+    def list_experiments(
+        self, cursor: str | None = None, limit: int = 50, status: Status | None = None
+    ) -> Page[Experiment]:
+        """Experiments, newest first; those of one status where ``status`` is given."""
+
+    @abstractmethod
+    def claim(self, experiment_id: str, owner: Owner | None = None) -> Experiment:
+        """Make a QUEUED experiment RUNNING and ``owner`` (default: this process) the one that works on it.
+
+        Of several processes that try, exactly one succeeds. The first claim sets the start time.
+
+        Raises:
+            StatusError: it is not QUEUED.
+        """
+
+    @abstractmethod
+    def set_status(self, experiment_id: str, status: Status, reason: str = "") -> Experiment:
+        """Change the status; ``reason`` replaces the stored one.
+
+        QUEUED (again, to resume) clears the finish time; a status that is over sets it and frees the owner.
+
+        Raises:
+            StatusError: ``status`` may not follow the present one (see `statuses`), or is RUNNING, which
+                only `claim` brings about.
+        """
+
+    @abstractmethod
+    def set_stage(self, experiment_id: str, stage: str) -> None:
+        """Say what the experiment does now, in a word or two."""
+
+    @abstractmethod
+    def link(
+        self,
+        experiment_id: str,
+        *,
+        supernet_id: str | None = None,
+        predictor_id: str | None = None,
+        table_id: str | None = None,
+    ) -> None:
+        """Say which supernet, transferred predictor and cost table it uses; None leaves what is stored.
+
+        Raises:
+            ConflictError: an id is not stored.
+        """
+
+    @abstractmethod
+    def heartbeat(self, experiment_id: str, owner: Owner | None = None) -> Status:
+        """Say that ``owner`` (default: this process) still works on it; returns RUNNING or CANCELLING.
+
+        Raises:
+            StatusError: ``owner`` does not hold it any more and must stop.
+        """
+
+    @abstractmethod
+    def mark_interrupted(self) -> tuple[str, ...]:
+        """Free experiments of this host whose process is gone; returns their ids, oldest first.
+
+        RUNNING ones become INTERRUPTED and CANCELLING ones CANCELLED. Other hosts' are left alone.
+        """
+
+    # -- search -----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def add_generation(
+        self,
+        experiment_id: str,
+        generation: Generation,
+        batch: CandidateBatch,
+        front: Genomes,
+        state: Mapping[str, Any],
+    ) -> None:
+        """Store a generation: its candidates, the front they led to and the strategy's state.
+
+        Candidates that the experiment has already are left as they are; the ids of new ones ascend in the
+        order of ``batch``. ``front`` (k, n_genes) is the whole predicted front now. ``state`` is as
+        `state_blob.encode_state` takes it and replaces that of the generation before.
+
+        Raises:
+            ConflictError: the index does not follow the newest generation's (the first is 0), or a member
+                of ``front`` is no candidate of the experiment.
+            NumericalError: the hypervolume is NaN or infinite.
+        """
+
+    @abstractmethod
+    def last_generation(self, experiment_id: str) -> tuple[Generation, dict[str, Any]] | None:
+        """The newest generation with the strategy's state after it; None before the first."""
+
+    @abstractmethod
+    def generations(self, experiment_id: str) -> tuple[Generation, ...]:
+        """All generations in order."""
+
+    @abstractmethod
+    def candidates(
+        self,
+        experiment_id: str,
+        cursor: str | None = None,
+        limit: int = 100,
+        order: str = "id",
+        on_front: bool = False,
+    ) -> Page[Candidate]:
+        """Candidates, or only those on the predicted front.
+
+        ``order`` is ``"id"`` or a metric, ascending, or either with a ``-`` before it, descending. Ordered
+        by a metric, candidates without that metric are left out.
+
+        Raises:
+            UnknownNameError: the order is unknown.
+        """
+
+    @abstractmethod
+    def candidate(self, experiment_id: str, candidate_id: int) -> Candidate:
+        """One candidate."""
+
+    @abstractmethod
+    def count_candidates(self, experiment_id: str) -> int:
+        """How many different candidates the experiment has evaluated."""
+
+    # -- front ------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def add_front_members(self, experiment_id: str, candidate_ids: Sequence[int]) -> None:
+        """Make candidates members of the front that is measured; those that are already stay as they are.
+
+        Raises:
+            ConflictError: one is no candidate of the experiment.
+        """
+
+    @abstractmethod
+    def measure_front_members(self, experiment_id: str, measurements: Sequence[Measurement]) -> None:
+        """Store measurements of front members; fields that are None stay as they were.
+
+        Raises:
+            ConflictError: one is no front member.
+        """
+
+    @abstractmethod
+    def front(self, experiment_id: str) -> tuple[FrontMember, ...]:
+        """The members of the measured front with what was predicted, by candidate id."""
+
+    # -- what experiments share -------------------------------------------------------------------------
+
+    @abstractmethod
+    def add_trials(self, supernet_id: str, split: Split, kind: TrialKind, trials: Trials) -> int:
+        """Store measured accuracies; returns how many were new. A genome measured before keeps its first.
+
+        Raises:
+            ConflictError: the supernet is not stored.
+        """
+
+    @abstractmethod
+    def trials(self, supernet_id: str, split: Split, kind: TrialKind | None = None) -> Trials:
+        """All measured accuracies of a supernet on a split, of one kind or of both, oldest first."""
+
+    @abstractmethod
+    def put_supernet(self, record: SupernetRecord) -> None:
+        """Store a supernet, or replace the one with its id (all but its creation time)."""
+
+    @abstractmethod
+    def supernet(self, supernet_id: str) -> SupernetRecord | None:
+        """A supernet, or None."""
+
+    @abstractmethod
+    def put_predictor(self, record: PredictorRecord) -> None:
+        """Store a predictor, or replace the one with its id (all but its creation time).
+
+        Raises:
+            ConflictError: its supernet is not stored.
+        """
+
+    @abstractmethod
+    def predictor(self, predictor_id: str) -> PredictorRecord | None:
+        """A predictor, or None."""
+
+    @abstractmethod
+    def predictors(self, supernet_id: str) -> tuple[PredictorRecord, ...]:
+        """The predictors of a supernet, oldest first."""
+
+    @abstractmethod
+    def put_table(self, record: TableRecord) -> None:
+        """Store a cost table, or replace the one with its id (all but its creation time)."""
+
+    @abstractmethod
+    def table(self, table_id: str) -> TableRecord | None:
+        """A cost table, or None."""
+
+    @abstractmethod
+    def tables(self, device: str | None = None) -> tuple[TableRecord, ...]:
+        """Cost tables, of one device or of all, oldest first."""
+
+    @abstractmethod
+    def put_export(self, experiment_id: str, record: ExportRecord) -> None:
+        """Store an export, or replace the one of the same candidate and format.
+
+        Raises:
+            ConflictError: it is no candidate of the experiment.
+        """
+
+    @abstractmethod
+    def exports(self, experiment_id: str) -> tuple[ExportRecord, ...]:
+        """The experiment's exports, by candidate id and format."""

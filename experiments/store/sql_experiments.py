@@ -1,0 +1,236 @@
+"""Experiments in SQL: creation, listing, status and ownership."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, Select, insert, select, update
+
+from bitfront.experiments.store.base import MOST_PER_PAGE
+from bitfront.experiments.store.cursors import decode_cursor, encode_cursor
+from bitfront.experiments.store.engine import reading, writing
+from bitfront.experiments.store.errors import StatusError
+from bitfront.experiments.store.owner import Owner
+from bitfront.experiments.store.records import Experiment, Page
+from bitfront.experiments.store.schema import experiments as table
+from bitfront.experiments.store.statuses import Status, check_transition
+from bitfront.supernet.errors import UnknownNameError
+
+_LISTING = "experiments"
+_LONGEST_SLUG = 40
+_ID_BYTES = 3
+_NEAR = 1000  # how many of the newest ids are looked through for the nearest name
+_FREE = {"host": None, "pid": None, "process_started": None}
+
+
+class ExperimentsSql:
+    """The part of a store that is about experiments as a whole."""
+
+    _engine: Engine
+    _clock: Callable[[], datetime]
+
+    def create_experiment(self, name: str, spec: Mapping[str, Any], seed: int) -> Experiment:
+        """See `Store.create_experiment`."""
+        values = {
+            "name": name,
+            "spec": dict(spec),
+            "seed": seed,
+            "status": Status.QUEUED,
+            "stage": "",
+            "reason": "",
+            "created_at": self._clock(),
+        }
+        with writing(self._engine) as connection:
+            experiment_id = _new_id(connection, name)
+            connection.execute(insert(table).values(id=experiment_id, **values))
+            return _experiment(row_of(connection, experiment_id))
+
+    def get(self, experiment_id: str) -> Experiment:
+        """See `Store.get`."""
+        with reading(self._engine) as connection:
+            return _experiment(row_of(connection, experiment_id))
+
+    def list_experiments(
+        self, cursor: str | None = None, limit: int = 50, status: Status | None = None
+    ) -> Page[Experiment]:
+        """See `Store.list_experiments`."""
+        check_limit(limit)
+        query = select(table).order_by(table.c.number.desc()).limit(limit + 1)
+        if status is not None:
+            query = query.where(table.c.status == status)
+        if cursor is not None:
+            query = query.where(table.c.number < decode_cursor(_LISTING, cursor, 1)[0])
+        with reading(self._engine) as connection:
+            rows = connection.execute(query).all()
+        more = len(rows) > limit
+        following = encode_cursor(_LISTING, [rows[limit - 1].number]) if more else None
+        return Page(tuple(_experiment(row) for row in rows[:limit]), following)
+
+    def claim(self, experiment_id: str, owner: Owner | None = None) -> Experiment:
+        """See `Store.claim`."""
+        owner, now = owner or Owner.current(), self._clock()
+        with writing(self._engine) as connection:
+            old = _experiment(row_of(connection, experiment_id, lock=True))
+            if old.status is not Status.QUEUED:
+                raise StatusError(_why_not(old))
+            values = {
+                "status": Status.RUNNING,
+                "reason": "",
+                "started_at": old.started_at or now,
+                "heartbeat_at": now,
+                "host": owner.host,
+                "pid": owner.pid,
+                "process_started": owner.started,
+            }
+            return _changed(connection, experiment_id, values)
+
+    def set_status(self, experiment_id: str, status: Status, reason: str = "") -> Experiment:
+        """See `Store.set_status`."""
+        with writing(self._engine) as connection:
+            old = _experiment(row_of(connection, experiment_id, lock=True))
+            check_transition(experiment_id, old.status, status)
+            if status is Status.RUNNING:
+                raise StatusError(
+                    f"experiment {experiment_id!r} becomes RUNNING by claim(), which names its owner"
+                )
+            return _changed(connection, experiment_id, self._moved(status, reason))
+
+    def set_stage(self, experiment_id: str, stage: str) -> None:
+        """See `Store.set_stage`."""
+        with writing(self._engine) as connection:
+            row_of(connection, experiment_id)
+            _changed(connection, experiment_id, {"stage": stage})
+
+    def link(
+        self,
+        experiment_id: str,
+        *,
+        supernet_id: str | None = None,
+        predictor_id: str | None = None,
+        table_id: str | None = None,
+    ) -> None:
+        """See `Store.link`."""
+        links = {"supernet_id": supernet_id, "predictor_id": predictor_id, "table_id": table_id}
+        given = {name: value for name, value in links.items() if value is not None}
+        with writing(self._engine) as connection:
+            row_of(connection, experiment_id)
+            if given:
+                _changed(connection, experiment_id, given)
+
+    def heartbeat(self, experiment_id: str, owner: Owner | None = None) -> Status:
+        """See `Store.heartbeat`."""
+        owner = owner or Owner.current()
+        with writing(self._engine) as connection:
+            old = _experiment(row_of(connection, experiment_id, lock=True))
+            if not old.status.is_held or old.owner != owner:
+                raise StatusError(
+                    f"experiment {experiment_id!r} is {old.status} and not held by {owner} any more: "
+                    "this process must stop working on it"
+                )
+            return _changed(connection, experiment_id, {"heartbeat_at": self._clock()}).status
+
+    def mark_interrupted(self) -> tuple[str, ...]:
+        """See `Store.mark_interrupted`."""
+        held = (
+            select(table).where(table.c.status.in_([Status.RUNNING, Status.CANCELLING])).order_by(table.c.number)
+        )
+        with reading(self._engine) as connection:
+            if not any(_is_orphan(_experiment(row)) for row in connection.execute(held)):
+                return ()
+        with writing(self._engine) as connection:
+            found = [_experiment(row) for row in connection.execute(held.with_for_update()).all()]
+            orphans = [experiment for experiment in found if _is_orphan(experiment)]
+            for orphan in orphans:
+                status = Status.INTERRUPTED if orphan.status is Status.RUNNING else Status.CANCELLED
+                _changed(connection, orphan.id, self._moved(status, f"{orphan.owner} is gone"))
+        return tuple(orphan.id for orphan in orphans)
+
+    def _moved(self, status: Status, reason: str) -> dict[str, Any]:
+        values: dict[str, Any] = {"status": status, "reason": reason}
+        if status.is_over:
+            values |= {"finished_at": self._clock(), **_FREE}
+        elif status is Status.QUEUED:
+            values |= {"finished_at": None, **_FREE}
+        return values
+
+
+def check_limit(limit: int) -> None:
+    """Refuse a page of no rows or of too many.
+
+    Raises:
+        ValueError: ``limit`` is outside 1 .. `MOST_PER_PAGE`.
+    """
+    if not 1 <= limit <= MOST_PER_PAGE:
+        raise ValueError(f"limit is {limit}, but must be from 1 to {MOST_PER_PAGE}")
+
+
+def row_of(connection: Connection, experiment_id: str, lock: bool = False) -> Row[Any]:
+    """The experiment's row; ``lock`` keeps it from others until the transaction ends.
+
+    Raises:
+        UnknownNameError: there is no such experiment.
+    """
+    query: Select[Any] = select(table).where(table.c.id == experiment_id)
+    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
+    if row is None:
+        newest = select(table.c.id).order_by(table.c.number.desc()).limit(_NEAR)
+        raise UnknownNameError("experiment", experiment_id, connection.execute(newest).scalars().all())
+    return row
+
+
+def number_of(connection: Connection, experiment_id: str) -> int:
+    """What an experiment's rows in other tables carry."""
+    return int(row_of(connection, experiment_id).number)
+
+
+def _changed(connection: Connection, experiment_id: str, values: Mapping[str, Any]) -> Experiment:
+    connection.execute(update(table).where(table.c.id == experiment_id).values(**values))
+    return _experiment(row_of(connection, experiment_id))
+
+
+def _new_id(connection: Connection, name: str) -> str:
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_LONGEST_SLUG].strip("-") or "experiment"
+    while True:
+        experiment_id = f"{slug}-{secrets.token_hex(_ID_BYTES)}"
+        taken = select(table.c.number).where(table.c.id == experiment_id)
+        if connection.execute(taken).first() is None:
+            return experiment_id
+
+
+def _is_orphan(experiment: Experiment) -> bool:
+    owner = experiment.owner
+    return owner is not None and owner.is_here and not owner.is_alive
+
+
+def _why_not(experiment: Experiment) -> str:
+    start = f"experiment {experiment.id!r} is {experiment.status}"
+    if experiment.status.is_held:
+        return f"{start} and held by {experiment.owner}: wait for it, or cancel it"
+    if experiment.status is Status.COMPLETED:
+        return f"{start}: launch a new one"
+    return f"{start} and not QUEUED: resume it to queue it again"
+
+
+def _experiment(row: Row[Any]) -> Experiment:
+    owner = None if row.host is None else Owner(row.host, row.pid, row.process_started)
+    return Experiment(
+        id=row.id,
+        name=row.name,
+        spec=row.spec,
+        seed=row.seed,
+        status=Status(row.status),
+        stage=row.stage,
+        reason=row.reason,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        heartbeat_at=row.heartbeat_at,
+        owner=owner,
+        supernet_id=row.supernet_id,
+        predictor_id=row.predictor_id,
+        table_id=row.table_id,
+    )

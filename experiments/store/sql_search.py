@@ -1,0 +1,301 @@
+"""Generations, candidates and the measured front in SQL."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, Table, func, insert, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from bitfront.experiments.store.cursors import decode_cursor, encode_cursor
+from bitfront.experiments.store.engine import reading, writing
+from bitfront.experiments.store.errors import ConflictError
+from bitfront.experiments.store.records import (
+    Candidate,
+    CandidateBatch,
+    FrontMember,
+    Generation,
+    Measurement,
+    Page,
+)
+from bitfront.experiments.store.schema import candidates, front_members, generations, search_states
+from bitfront.experiments.store.sql_experiments import check_limit, number_of
+from bitfront.experiments.store.state_blob import decode_state, encode_state
+from bitfront.search.constraints import METRICS
+from bitfront.supernet.errors import NumericalError, UnknownNameError
+from bitfront.supernet.genes import Genomes
+
+_MOST_PARAMETERS = 500
+_NEAR = 1000
+_NO_NUMBER = 2**31
+
+
+class SearchSql:
+    """The part of a store that is about what a search finds."""
+
+    _engine: Engine
+
+    def add_generation(
+        self,
+        experiment_id: str,
+        generation: Generation,
+        batch: CandidateBatch,
+        front: Genomes,
+        state: Mapping[str, Any],
+    ) -> None:
+        """See `Store.add_generation`."""
+        if not math.isfinite(generation.hypervolume):
+            raise NumericalError(
+                f"the hypervolume of generation {generation.index} is {generation.hypervolume}: "
+                "check the objectives and the reference point"
+            )
+        blob = encode_state(state)
+        with writing(self._engine) as connection:
+            number = number_of(connection, experiment_id)
+            _check_next(connection, experiment_id, number, generation.index)
+            _insert_generation(connection, number, generation)
+            _insert_candidates(connection, number, generation.index, batch)
+            _set_front(connection, number, {row.tobytes() for row in front})
+            _put_state(connection, number, generation.index, blob)
+
+    def last_generation(self, experiment_id: str) -> tuple[Generation, dict[str, Any]] | None:
+        """See `Store.last_generation`."""
+        with reading(self._engine) as connection:
+            number = number_of(connection, experiment_id)
+            same = (generations.c.experiment_number == search_states.c.experiment_number) & (
+                generations.c.index == search_states.c.generation_index
+            )
+            row = connection.execute(
+                select(generations, search_states.c.state)
+                .join(search_states, same)
+                .where(generations.c.experiment_number == number)
+            ).one_or_none()
+        return None if row is None else (_generation(row), decode_state(row.state))
+
+    def generations(self, experiment_id: str) -> tuple[Generation, ...]:
+        """See `Store.generations`."""
+        with reading(self._engine) as connection:
+            number = number_of(connection, experiment_id)
+            query = select(generations).where(generations.c.experiment_number == number)
+            return tuple(_generation(row) for row in connection.execute(query.order_by(generations.c.index)))
+
+    def candidates(
+        self,
+        experiment_id: str,
+        cursor: str | None = None,
+        limit: int = 100,
+        order: str = "id",
+        on_front: bool = False,
+    ) -> Page[Candidate]:
+        """See `Store.candidates`."""
+        check_limit(limit)
+        listing = f"candidates {experiment_id} {order} {'front' if on_front else 'all'}"
+        query, keys = _ordered(order)
+        if on_front:
+            query = query.where(candidates.c.on_front)
+        if cursor is not None:
+            query = query.where(_behind(keys, order, decode_cursor(listing, cursor, len(keys))))
+        with reading(self._engine) as connection:
+            number = number_of(connection, experiment_id)
+            page = query.where(candidates.c.experiment_number == number).limit(limit + 1)
+            rows = connection.execute(page).all()
+        key = [getattr(rows[limit - 1], column.name) for column in keys] if len(rows) > limit else None
+        following = None if key is None else encode_cursor(listing, key)
+        return Page(tuple(_candidate(row) for row in rows[:limit]), following)
+
+    def candidate(self, experiment_id: str, candidate_id: int) -> Candidate:
+        """See `Store.candidate`."""
+        with reading(self._engine) as connection:
+            mine = candidates.c.experiment_number == number_of(connection, experiment_id)
+            one = select(candidates).where(mine, candidates.c.number == candidate_id)
+            # A larger number would not fit into the column, and so is no candidate's.
+            row = connection.execute(one).one_or_none() if 0 <= candidate_id < _NO_NUMBER else None
+            if row is None:
+                on_front = select(candidates.c.number).where(mine, candidates.c.on_front).limit(_NEAR)
+                known = [str(number) for number in connection.execute(on_front).scalars()]
+                raise UnknownNameError(f"candidate of {experiment_id}", str(candidate_id), known)
+            return _candidate(row)
+
+    def count_candidates(self, experiment_id: str) -> int:
+        """See `Store.count_candidates`."""
+        with reading(self._engine) as connection:
+            number = number_of(connection, experiment_id)
+            query = select(func.count()).select_from(candidates).where(candidates.c.experiment_number == number)
+            return int(connection.execute(query).scalar_one())
+
+    def add_front_members(self, experiment_id: str, candidate_ids: Sequence[int]) -> None:
+        """See `Store.add_front_members`."""
+        with writing(self._engine) as connection:
+            number = number_of(connection, experiment_id)
+            rows = [
+                {"experiment_number": number, "candidate_number": int(one), "dominated": False}
+                for one in candidate_ids
+            ]
+            insert_new(connection, front_members, rows)
+
+    def measure_front_members(self, experiment_id: str, measurements: Sequence[Measurement]) -> None:
+        """See `Store.measure_front_members`."""
+        with writing(self._engine) as connection:
+            number = number_of(connection, experiment_id)
+            for one in measurements:
+                mine = (front_members.c.experiment_number == number) & (
+                    front_members.c.candidate_number == one.candidate_id
+                )
+                if connection.execute(select(front_members.c.dominated).where(mine)).first() is None:
+                    raise ConflictError(
+                        f"candidate {one.candidate_id} is no front member of {experiment_id!r}: add it first"
+                    )
+                if values := _measured(one):
+                    connection.execute(update(front_members).where(mine).values(**values))
+
+    def front(self, experiment_id: str) -> tuple[FrontMember, ...]:
+        """See `Store.front`."""
+        member = [column.label(f"member_{column.name}") for column in front_members.c]
+        same = (front_members.c.experiment_number == candidates.c.experiment_number) & (
+            front_members.c.candidate_number == candidates.c.number
+        )
+        with reading(self._engine) as connection:
+            number = number_of(connection, experiment_id)
+            query = select(candidates, *member).join(front_members, same)
+            mine = query.where(front_members.c.experiment_number == number).order_by(candidates.c.number)
+            return tuple(_member(row) for row in connection.execute(mine))
+
+
+def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Insert rows, leaving out those that are there already; returns how many were new."""
+    if not rows:
+        return 0
+    statement: Any = postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+    return connection.execute(statement.on_conflict_do_nothing(), rows).rowcount
+
+
+def _check_next(connection: Connection, experiment_id: str, number: int, index: int) -> None:
+    query = select(func.max(generations.c.index)).where(generations.c.experiment_number == number)
+    newest = connection.execute(query).scalar_one()
+    expected = 0 if newest is None else newest + 1
+    if index != expected:
+        raise ConflictError(
+            f"generation {index} of experiment {experiment_id!r} can not be stored, as {expected} comes next: "
+            "is another process running the same experiment?"
+        )
+
+
+def _insert_generation(connection: Connection, number: int, generation: Generation) -> None:
+    connection.execute(
+        insert(generations).values(
+            experiment_number=number,
+            index=generation.index,
+            evaluations=generation.evaluations,
+            hypervolume=generation.hypervolume,
+            created_at=generation.created_at,
+        )
+    )
+
+
+def _insert_candidates(connection: Connection, number: int, index: int, batch: CandidateBatch) -> None:
+    query = select(func.max(candidates.c.number)).where(candidates.c.experiment_number == number)
+    newest = connection.execute(query).scalar_one()
+    first = 0 if newest is None else newest + 1
+    n = len(batch.genomes)
+    columns = {
+        "experiment_number": [number] * n,
+        "number": range(first, first + n),
+        "generation_index": [index] * n,
+        "genome": [row.tobytes() for row in batch.genomes],
+        "on_front": [False] * n,
+        **{metric: np.asarray(values, dtype=float).tolist() for metric, values in batch.predicted.items()},
+    }
+    if n:
+        # SQLAlchemy's own way to many rows spends twice the time of the database on preparing them.
+        mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
+        names, marks = ", ".join(columns), ", ".join(mark for _ in columns)
+        statement = f"INSERT INTO {candidates.name} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"
+        connection.exec_driver_sql(statement, list(zip(*columns.values(), strict=True)))
+
+
+def _set_front(connection: Connection, number: int, front: set[bytes]) -> None:
+    mine = candidates.c.experiment_number == number
+    query = select(candidates.c.genome, candidates.c.number).where(mine, candidates.c.on_front)
+    old = {row.genome: row.number for row in connection.execute(query)}
+    left = [candidate for genome, candidate in old.items() if genome not in front]
+    joined = sorted(front - old.keys())
+    _flag(connection, mine, candidates.c.number, left, False)
+    flagged = _flag(connection, mine, candidates.c.genome, joined, True)
+    if flagged != len(joined):
+        raise ConflictError(f"{len(joined) - flagged} members of the front are no candidates of the experiment")
+
+
+def _flag(
+    connection: Connection,
+    mine: ColumnElement[bool],
+    column: ColumnElement[Any],
+    values: Sequence[object],
+    on_front: bool,
+) -> int:
+    changed = 0
+    for start in range(0, len(values), _MOST_PARAMETERS):
+        part = column.in_(values[start : start + _MOST_PARAMETERS])
+        changed += connection.execute(update(candidates).where(mine, part).values(on_front=on_front)).rowcount
+    return changed
+
+
+def _put_state(connection: Connection, number: int, index: int, blob: bytes) -> None:
+    mine = search_states.c.experiment_number == number
+    changed = connection.execute(update(search_states).where(mine).values(generation_index=index, state=blob))
+    if not changed.rowcount:
+        values = {"experiment_number": number, "generation_index": index, "state": blob}
+        connection.execute(insert(search_states).values(**values))
+
+
+def _ordered(order: str) -> tuple[Select[Any], list[ColumnElement[Any]]]:
+    """The query in this order, and the columns that decide the order: a metric where there is one, the number."""
+    name = order.removeprefix("-")
+    if name not in ("id", *METRICS):
+        raise UnknownNameError("order", order, ["id", *METRICS, "-id", *(f"-{metric}" for metric in METRICS)])
+    query = select(candidates)
+    keys: list[ColumnElement[Any]] = [candidates.c.number]
+    if name != "id":
+        keys.insert(0, candidates.c[name])
+        query = query.where(candidates.c[name].is_not(None))
+    return query.order_by(*(key.desc() if order.startswith("-") else key for key in keys)), keys
+
+
+def _behind(keys: Sequence[ColumnElement[Any]], order: str, values: Sequence[int | float]) -> ColumnElement[bool]:
+    row, last = tuple_(*keys), tuple_(*values)
+    return row < last if order.startswith("-") else row > last
+
+
+def _generation(row: Row[Any]) -> Generation:
+    # A row is a tuple too, whose method `index` hides the column.
+    return Generation(row._mapping["index"], row.evaluations, row.hypervolume, row.created_at)
+
+
+def _candidate(row: Row[Any]) -> Candidate:
+    values = row._mapping
+    predicted = {metric: values[metric] for metric in METRICS if values[metric] is not None}
+    return Candidate(row.number, row.generation_index, row.genome, predicted, row.on_front)
+
+
+def _member(row: Row[Any]) -> FrontMember:
+    return FrontMember(
+        candidate=_candidate(row),
+        top1_validation=row.member_top1_validation,
+        top1_test=row.member_top1_test,
+        latency_ms=row.member_latency_ms,
+        dominated=row.member_dominated,
+        error=row.member_error,
+    )
+
+
+def _measured(one: Measurement) -> dict[str, Any]:
+    values = {
+        "top1_validation": one.top1_validation,
+        "top1_test": one.top1_test,
+        "latency_ms": one.latency_ms,
+        "dominated": one.dominated,
+        "error": one.error,
+    }
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,143 @@
+"""Trials, supernets, predictors, cost tables and exports in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, Engine, Row, Table, insert, select, update
+
+from bitfront.experiments.store.engine import reading, writing
+from bitfront.experiments.store.records import (
+    ExportRecord,
+    PredictorRecord,
+    Split,
+    SupernetRecord,
+    TableRecord,
+    TrialKind,
+    Trials,
+)
+from bitfront.experiments.store.schema import device_tables, exports, predictors, supernets
+from bitfront.experiments.store.schema import trials as trials_table
+from bitfront.experiments.store.sql_experiments import number_of
+from bitfront.experiments.store.sql_search import insert_new
+
+
+class SharedSql:
+    """The part of a store that is about what experiments share and what they give away."""
+
+    _engine: Engine
+    _clock: Callable[[], datetime]
+
+    def add_trials(self, supernet_id: str, split: Split, kind: TrialKind, trials: Trials) -> int:
+        """See `Store.add_trials`."""
+        common = {"supernet_id": supernet_id, "split": split, "kind": kind, "created_at": self._clock()}
+        measured = zip(trials.genomes, trials.top1.tolist(), trials.seconds.tolist(), strict=True)
+        rows = [
+            {**common, "genome": genome.tobytes(), "top1": top1, "seconds": seconds}
+            for genome, top1, seconds in measured
+        ]
+        with writing(self._engine) as connection:
+            return insert_new(connection, trials_table, rows)
+
+    def trials(self, supernet_id: str, split: Split, kind: TrialKind | None = None) -> Trials:
+        """See `Store.trials`."""
+        t = trials_table.c
+        query = select(t.genome, t.top1, t.seconds).where(t.supernet_id == supernet_id, t.split == split)
+        if kind is not None:
+            query = query.where(t.kind == kind)
+        with reading(self._engine) as connection:
+            rows = connection.execute(query.order_by(t.number)).all()
+        genomes = np.frombuffer(b"".join(row.genome for row in rows), dtype=np.uint8)
+        return Trials(
+            genomes.reshape(len(rows), len(rows[0].genome) if rows else 0),
+            np.array([row.top1 for row in rows], dtype=np.float64),
+            np.array([row.seconds for row in rows], dtype=np.float64),
+        )
+
+    def put_supernet(self, record: SupernetRecord) -> None:
+        """See `Store.put_supernet`."""
+        with writing(self._engine) as connection:
+            _put(connection, supernets, {"id": record.id}, asdict(record))
+
+    def supernet(self, supernet_id: str) -> SupernetRecord | None:
+        """See `Store.supernet`."""
+        row = self._one(supernets, supernet_id)
+        return None if row is None else SupernetRecord(**row._mapping)
+
+    def put_predictor(self, record: PredictorRecord) -> None:
+        """See `Store.put_predictor`."""
+        with writing(self._engine) as connection:
+            _put(connection, predictors, {"id": record.id}, asdict(record))
+
+    def predictor(self, predictor_id: str) -> PredictorRecord | None:
+        """See `Store.predictor`."""
+        row = self._one(predictors, predictor_id)
+        return None if row is None else PredictorRecord(**row._mapping)
+
+    def predictors(self, supernet_id: str) -> tuple[PredictorRecord, ...]:
+        """See `Store.predictors`."""
+        p = predictors.c
+        query = select(predictors).where(p.supernet_id == supernet_id).order_by(p.created_at, p.id)
+        with reading(self._engine) as connection:
+            return tuple(PredictorRecord(**row._mapping) for row in connection.execute(query))
+
+    def put_table(self, record: TableRecord) -> None:
+        """See `Store.put_table`."""
+        with writing(self._engine) as connection:
+            _put(connection, device_tables, {"id": record.id}, asdict(record))
+
+    def table(self, table_id: str) -> TableRecord | None:
+        """See `Store.table`."""
+        row = self._one(device_tables, table_id)
+        return None if row is None else TableRecord(**row._mapping)
+
+    def tables(self, device: str | None = None) -> tuple[TableRecord, ...]:
+        """See `Store.tables`."""
+        query = select(device_tables).order_by(device_tables.c.created_at, device_tables.c.id)
+        if device is not None:
+            query = query.where(device_tables.c.device == device)
+        with reading(self._engine) as connection:
+            return tuple(TableRecord(**row._mapping) for row in connection.execute(query))
+
+    def put_export(self, experiment_id: str, record: ExportRecord) -> None:
+        """See `Store.put_export`."""
+        values = asdict(record)
+        with writing(self._engine) as connection:
+            key = {
+                "experiment_number": number_of(connection, experiment_id),
+                "candidate_number": values.pop("candidate_id"),
+                "format": values.pop("format"),
+            }
+            _put(connection, exports, key, values, kept=())
+
+    def exports(self, experiment_id: str) -> tuple[ExportRecord, ...]:
+        """See `Store.exports`."""
+        with reading(self._engine) as connection:
+            query = select(exports).where(exports.c.experiment_number == number_of(connection, experiment_id))
+            rows = connection.execute(query.order_by(exports.c.candidate_number, exports.c.format)).all()
+        return tuple(
+            ExportRecord(row.candidate_number, row.format, row.path, row.sha256, row.top1_test, row.created_at)
+            for row in rows
+        )
+
+    def _one(self, table: Table, key: str) -> Row[Any] | None:
+        with reading(self._engine) as connection:
+            return connection.execute(select(table).where(table.c.id == key)).one_or_none()
+
+
+def _put(
+    connection: Connection,
+    table: Table,
+    key: Mapping[str, Any],
+    values: Mapping[str, Any],
+    kept: Collection[str] = ("created_at",),
+) -> None:
+    """Update the row with this key, all but what is ``kept``, or insert it."""
+    mine = [table.c[name] == value for name, value in key.items()]
+    changed = {name: value for name, value in values.items() if name not in {*key, *kept}}
+    if not connection.execute(update(table).where(*mine).values(**changed)).rowcount:
+        connection.execute(insert(table).values(**{**values, **key}))

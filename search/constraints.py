@@ -1,0 +1,109 @@
+"""The metrics of a candidate, and hard limits on them such as ``latency_ms <= 2``."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitfront.supernet.errors import BitfrontError, UnknownNameError
+
+Floats = NDArray[np.float64]
+Sense = Literal["<=", ">="]
+
+METRICS: Mapping[str, Literal["max", "min"]] = {
+    "top1": "max",
+    "latency_ms": "min",
+    "energy_mj": "min",
+    "size_bytes": "min",
+    "peak_memory_bytes": "min",
+    "macs": "min",
+    "bitops": "min",
+}
+"""Every metric of a candidate and whether more or less of it is better; all are at least 0."""
+
+_FORM = re.compile(r"\s*(\w+)\s*(<=|>=)\s*(\S+)\s*")
+
+
+class InvalidConstraintError(BitfrontError):
+    """A constraint can not be read, or no candidate could ever meet it or miss it."""
+
+
+def check_metric(name: str) -> None:
+    """Accept a known metric.
+
+    Raises:
+        UnknownNameError: it is not in `METRICS`.
+    """
+    if name not in METRICS:
+        raise UnknownNameError("metric", name, METRICS)
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """A hard limit: ``metric`` stays on the given side of ``bound`` (in the metric's unit, top1 as 0..1).
+
+    Raises:
+        UnknownNameError: the metric is unknown.
+        InvalidConstraintError: the sense is neither ``<=`` nor ``>=``, or the bound is not finite, is negative,
+            or is a top1 above 1.
+    """
+
+    metric: str
+    sense: Sense
+    bound: float
+
+    def __post_init__(self) -> None:
+        check_metric(self.metric)
+        if self.sense not in ("<=", ">="):
+            raise InvalidConstraintError(f"constraint on {self.metric}: {self.sense!r} is neither '<=' nor '>='")
+        if not math.isfinite(self.bound):
+            raise InvalidConstraintError(f"constraint '{self}': the bound must be a finite number")
+        if self.bound < 0:
+            raise InvalidConstraintError(
+                f"constraint '{self}': {self.metric} is never negative, nor may its bound be"
+            )
+        if self.metric == "top1" and self.bound > 1:
+            raise InvalidConstraintError(
+                f"constraint '{self}': top1 is a fraction from 0 to 1; for percent write {self.bound / 100:g}"
+            )
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.sense} {self.bound:.12g}"
+
+    def excess(self, values: Floats) -> Floats:
+        """How far values of the metric, shape (n,), lie beyond the bound, relative to it; <= 0 is feasible."""
+        beyond = values - self.bound if self.sense == "<=" else self.bound - values
+        excess: Floats = beyond / (self.bound or 1.0)
+        return excess
+
+    def closest(self, values: Floats) -> int:
+        """Position of the value that comes nearest to meeting the bound, or meets it most clearly."""
+        return int(np.argmin(self.excess(values)))
+
+
+def parse_constraint(text: str) -> Constraint:
+    """Read ``"METRIC <= NUMBER"`` or ``"METRIC >= NUMBER"``.
+
+    Raises:
+        UnknownNameError: the metric is unknown; the message names the nearest known one.
+        InvalidConstraintError: the text has another form, or the number makes no sense as a bound.
+    """
+    form = _FORM.fullmatch(text)
+    if form is None:
+        raise InvalidConstraintError(
+            f"can not read the constraint {text!r}: write METRIC <= NUMBER or METRIC >= NUMBER, "
+            "for example 'latency_ms <= 2'"
+        )
+    metric, sense, number = form.groups()
+    check_metric(metric)
+    try:
+        bound = float(number)
+    except ValueError:
+        raise InvalidConstraintError(f"constraint {text!r}: {number!r} is not a number") from None
+    return Constraint(metric, "<=" if sense == "<=" else ">=", bound)

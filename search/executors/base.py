@@ -1,0 +1,77 @@
+"""What an executor is: it maps coarse work over workers, retries what fails, and loses nothing."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self, TypeVar
+
+from bitfront.supernet.errors import BitfrontError
+
+MOST_ATTEMPTS = 3
+"""An item that fails so many times is given up."""
+
+Shared = TypeVar("Shared")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class WorkerStartError(BitfrontError):
+    """A worker could not be made, so that no item can be worked on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What stands in place of a result: the item failed each of ``attempts`` times; ``error`` is from the last."""
+
+    error: str
+    attempts: int
+
+
+class Executor(ABC):
+    """Maps items to results on one or more workers. Use it as a context manager, or `close` it."""
+
+    @abstractmethod
+    def map(
+        self,
+        make_worker: Callable[[Shared], Callable[[Item], Result]],
+        shared: Shared,
+        items: Sequence[Item],
+        on_result: Callable[[int, Result | Failure], None] | None = None,
+    ) -> list[Result | Failure]:
+        """Work on every item, and return the results in the order of the items.
+
+        Args:
+            make_worker: called once per worker with ``shared``; what it returns is called with one item at a
+                time, with torch set to one thread. It must be a function of an importable module.
+            shared: what all workers need, such as a supernet's weights; sent to each worker's machine once.
+                Workers may not change it (arrays may be read-only).
+            items: small values, each worth at least some milliseconds of work.
+            on_result: called in this process with (position, result) as soon as a result comes, in any order;
+                what it raises ends the whole call.
+
+        An item that raises or whose worker dies is tried again, elsewhere if there is an elsewhere; after
+        `MOST_ATTEMPTS` attempts a `Failure` stands in its place and the rest goes on.
+
+        Raises:
+            WorkerStartError: ``make_worker`` raised, or its process died again and again.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what this executor started; it may be called twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

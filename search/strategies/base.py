@@ -1,0 +1,145 @@
+"""What a search strategy is: it proposes candidates that nobody has scored yet, and learns from their scores."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, final
+
+import numpy as np
+
+from bitfront.search.archive import Archive, Rows
+from bitfront.search.problem import Evaluation, Problem
+from bitfront.search.strategies.generator_state import generator_state, set_generator_state
+from bitfront.supernet.errors import BitfrontError
+from bitfront.supernet.genes import Genomes
+
+_MOST_ROUNDS = 40
+_LARGEST_ROUND = 4096
+
+
+class InvalidOptionError(BitfrontError):
+    """An option of a strategy has a value that makes no sense."""
+
+
+class Strategy(ABC):
+    """Ask, score, tell, and again.
+
+    What all strategies share is done here: no candidate is proposed twice, everything told is archived, the
+    front is kept exactly, and the state can be taken out and put back at any moment. A subclass says how
+    candidates are made (`_propose`), what is learnt from scores (`_learn`), and what it must remember beside
+    the archive and the generator (`_memory`, `_recall`).
+
+    Args:
+        problem: what is searched for.
+        rng: the only source of randomness.
+        population: candidates per `ask`, at least 1.
+
+    Raises:
+        InvalidOptionError: ``population`` is below 1.
+    """
+
+    def __init__(self, problem: Problem, rng: np.random.Generator, *, population: int = 100) -> None:
+        if population < 1:
+            raise InvalidOptionError(f"population is {population}: it must be at least 1")
+        self.problem = problem
+        self.rng = rng
+        self.population = population
+        self.archive = Archive(problem.space.n_genes)
+        self._size = problem.space.size()
+        self._pending: Genomes | None = None
+
+    # -- what a subclass says ---------------------------------------------------------------------------
+
+    @abstractmethod
+    def _propose(self, n: int) -> Genomes:
+        """At most ``n`` different canonical, valid genomes that `archive` does not hold."""
+
+    @abstractmethod
+    def _learn(self, rows: Rows) -> None:
+        """Take in what has just been told: ``rows`` of `archive`."""
+
+    @abstractmethod
+    def _memory(self) -> dict[str, Any]:
+        """What is to be remembered beside archive and generator, as plain JSON values and arrays."""
+
+    @abstractmethod
+    def _recall(self, memory: dict[str, Any]) -> None:
+        """Take `_memory` back; `archive` is filled already."""
+
+    # -- ask and tell -----------------------------------------------------------------------------------
+
+    @final
+    def ask(self, most: int | None = None) -> Genomes:
+        """Candidates to score next, shape (n, n_genes), canonical, valid, never seen before.
+
+        ``n`` is the population, or ``most`` where that is less. It is smaller near the end of a small space,
+        and 0 once everything has been scored. Asking again before telling gives the same candidates again.
+        """
+        if self._pending is None:
+            n = self.population if most is None else min(self.population, most)
+            left = self._size - len(self.archive)
+            self._pending = self._propose(min(n, left)) if left > 0 else self._nothing()
+        return self._pending.copy()
+
+    @final
+    def tell(self, genomes: Genomes, evaluation: Evaluation) -> Rows:
+        """Scores of candidates, asked for or not; those already known are passed over.
+
+        Returns where the new ones stand in `archive`.
+        """
+        if len(genomes) != len(evaluation):
+            raise ValueError(f"{len(genomes)} genomes came with {len(evaluation)} scores")
+        self._pending = None
+        rows = self.archive.add(genomes, evaluation)
+        self._learn(rows)
+        return rows
+
+    @final
+    def best(self) -> tuple[Genomes, Evaluation]:
+        """The exact front of everything told: feasible candidates that no other one dominates."""
+        rows = self.archive.front
+        return self.archive.genomes[rows], self.archive.evaluation.take(rows)
+
+    # -- memory -----------------------------------------------------------------------------------------
+
+    @final
+    def state(self) -> dict[str, Any]:
+        """All that `restore` needs beside the archive, as plain JSON values and arrays of numbers."""
+        return {
+            "population": self.population,
+            "generator": generator_state(self.rng),
+            "pending": self._pending,
+            "memory": self._memory(),
+        }
+
+    @final
+    def restore(self, state: dict[str, Any], genomes: Genomes, evaluation: Evaluation) -> None:
+        """Go on exactly from ``state``; ``genomes`` and ``evaluation`` are all that had been told, in order."""
+        self.population = int(state["population"])
+        set_generator_state(self.rng, state["generator"])
+        pending = state["pending"]
+        self._pending = (
+            None if pending is None else np.asarray(pending, dtype=np.uint8).reshape(-1, genomes.shape[1])
+        )
+        self.archive = Archive(self.problem.space.n_genes)
+        if len(genomes):
+            self.archive.add(genomes, evaluation)
+        self._recall(state["memory"])
+
+    # -- for subclasses ---------------------------------------------------------------------------------
+
+    def _unseen(self, n: int, draw: Callable[[int, int], Genomes]) -> Genomes:
+        """Call ``draw(how many, round)`` until ``n`` different unseen candidates came, or many rounds passed."""
+        found = self._nothing()
+        for number in range(_MOST_ROUNDS):
+            missing = n - len(found)
+            if missing <= 0:
+                break
+            wanted = missing if number == 0 else min(missing * 2**number, _LARGEST_ROUND)
+            found = np.concatenate([found, draw(wanted, number)])
+            found = found[self.archive.fresh(found)[:n]]
+        return found
+
+    def _nothing(self) -> Genomes:
+        return np.empty((0, self.problem.space.n_genes), dtype=np.uint8)

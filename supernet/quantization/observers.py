@@ -1,0 +1,74 @@
+"""Observers look at real tensors and propose a scale for an integer format."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import final
+
+import torch
+from torch import Tensor
+
+from bitfront.supernet.quantization.formats.base import IntegerFormat
+
+
+class Observer(ABC):
+    """Collects batches of one tensor; then answers with a scale per format."""
+
+    @abstractmethod
+    def observe(self, values: Tensor) -> None:
+        """Take in one batch of values, any shape."""
+
+    @abstractmethod
+    def scale(self, number_format: IntegerFormat, signed: bool) -> float:
+        """A positive scale for the values seen so far; 1.0 if all of them were 0."""
+
+
+@final
+class MinMaxObserver(Observer):
+    """Covers everything that was seen."""
+
+    def __init__(self) -> None:
+        self._largest = 0.0
+
+    def observe(self, values: Tensor) -> None:
+        """Keep the largest magnitude."""
+        self._largest = max(self._largest, float(values.detach().abs().max()))
+
+    def scale(self, number_format: IntegerFormat, signed: bool) -> float:
+        """Largest magnitude over the number of codes on its side."""
+        top = number_format.activation_limit - number_format.zero_point(signed)
+        return self._largest / top if self._largest > 0 else 1.0
+
+
+@final
+class MseObserver(Observer):
+    """Clips so that the mean squared quantization error over the values seen is smallest.
+
+    Every batch adds at most ``per_batch`` evenly spaced values; the clip is looked for on a grid of fractions of
+    the largest magnitude (the OMSE search of Choukroun et al. 2019).
+    """
+
+    def __init__(self, per_batch: int = 4096, grid: int = 40) -> None:
+        self._seen: list[Tensor] = []
+        self._per_batch = per_batch
+        self._grid = grid
+
+    def observe(self, values: Tensor) -> None:
+        """Keep an evenly spaced part of the values."""
+        flat = values.detach().reshape(-1)
+        # A whole-numbered step could divide the map's size, and see the same few pixels of every map.
+        kept = min(flat.numel(), self._per_batch)
+        self._seen.append(flat[torch.linspace(0, flat.numel() - 1, kept, dtype=torch.float64).long()])
+
+    def scale(self, number_format: IntegerFormat, signed: bool) -> float:
+        """The scale on the grid with the least squared error."""
+        values = torch.cat(self._seen)
+        largest = float(values.abs().max())
+        if largest == 0:
+            return 1.0
+        zero_point = number_format.zero_point(signed)
+        fractions = torch.linspace(1 / self._grid, 1, self._grid)
+        scales = (fractions * largest / (number_format.activation_limit - zero_point))[:, None]
+        codes = torch.clamp(torch.round(values / scales), -zero_point, number_format.activation_limit - zero_point)
+        errors = ((codes * scales - values) ** 2).mean(1)
+        return float(scales[int(errors.argmin()), 0])

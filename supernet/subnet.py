@@ -1,0 +1,138 @@
+"""A stand-alone subnet: inherited weights, its own batch-norm statistics, nothing shared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bitfront.supernet.calibration import Statistics
+from bitfront.supernet.folded import Folded, FoldedLayer, TensorQuant
+from bitfront.supernet.forward import EPSILON, LayerParams, integer, run_network
+from bitfront.supernet.layers import Block, Layer
+from bitfront.supernet.network import Supernet
+from bitfront.supernet.quantization.formats.base import IntegerFormat
+from bitfront.supernet.quantization.formats.int8 import INT8
+from bitfront.supernet.quantization.policy import quantized_outputs
+
+_TENSORS = ("weight", "bias", "gain", "weight_scale", "input_scale", "output_scale")
+
+
+class Subnet(nn.Module):
+    """One network of a space, cut out of a supernet; computes exactly what the supernet computed for it.
+
+    Args:
+        supernet: source of weights, which are copied.
+        blocks: the network.
+        statistics: its recalibrated batch-norm statistics.
+    """
+
+    def __init__(self, supernet: Supernet, blocks: Sequence[Block], statistics: Statistics) -> None:
+        super().__init__()
+        self.blocks = tuple(blocks)
+        outputs = quantized_outputs(blocks)
+        self.parts = nn.ModuleDict()
+        for block in blocks:
+            for layer in block.layers:
+                params = supernet.params(layer, layer.name in outputs)
+                self.parts[_key(layer)] = _Part(params, statistics.moments.get(layer.name))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (n, classes) of images (n, channels, resolution, resolution)."""
+        statistics = Statistics({layer.name: part.moments() for layer, part in self._pairs() if part.has_moments})
+        return run_network(self.blocks, x, lambda layer, _: self._part(layer).params(), statistics.normalise)
+
+    def fold(self) -> Folded:
+        """The network with batch norm folded into weights, as NumPy arrays, in the order of its layers."""
+        layers = tuple(_fold(layer, part) for layer, part in self._pairs())
+        first, last = self.blocks[0].layers[0], self.blocks[-1].layers[-1]
+        return Folded(self.blocks, layers, first.in_channels, first.in_size, last.out_channels)
+
+    def _part(self, layer: Layer) -> _Part:
+        part = self.parts[_key(layer)]
+        assert isinstance(part, _Part)
+        return part
+
+    def _pairs(self) -> list[tuple[Layer, _Part]]:
+        return [(layer, self._part(layer)) for block in self.blocks for layer in block.layers]
+
+
+class _Part(nn.Module):
+    """The tensors of one layer: weights and biases as parameters, scales and statistics as buffers."""
+
+    def __init__(self, params: LayerParams, moments: tuple[Tensor, Tensor] | None) -> None:
+        super().__init__()
+        for name in _TENSORS:
+            tensor = getattr(params, name)
+            copied = None if tensor is None else tensor.detach().clone()
+            if name in ("weight", "bias", "gain"):
+                self.register_parameter(name, None if copied is None else nn.Parameter(copied))
+            else:
+                self.register_buffer(name, copied)
+        self.has_moments = moments is not None
+        self.register_buffer("mean", moments[0].clone() if moments else None)
+        self.register_buffer("variance", moments[1].clone() if moments else None)
+
+    def params(self) -> LayerParams:
+        return LayerParams(*(getattr(self, name) for name in _TENSORS))
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        mean, variance = self.mean, self.variance
+        assert isinstance(mean, Tensor)
+        assert isinstance(variance, Tensor)
+        return mean, variance
+
+
+def _key(layer: Layer) -> str:
+    return layer.name.replace(".", "/")
+
+
+def _fold(layer: Layer, part: _Part) -> FoldedLayer:
+    params = part.params()
+    weight, bias = params.weight.detach().double(), params.bias.detach().double()
+    factor = torch.ones_like(bias)
+    if params.gain is not None and part.has_moments:
+        mean, variance = (m.double() for m in part.moments())
+        factor = params.gain.detach().double() / torch.sqrt(variance + EPSILON)
+        bias = bias - mean * factor
+    codes, scale = _fold_codes(layer, weight, params.weight_scale, factor)
+    if codes is None or scale is None:
+        weight = weight * _per_channel(factor, weight)
+    else:
+        weight = codes * _per_channel(scale, weight)
+    return FoldedLayer(
+        layer,
+        weight.numpy().astype(np.float32),
+        None if codes is None else codes.numpy().astype(np.int8),
+        None if scale is None else scale.numpy().astype(np.float32),
+        bias.numpy().astype(np.float32),
+        _tensor_quant(params.input_scale, integer(layer.activation_format), layer.signed_input),
+        _tensor_quant(params.output_scale, INT8, not layer.relu),
+    )
+
+
+def _fold_codes(
+    layer: Layer, weight: Tensor, weight_scale: Tensor | None, factor: Tensor
+) -> tuple[Tensor | None, Tensor | None]:
+    """Codes and per-channel scales after folding; a negative factor flips codes and leaves scales positive."""
+    number_format = integer(layer.weight_format)
+    if number_format is None or weight_scale is None:
+        return None, None
+    # The codes are taken in float32, as the fake quantization takes them: doubles could round a tie otherwise.
+    codes = number_format.encode_weight(weight.float(), weight_scale.detach()).double()
+    scale = weight_scale.detach().double().reshape(-1) * factor
+    codes = codes * _per_channel(torch.where(scale < 0, -1.0, 1.0), codes)
+    # Rounded to float32 as it will be stored, so that weights are exactly codes times scales.
+    return codes, scale.abs().float().clamp_min(torch.finfo(torch.float32).tiny).double()
+
+
+def _per_channel(values: Tensor, like: Tensor) -> Tensor:
+    return values.reshape(-1, *([1] * (like.ndim - 1)))
+
+
+def _tensor_quant(scale: Tensor | None, number_format: IntegerFormat | None, signed: bool) -> TensorQuant | None:
+    if scale is None or number_format is None:
+        return None
+    return TensorQuant(float(scale), number_format.zero_point(signed), number_format.storage_bits)

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from bitfront.search.executors import EXECUTORS
+from bitfront.search.executors.base import Executor, Failure, WorkerStartError
+from bitfront.supernet.errors import UnknownNameError, UnsupportedError
+
+Marks = tuple[Path, int]
+
+
+def failing_at_first(shared: tuple[Path, NDArray[np.float64]]) -> Callable[[int], float]:
+    """A worker that leaves a file per try, and refuses item 4 once, item 5 twice and item 7 always."""
+    folder, factors = shared
+    refusals = {4: 1, 5: 2, 7: 99}
+
+    def work(item: int) -> float:
+        tries = len(list(folder.glob(f"{item}-*")))
+        (folder / f"{item}-{tries}").touch()
+        if tries < refusals.get(item, 0):
+            raise RuntimeError(f"try {tries} of {item}")
+        return float(factors[item] * item)
+
+    return work
+
+
+def counting_threads(shared: None) -> Callable[[int], int]:
+    return lambda item: torch.get_num_threads()
+
+
+def broken(shared: str) -> Callable[[int], int]:
+    raise RuntimeError(f"weights of {shared} do not fit")
+
+
+def dying_on(marks: Marks) -> Callable[[int], int]:
+    """A worker whose process dies on one item, as often as there is no file that says it has died before."""
+    folder, deaths = marks
+
+    def work(item: int) -> int:
+        time.sleep(0.02)
+        died = len(list(folder.glob("death-*")))
+        if item == 3 and died < deaths:
+            (folder / f"death-{died}").touch()
+            os._exit(1)
+        return item * item
+
+    return work
+
+
+def dying_at_start(shared: None) -> Callable[[int], int]:
+    os._exit(1)
+
+
+def reporting_pid(shared: None) -> Callable[[int], int]:
+    def work(item: int) -> int:
+        time.sleep(0.1)
+        return os.getpid()
+
+    return work
+
+
+@pytest.mark.ray
+def test_an_address_without_a_cluster_is_named() -> None:
+    ray = pytest.importorskip("ray")
+    if ray.is_initialized():
+        pytest.skip("this process is connected already")
+    with pytest.raises(WorkerStartError, match=r"reached at '127\.0\.0\.1:1'"):
+        EXECUTORS.get("ray")(address="127.0.0.1:1")
+
+
+@pytest.fixture(scope="module")
+def ray_executor() -> Iterator[Executor]:
+    ray = pytest.importorskip("ray")
+    # Worker processes can not import a test module, so its functions travel as code.
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    with EXECUTORS.get("ray")(workers=2) as executor:
+        yield executor
+    assert not ray.is_initialized()
+    ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+@pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.ray)])
+def executor(request: pytest.FixtureRequest) -> Executor:
+    if request.param == "ray":
+        chosen: Executor = request.getfixturevalue("ray_executor")
+        return chosen
+    return EXECUTORS.get("local")()
+
+
+class TestEveryExecutor:
+    def test_nothing_is_lost(self, executor: Executor, tmp_path: Path) -> None:
+        """Order, announcements, retries and poison, in one call because a Ray actor takes seconds to start."""
+        heard: dict[int, float | Failure] = {}
+
+        def listen(position: int, result: float | Failure) -> None:
+            assert position not in heard
+            heard[position] = result
+
+        shared, items = (tmp_path, np.linspace(0.0, 1.0, 12)), list(range(11, -1, -1))
+        results = executor.map(failing_at_first, shared, items, listen)
+        expected: list[float | Failure] = [shared[1][item] * item for item in items]
+        expected[items.index(7)] = Failure("RuntimeError: try 2 of 7", attempts=3)
+        assert results == expected
+        assert [heard[position] for position in range(12)] == results
+        tries = {item: len(list(tmp_path.glob(f"{item}-*"))) for item in items}
+        assert tries == {**dict.fromkeys(items, 1), 4: 2, 5: 3, 7: 3}
+
+    def test_workers_have_one_torch_thread(self, executor: Executor) -> None:
+        before = torch.get_num_threads()
+        for result in executor.map(counting_threads, None, [0, 1]):
+            assert not isinstance(result, Failure)
+            assert result == 1
+        assert torch.get_num_threads() == before
+
+    def test_no_items_need_no_worker(self, executor: Executor) -> None:
+        assert executor.map(broken, "digits", []) == []
+
+    def test_a_worker_that_can_not_be_made_ends_the_call(self, executor: Executor) -> None:
+        with pytest.raises(WorkerStartError, match="RuntimeError: weights of digits do not fit"):
+            executor.map(broken, "digits", [1, 2])
+
+    def test_what_the_listener_raises_ends_the_call(self, executor: Executor) -> None:
+        def listen(position: int, result: object) -> None:
+            raise OSError("disk full")
+
+        with pytest.raises(OSError, match="disk full"):
+            executor.map(counting_threads, None, [1, 2, 3], listen)
+
+
+@pytest.mark.ray
+class TestRay:
+    def test_a_worker_that_dies_once_is_replaced_and_nothing_is_lost(
+        self, ray_executor: Executor, tmp_path: Path
+    ) -> None:
+        assert ray_executor.map(dying_on, (tmp_path, 1), list(range(8))) == [i * i for i in range(8)]
+
+    def test_an_item_that_kills_every_worker_is_reported(self, ray_executor: Executor, tmp_path: Path) -> None:
+        results = ray_executor.map(dying_on, (tmp_path, 99), list(range(6)))
+        poison = results.pop(3)
+        assert isinstance(poison, Failure)
+        assert poison.attempts == 3
+        assert "its worker died" in poison.error
+        assert results == [0, 1, 4, 16, 25]
+        assert len(list(tmp_path.glob("death-*"))) == 3
+
+    def test_a_worker_killed_from_outside_loses_nothing(self, ray_executor: Executor) -> None:
+        killed: list[int] = []
+
+        def kill_the_first(position: int, result: int | Failure) -> None:
+            if not killed and isinstance(result, int):
+                killed.append(result)
+                os.kill(result, 9)
+
+        pids = ray_executor.map(reporting_pid, None, list(range(12)), kill_the_first)
+        assert killed
+        assert all(isinstance(pid, int) for pid in pids)
+        assert len(set(pids)) >= 2
+        assert os.getpid() not in pids
+
+    def test_workers_that_die_while_they_start_end_the_call(self, ray_executor: Executor) -> None:
+        with pytest.raises(WorkerStartError, match="3 workers died while they started"):
+            ray_executor.map(dying_at_start, None, [1])
+
+    def test_a_connection_that_was_open_before_is_left_open(self, ray_executor: Executor) -> None:
+        ray = pytest.importorskip("ray")
+        with EXECUTORS.get("ray")() as second:
+            assert second.map(broken, "digits", []) == []
+        assert ray.is_initialized()
+
+
+def test_bad_settings_are_named() -> None:
+    with pytest.raises(UnsupportedError, match="choose the executor 'ray'"):
+        EXECUTORS.get("local")(workers=4)
+    with pytest.raises(WorkerStartError, match="workers is 0"):
+        EXECUTORS.get("ray")(workers=0)
+    with pytest.raises(UnknownNameError, match="did you mean 'local'"):
+        EXECUTORS.get("locl")
