@@ -6,8 +6,8 @@ from __future__ import annotations
 class Pace:
     """Throughput of one piece of work.
 
-    It counts from the first time that the work is heard of, at ``now`` seconds with ``done`` items: what an earlier
-    run did, and what it took to begin, say nothing about the speed.
+    It counts from the first time that the work is heard of, at ``now`` seconds with ``done`` items: what an
+    earlier run did, and what it took to begin, say nothing about the speed.
     """
 
     def __init__(self, done: int, now: float) -> None:

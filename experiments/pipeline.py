@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bitfront.experiments.reporter import LogReporter, Reporter, Reporters
 from bitfront.experiments.run import CancelledError, Run, log_path
-from bitfront.experiments.spec import Spec
+from bitfront.experiments.spec import spec_from
 from bitfront.experiments.stages.exporting import export_picked
 from bitfront.experiments.stages.measured_front import measure_front
 from bitfront.experiments.stages.plotting import write_plots
@@ -64,7 +64,7 @@ def run_experiment(store: Store, home: Path, experiment_id: str, reporter: Repor
     experiment = store.claim(experiment_id)
     log = LogReporter(log_path(home, experiment_id))
     try:
-        run = Run(store, home, experiment_id, Spec.model_validate(experiment.spec), Reporters(reporter, log))
+        run = Run(store, home, experiment_id, spec_from(experiment.spec), Reporters(reporter, log))
         run_stages(run)
     except CancelledError as error:
         _conclude(store, experiment_id, log, Status.CANCELLED, str(error))

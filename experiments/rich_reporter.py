@@ -82,7 +82,7 @@ class _Bar:
             self._pace = Pace(done, self._clock())
         if self._task is None or self._task not in self._bars.task_ids:
             self._bars.start()
-            self._task = self._bars.add_task(self._label, total=total, pace=self._pace)
+            self._task = self._bars.add_task(self._label, total=total, completed=done, pace=self._pace)
         self._bars.update(self._task, completed=done, total=total)
         if done >= total:
             self._finish(self._task, self._pace, done)

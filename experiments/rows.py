@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitfront.experiments.spec import Spec
+from bitfront.experiments.spec import spec_from
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.records import FrontMember
 from bitfront.search.front import Front
@@ -23,7 +23,7 @@ def read_front(store: Store, experiment_id: str) -> Front:
     and takes no part in choosing.
     """
     members = store.front(experiment_id)
-    spec = Spec.model_validate(store.get(experiment_id).spec)
+    spec = spec_from(store.get(experiment_id).spec)
     space = SPACES.get(spec.space)()
     names = members[0].candidate.predicted if members else {name: 0.0 for name in spec.objectives}
     predicted = {name: np.array([m.candidate.predicted[name] for m in members], dtype=np.float64) for name in names}
@@ -43,7 +43,7 @@ def front_rows(store: Store, experiment_id: str) -> list[dict[str, Any]]:
     Keys: ``candidate``, ``genome``, ``architecture`` and ``bits`` (short texts), ``policy`` (one entry per
     layer), ``predicted``, ``measured`` (None where nothing was measured), ``dominated``, ``error``.
     """
-    spec = Spec.model_validate(store.get(experiment_id).spec)
+    spec = spec_from(store.get(experiment_id).spec)
     space = SPACES.get(spec.space)()
     rows = [_row(space, member) for member in store.front(experiment_id)]
     return sorted(rows, key=lambda row: -row["predicted"].get("top1", 0.0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import time
 import zlib
 from dataclasses import dataclass, field
@@ -19,8 +18,7 @@ from bitfront.latency_lut.device import Device
 from bitfront.latency_lut.devices import DEVICES
 from bitfront.supernet.data import DATASETS
 from bitfront.supernet.data.dataset import Dataset
-from bitfront.supernet.errors import BitfrontError, UnknownNameError
-from bitfront.supernet.genes import Choice
+from bitfront.supernet.errors import BitfrontError
 from bitfront.supernet.progress import Progress
 from bitfront.supernet.spaces import SPACES
 from bitfront.supernet.spaces.mbconv import MBConvSpace
@@ -97,19 +95,12 @@ class Run:
         return SPACES.get(self.spec.space)()
 
     def restrict(self, space: MBConvSpace) -> MBConvSpace:
-        """``space`` with the spec's fixed genes; a name may be a pattern such as ``*.kernel``.
+        """``space`` with the spec's fixed genes.
 
         Raises:
-            UnknownNameError: a pattern matches no gene.
-            InvalidGenomeError: a value is not among a gene's choices.
+            SpecError: a fixed gene does not exist, or nothing is left of it.
         """
-        allowed: dict[str, list[Choice]] = {}
-        for pattern, values in self.spec.fixed.items():
-            names = fnmatch.filter(space.position, pattern)
-            if not names:
-                raise UnknownNameError(f"gene of space {space.name!r}", pattern, space.position)
-            allowed.update(dict.fromkeys(names, list(values)))
-        return space.restrict(allowed)
+        return space.restrict(self.spec.fixed_choices(space))
 
     def dataset(self) -> Dataset:
         """The data set."""

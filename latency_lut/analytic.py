@@ -46,7 +46,7 @@ class AnalyticDevice(Device):
 
     @abstractmethod
     def layer_costs(self, works: Sequence[Work]) -> NDArray[np.float64]:
-        """Costs of layers, shape (n, len(self.costs)), for one image, in the order and units of ``self.costs``.
+        """Costs of layers, shape (n, len(self.costs)), for one call, in the order and units of ``self.costs``.
 
         Raises:
             UnsupportedError: a layer can not run on this device.

@@ -9,14 +9,14 @@ from bitfront.latency_lut.table import Correction
 
 
 def fit_correction(sums: NDArray[np.float64], measured: NDArray[np.float64]) -> Correction:
-    """Offset and scale with the least squared relative error, from shapes (n,) > 0.
+    """Offset >= 0 and scale > 0 with the least squared relative error, from shapes (n,) > 0.
 
-    Where the networks do not tell a slope (too few, too alike, or one that would reverse their order), only a
-    scale is fitted.
+    Where the networks do not tell both (too few, too alike), or the best offset would be negative, only a scale
+    is fitted: no network may come out at a cost of 0 or less.
     """
     design = np.stack([np.ones_like(sums), sums], axis=1) / measured[:, None]
     (offset, scale), _, rank, _ = np.linalg.lstsq(design, np.ones_like(measured), rcond=None)
-    if rank == 2 and scale > 0:
+    if rank == 2 and offset >= 0 and scale > 0:
         return Correction(float(offset), float(scale))
     ratio = sums / measured
     return Correction(0.0, float(ratio.sum() / (ratio**2).sum()))

@@ -73,7 +73,7 @@ class CostModel:
     def cost(self, genomes: Genomes) -> dict[str, NDArray[np.float64]]:
         """Costs of canonical, valid genomes (n, n_genes), each of shape (n,).
 
-        ``latency_ms`` and ``energy_mj`` are those of one image (where the device gives them); ``bitops`` are
+        ``latency_ms`` and ``energy_mj`` are those of one call (where the device gives them); ``bitops`` are
         MACs times weight bits times activation bits; ``peak_memory_bytes`` is explained in `peak_memory`.
 
         Raises:

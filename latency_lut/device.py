@@ -22,7 +22,8 @@ class Device(ABC):
     """A target that networks are deployed on.
 
     ``name`` is its registry name; ``costs`` are the metrics that it gives for a block, out of ``latency_ms``
-    (for one image) and ``energy_mj``; ``is_measured`` says whether they come from running on this machine.
+    and ``energy_mj``, both of one call with the device's batch of images; ``is_measured`` says whether they
+    come from running on this machine.
     """
 
     name: str
@@ -66,4 +67,4 @@ class MeasuringDevice(Device):
 
     @abstractmethod
     def measure(self, networks: Sequence[Folded], rng: np.random.Generator) -> NDArray[np.float64]:
-        """Measured latency of whole networks in ms for one image, shape (n,)."""
+        """Measured latency of whole networks in ms of one call with the device's batch, shape (n,)."""

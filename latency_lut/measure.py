@@ -27,7 +27,7 @@ _MOST_REPEATS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """How calls are timed: ``rounds`` samples each, after ``warm_calls`` untimed ones, of at least ``sample_ns``."""
+    """``rounds`` samples of at least ``sample_ns`` are taken of a call, each after ``warm_calls`` untimed ones."""
 
     rounds: int = 12
     warm_calls: int = 1
@@ -63,14 +63,15 @@ def typical(samples: NDArray[np.float64]) -> NDArray[np.float64]:
     return result
 
 
-def repeatability(samples: NDArray[np.float64]) -> float:
+def repeatability(samples: NDArray[np.float64]) -> float | None:
     """Kendall's tau between the durations that even and odd rounds give: no prediction can be asked to do better.
 
-    ``samples`` has shape (n, rounds). NaN where there are fewer than two calls or rounds.
+    ``samples`` has shape (n, rounds). None where there is no order to speak of: fewer than two different calls.
     """
-    if min(samples.shape) < 2:
-        return math.nan
-    return float(kendalltau(typical(samples[:, ::2]), typical(samples[:, 1::2])).statistic)
+    even, odd = typical(samples[:, ::2]), typical(samples[:, 1::2])
+    if np.ptp(even) == 0 or np.ptp(odd) == 0:
+        return None
+    return float(kendalltau(even, odd).statistic)
 
 
 def _repeats(call: Call, protocol: Protocol, timer: Timer) -> int:

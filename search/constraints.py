@@ -27,6 +27,7 @@ METRICS: Mapping[str, Literal["max", "min"]] = {
 }
 """Every metric of a candidate and whether more or less of it is better; all are at least 0."""
 
+_SMALLEST_SCALE = 1e-9
 _FORM = re.compile(r"\s*(\w+)\s*(<=|>=)\s*(\S+)\s*")
 
 
@@ -77,9 +78,12 @@ class Constraint:
         return f"{self.metric} {self.sense} {self.bound:.12g}"
 
     def excess(self, values: Floats) -> Floats:
-        """How far values of the metric, shape (n,), lie beyond the bound, relative to it; <= 0 is feasible."""
+        """How far values of the metric, shape (n,), lie beyond the bound, relative to it; <= 0 is feasible.
+
+        A bound of (nearly) 0 has no relative excess; there it is absolute.
+        """
         beyond = values - self.bound if self.sense == "<=" else self.bound - values
-        excess: Floats = beyond / (self.bound or 1.0)
+        excess: Floats = beyond / (self.bound if self.bound > _SMALLEST_SCALE else 1.0)
         return excess
 
     def closest(self, values: Floats) -> int:

@@ -30,9 +30,10 @@ class Generation:
 
     ``genomes`` (n, n_genes) and ``evaluation`` are the candidates scored in it; ``first_row`` is the number of
     the first of them when all candidates of the search are counted from 0 in order. ``front`` holds the numbers
-    of those that are on the front now, of this and all earlier generations. ``hypervolume`` is the front's share
-    of the box up to the fixed reference point; ``evaluations`` counts from the search's beginning. ``state`` with
-    all candidates so far is what a `Checkpoint` needs: plain JSON values and arrays of numbers.
+    of those that are on the front now, of this and all earlier generations, and ``front_genomes`` their genomes.
+    ``hypervolume`` is the front's share of the box up to the fixed reference point; ``evaluations`` counts from
+    the search's beginning. ``state``, with all candidates so far, is what a `Checkpoint` needs: plain JSON values
+    and arrays of numbers.
     """
 
     index: int
@@ -40,6 +41,7 @@ class Generation:
     evaluation: Evaluation
     first_row: int
     front: Rows
+    front_genomes: Genomes
     hypervolume: float
     evaluations: int
     state: dict[str, Any]
@@ -197,6 +199,7 @@ class _Run:
             evaluation=evaluation,
             first_row=first_row,
             front=archive.front.copy(),
+            front_genomes=archive.genomes[archive.front],
             hypervolume=hypervolume(archive.evaluation.F[archive.front], reference),
             evaluations=len(archive),
             state=self._state(reference),

@@ -82,7 +82,8 @@ def _key(name: str) -> str:
 
 
 def _largest_blocks(space: MBConvSpace) -> tuple[Block, ...]:
-    return type(space)(space.name, space.frame).blocks(space.extremes()[1])
+    whole = type(space)(space.name, space.frame)
+    return whole.blocks(whole.extremes()[1])
 
 
 def _kernels(space: MBConvSpace, block: Block, layer: Layer) -> tuple[int, ...]:

@@ -244,7 +244,8 @@ class Trainer:
 
     def _check(self, loss: float, phase: Phase) -> None:
         if not math.isfinite(loss):
+            setting = "quantized_learning_rate" if phase == "quantized" else "learning_rate"
             raise NumericalError(
-                f"the training loss became {loss} in epoch {self.epoch} ({phase}): lower "
-                "supernet.learning_rate or supernet.quantized_learning_rate and resume from the last checkpoint"
+                f"the training loss became {loss} in epoch {self.epoch + 1} of {self.settings.epochs} ({phase}): "
+                f"lower supernet.{setting} and run again"
             )

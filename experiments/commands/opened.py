@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from bitfront.supernet.errors import BitfrontError, MissingFileError, UnknownNameError
+from bitfront.supernet.errors import BitfrontError, MissingFileError, StorageError, UnknownNameError
 
 if TYPE_CHECKING:
     from bitfront.experiments.store.base import Store
@@ -20,6 +20,19 @@ _MOST_NAMED = 5
 
 class AmbiguousIdError(BitfrontError):
     """The beginning of an id fits several experiments."""
+
+
+def home_exists() -> bool:
+    """Whether there is a BITFRONT_HOME, so that what only reads makes none.
+
+    Raises:
+        StorageError: it is no folder.
+    """
+    from bitfront.experiments.store.home import home
+
+    if home().exists() and not home().is_dir():
+        raise StorageError(f"{home()} is no folder: choose another with --home or BITFRONT_HOME")
+    return home().is_dir()
 
 
 @contextmanager
@@ -38,10 +51,11 @@ def opened_existing() -> Iterator[Store]:
 
     Raises:
         MissingFileError: there is no BITFRONT_HOME.
+        StorageError: it is no folder.
     """
     from bitfront.experiments.store.home import home
 
-    if not home().is_dir():
+    if not home_exists():
         raise MissingFileError(
             f"there are no experiments in {home()}: start one with 'bitfront run SPEC', "
             "or point to another folder with --home or BITFRONT_HOME"

@@ -13,7 +13,7 @@ import torch
 from bitfront.experiments.reporter import Reporter
 from bitfront.experiments.rows import read_front
 from bitfront.experiments.run import Run, experiment_folder
-from bitfront.experiments.spec import Spec
+from bitfront.experiments.spec import spec_from
 from bitfront.experiments.stages.supernet import load_supernet, supernet_folder
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.records import Candidate, ExportRecord
@@ -72,7 +72,7 @@ def export_candidate(
     if format_name not in FORMATS:
         raise UnknownNameError("export format", format_name, FORMATS)
     candidate = store.candidate(experiment_id, candidate_id)
-    run = Run(store, home, experiment_id, Spec.model_validate(store.get(experiment_id).spec), reporter or _Silent())
+    run = Run(store, home, experiment_id, spec_from(store.get(experiment_id).spec), reporter or _Silent())
     folder = folder or experiment_folder(home, experiment_id) / "exports" / f"candidate-{candidate_id}"
     return _export(run, candidate, format_name, folder)
 

@@ -38,7 +38,7 @@ def searched_front(run: Run, space: SearchSpace, predictor: AccuracyPredictor, c
         settings.strategy,
         rng=run.rng("search"),
         generations=settings.generations,
-        options={"population": settings.population},
+        options={"population": settings.population, **settings.options},
         on_generation=_keeper(run),
         resume=_checkpoint(run, space.n_genes),
     )

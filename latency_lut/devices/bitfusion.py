@@ -43,10 +43,10 @@ class BitFusion(AnalyticDevice):
         return _PAIRS
 
     def layer_costs(self, works: Sequence[Work]) -> NDArray[np.float64]:
-        """Latency in ms and dynamic energy in mJ per image, shape (n, 2)."""
+        """Latency in ms and dynamic energy in mJ of one call with the whole batch, shape (n, 2)."""
         mapped = [_mapped(work) for work in works]
         cost = simulate([convolution for convolution, _ in mapped], self.batch)
-        times = np.array([times for _, times in mapped]) / self.batch
+        times = np.array([times for _, times in mapped])
         return np.stack([cost.cycles * times / CLOCK_HZ * 1e3, cost.energy_nj * times * 1e-6], axis=1)
 
     def provenance(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""This machine's CPU under ONNX Runtime, really measured."""
+"""The CPU of this machine under ONNX Runtime, really measured."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 
 from bitfront.latency_lut.measure import Call, Protocol, timer_for
-from bitfront.latency_lut.profiling import RuntimeDevice
+from bitfront.latency_lut.runtime_device import RuntimeDevice
 from bitfront.supernet.export.host_cpu import host_cpu
 from bitfront.supernet.export.onnx_graph import onnx_model, part_model
 from bitfront.supernet.export.onnx_runtime import open_session, session_options

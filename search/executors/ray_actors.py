@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from bitfront.search.executors.base import (
 )
 
 _IN_FLIGHT = 2  # one item being worked on and one waiting there, so that no actor idles between two
+_PATIENCE_S = 5.0
 
 
 @final
@@ -77,6 +79,8 @@ class RayExecutor(Executor):
 
 
 def _connect(workers: int | None, address: str | None) -> None:
+    if address not in (None, "auto"):
+        _check_listening(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     quiet = {"include_dashboard": False} if address is None else {"address": address}
     cpus = {"num_cpus": workers} if address is None and workers is not None else {}
@@ -87,6 +91,22 @@ def _connect(workers: int | None, address: str | None) -> None:
         raise WorkerStartError(
             f"no Ray cluster could be {where} ({describe(error)}): "
             "check the address, or choose the executor 'local'"
+        ) from error
+
+
+def _check_listening(address: str) -> None:
+    """Ask the address itself first, for Ray tries a dead one for ten minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in host:
+        raise WorkerStartError(
+            f"{address!r} is no address of a Ray cluster: write HOST:PORT of its head, or 'auto'"
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE_S).close()
+    except (OSError, OverflowError) as error:
+        raise WorkerStartError(
+            f"no Ray cluster could be reached at {address!r} ({describe(error)}): check the address and whether "
+            "the cluster runs, or choose the executor 'local'"
         ) from error
 
 

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from bitfront.supernet.data.dataset import Dataset, Split
 
 _SPLIT_SEED = 2718
-_TRAIN, _VALIDATION = 0.56, 0.24
+_TRAIN, _VALIDATION = 0.5, 0.3
 
 
 def digits() -> Dataset:
-    """Split class by class into 56 % training, 24 % validation and 20 % test, always alike."""
+    """Split class by class into 50 % training, 30 % validation and 20 % test, always alike."""
     from sklearn.datasets import load_digits
 
     raw = load_digits()

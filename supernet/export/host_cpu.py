@@ -14,6 +14,7 @@ _FLAGS_THAT_MATTER = (
     "avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx_vnni", "avx512_vnni", "avx512_bf16",
     "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16", "asimd", "asimddp", "i8mm", "bf16", "sve",
 )  # fmt: skip
+_EXACT_FLAGS = {"avx_vnni", "avx512_vnni"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +27,8 @@ class HostCPU:
     @property
     def sums_8bit_products_exactly(self) -> bool:
         """False where unsigned times signed 8-bit products are added in pairs in 16 bits, which saturates."""
-        return platform.machine() not in ("x86_64", "AMD64") or not {"avx_vnni", "avx512_vnni"}.isdisjoint(
-            self.isa
-        )
+        is_x86 = platform.machine() in ("x86_64", "AMD64")
+        return not is_x86 or not _EXACT_FLAGS.isdisjoint(self.isa)
 
 
 @cache

@@ -28,8 +28,8 @@ class GraphBuilder:
         self._dequantized: dict[tuple[str, TensorQuant], str] = {}
         self._origin: dict[str, tuple[str, TensorQuant]] = {}
 
-    def constant(self, name: str, values: NDArray[Any]) -> str:
-        """Store a constant under ``name`` (once) and return the name."""
+    def constant(self, name: str, values: NDArray[Any] | np.generic) -> str:
+        """Store a constant under ``name`` (once) and return the name. A scalar keeps its rank of 0."""
         if name not in self._constants:
             self._constants[name] = numpy_helper.from_array(np.asarray(values, order="C"), name)
         return name

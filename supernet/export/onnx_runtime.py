@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from bitfront.supernet.errors import CorruptFileError, UnsupportedError
 from bitfront.supernet.export.host_cpu import host_cpu
@@ -17,10 +18,20 @@ from bitfront.supernet.files import read_bytes
 _EXACT_SUMS = ("session.x64quantprecision", "1")
 _NO_SPINNING = (("session.intra_op.allow_spinning", "0"), ("session.inter_op.allow_spinning", "0"))
 _ERRORS_ONLY = 3
+# They share no base but Exception.
+_LOAD_ERRORS = (
+    errors.Fail,
+    errors.InvalidArgument,
+    errors.InvalidGraph,
+    errors.InvalidProtobuf,
+    errors.NoModel,
+    errors.NotImplemented,
+    errors.RuntimeException,
+)
 
 
 def session_options(threads: int = 1) -> onnxruntime.SessionOptions:
-    """All optimisations, ``threads`` threads inside an operator, operators one after the other, no busy waiting."""
+    """All optimisations, ``threads`` threads inside an operator, one operator at a time, no busy waiting."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -43,10 +54,8 @@ def open_session(
     """
     try:
         return onnxruntime.InferenceSession(model, options or session_options(), ["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors share no other base
-        raise CorruptFileError(
-            f"{source} is not a model that ONNX Runtime can load ({error}): export it again"
-        ) from error
+    except _LOAD_ERRORS as error:
+        raise CorruptFileError(f"ONNX Runtime can not load {source} ({error}): export it again") from error
 
 
 def run_onnx(model: Path | bytes, images: NDArray[np.float32], threads: int = 1) -> NDArray[np.float32]:
@@ -66,9 +75,8 @@ def run_onnx(model: Path | bytes, images: NDArray[np.float32], threads: int = 1)
             f"{source} takes images of shape {tuple(entry.shape)}, got {images.shape}: "
             "resize them as its manifest says"
         )
-    logits: NDArray[np.float32] = session.run(None, {entry.name: np.ascontiguousarray(images, dtype=np.float32)})[
-        0
-    ]
+    logits: NDArray[np.float32]
+    (logits,) = session.run(None, {entry.name: np.ascontiguousarray(images, dtype=np.float32)})
     return logits
 
 

@@ -34,9 +34,9 @@ def random_folded(blocks: Sequence[Block], rng: np.random.Generator) -> Folded:
 
 def _random_layer(layer: Layer, stores_output: bool, rng: np.random.Generator) -> FoldedLayer:
     inputs = layer.in_channels // layer.groups
-    shape = (
-        (layer.out_channels, inputs) if layer.op == "linear" else (layer.out_channels, inputs, *[layer.kernel] * 2)
-    )
+    shape: tuple[int, ...] = (layer.out_channels, inputs, layer.kernel, layer.kernel)
+    if layer.op == "linear":
+        shape = shape[:2]
     deviation = math.sqrt(2.0 / (inputs * layer.kernel**2))
     weight, codes, scale = _random_weight(layer.weight_format, shape, deviation, rng)
     return FoldedLayer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import final
 
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor
 
 from bitfront.supernet.quantization.formats.base import IntegerFormat
+
+_GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 class Observer(ABC):
@@ -56,9 +59,11 @@ class MseObserver(Observer):
     def observe(self, values: Tensor) -> None:
         """Keep an evenly spaced part of the values."""
         flat = values.detach().reshape(-1)
-        # A whole-numbered step could divide the map's size, and see the same few pixels of every map.
-        kept = min(flat.numel(), self._per_batch)
-        self._seen.append(flat[torch.linspace(0, flat.numel() - 1, kept, dtype=torch.float64).long()])
+        if flat.numel() > self._per_batch:
+            # A constant step can divide the map's size, and see the same few pixels of every map.
+            spread = torch.arange(self._per_batch, dtype=torch.float64) * _GOLDEN % 1
+            flat = flat[(spread * flat.numel()).long()]
+        self._seen.append(flat.clone())
 
     def scale(self, number_format: IntegerFormat, signed: bool) -> float:
         """The scale on the grid with the least squared error."""

@@ -8,19 +8,19 @@ _FORMATS = ("fp32", "int8", "int6", "int4")
 
 
 def digits() -> MBConvSpace:
-    """8x8 grey images at 8, or enlarged to 10 or 12 pixels; three stages of one to three blocks."""
+    """8x8 grey images at 6, 8 or 12 pixels; three stages of one to three blocks."""
     frame = MBConvConfig(
         in_channels=1,
         classes=10,
         stem_channels=8,
         stem_stride=1,
         stages=(
-            StageConfig(out_channels=12, stride=2, depths=(1, 2, 3), widths=(8, 16, 24, 32, 40)),
-            StageConfig(out_channels=20, stride=2, depths=(1, 2, 3), widths=(16, 24, 40, 56, 72)),
-            StageConfig(out_channels=32, stride=1, depths=(1, 2), widths=(24, 48, 72, 96)),
+            StageConfig(out_channels=12, stride=2, depths=(1, 2, 3), widths=(4, 8, 16, 24, 32)),
+            StageConfig(out_channels=20, stride=2, depths=(1, 2, 3), widths=(8, 16, 32, 48, 64)),
+            StageConfig(out_channels=32, stride=1, depths=(1, 2), widths=(8, 24, 48, 80)),
         ),
         head_channels=64,
-        resolutions=(8, 10, 12),
+        resolutions=(6, 8, 12),
         weight_formats=_FORMATS,
         activation_formats=_FORMATS,
         end_formats=("fp32", "int8"),

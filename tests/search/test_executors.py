@@ -15,8 +15,6 @@ from bitfront.search.executors import EXECUTORS
 from bitfront.search.executors.base import Executor, Failure, WorkerStartError
 from bitfront.supernet.errors import UnknownNameError, UnsupportedError
 
-Marks = tuple[Path, int]
-
 
 def failing_at_first(shared: tuple[Path, NDArray[np.float64]]) -> Callable[[int], float]:
     """A worker that leaves a file per try, and refuses item 4 once, item 5 twice and item 7 always."""
@@ -26,6 +24,7 @@ def failing_at_first(shared: tuple[Path, NDArray[np.float64]]) -> Callable[[int]
     def work(item: int) -> float:
         tries = len(list(folder.glob(f"{item}-*")))
         (folder / f"{item}-{tries}").touch()
+        assert torch.get_num_threads() == 1
         if tries < refusals.get(item, 0):
             raise RuntimeError(f"try {tries} of {item}")
         return float(factors[item] * item)
@@ -33,17 +32,13 @@ def failing_at_first(shared: tuple[Path, NDArray[np.float64]]) -> Callable[[int]
     return work
 
 
-def counting_threads(shared: None) -> Callable[[int], int]:
-    return lambda item: torch.get_num_threads()
-
-
 def broken(shared: str) -> Callable[[int], int]:
     raise RuntimeError(f"weights of {shared} do not fit")
 
 
-def dying_on(marks: Marks) -> Callable[[int], int]:
-    """A worker whose process dies on one item, as often as there is no file that says it has died before."""
-    folder, deaths = marks
+def dying_on(shared: tuple[Path, int]) -> Callable[[int], int]:
+    """A worker whose process dies on item 3 so many times, leaving a file each time."""
+    folder, deaths = shared
 
     def work(item: int) -> int:
         time.sleep(0.02)
@@ -66,15 +61,6 @@ def reporting_pid(shared: None) -> Callable[[int], int]:
         return os.getpid()
 
     return work
-
-
-@pytest.mark.ray
-def test_an_address_without_a_cluster_is_named() -> None:
-    ray = pytest.importorskip("ray")
-    if ray.is_initialized():
-        pytest.skip("this process is connected already")
-    with pytest.raises(WorkerStartError, match=r"reached at '127\.0\.0\.1:1'"):
-        EXECUTORS.get("ray")(address="127.0.0.1:1")
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +86,7 @@ class TestEveryExecutor:
     def test_nothing_is_lost(self, executor: Executor, tmp_path: Path) -> None:
         """Order, announcements, retries and poison, in one call because a Ray actor takes seconds to start."""
         heard: dict[int, float | Failure] = {}
+        threads = torch.get_num_threads()
 
         def listen(position: int, result: float | Failure) -> None:
             assert position not in heard
@@ -113,13 +100,7 @@ class TestEveryExecutor:
         assert [heard[position] for position in range(12)] == results
         tries = {item: len(list(tmp_path.glob(f"{item}-*"))) for item in items}
         assert tries == {**dict.fromkeys(items, 1), 4: 2, 5: 3, 7: 3}
-
-    def test_workers_have_one_torch_thread(self, executor: Executor) -> None:
-        before = torch.get_num_threads()
-        for result in executor.map(counting_threads, None, [0, 1]):
-            assert not isinstance(result, Failure)
-            assert result == 1
-        assert torch.get_num_threads() == before
+        assert torch.get_num_threads() == threads
 
     def test_no_items_need_no_worker(self, executor: Executor) -> None:
         assert executor.map(broken, "digits", []) == []
@@ -128,21 +109,17 @@ class TestEveryExecutor:
         with pytest.raises(WorkerStartError, match="RuntimeError: weights of digits do not fit"):
             executor.map(broken, "digits", [1, 2])
 
-    def test_what_the_listener_raises_ends_the_call(self, executor: Executor) -> None:
-        def listen(position: int, result: object) -> None:
-            raise OSError("disk full")
 
-        with pytest.raises(OSError, match="disk full"):
-            executor.map(counting_threads, None, [1, 2, 3], listen)
+def test_what_the_listener_raises_ends_the_call(tmp_path: Path) -> None:
+    def listen(position: int, result: object) -> None:
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        EXECUTORS.get("local")().map(dying_on, (tmp_path, 0), [1, 2, 3], listen)
 
 
 @pytest.mark.ray
 class TestRay:
-    def test_a_worker_that_dies_once_is_replaced_and_nothing_is_lost(
-        self, ray_executor: Executor, tmp_path: Path
-    ) -> None:
-        assert ray_executor.map(dying_on, (tmp_path, 1), list(range(8))) == [i * i for i in range(8)]
-
     def test_an_item_that_kills_every_worker_is_reported(self, ray_executor: Executor, tmp_path: Path) -> None:
         results = ray_executor.map(dying_on, (tmp_path, 99), list(range(6)))
         poison = results.pop(3)
@@ -166,6 +143,7 @@ class TestRay:
         assert len(set(pids)) >= 2
         assert os.getpid() not in pids
 
+    @pytest.mark.slow
     def test_workers_that_die_while_they_start_end_the_call(self, ray_executor: Executor) -> None:
         with pytest.raises(WorkerStartError, match="3 workers died while they started"):
             ray_executor.map(dying_at_start, None, [1])
@@ -184,3 +162,20 @@ def test_bad_settings_are_named() -> None:
         EXECUTORS.get("ray")(workers=0)
     with pytest.raises(UnknownNameError, match="did you mean 'local'"):
         EXECUTORS.get("locl")
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("127.0.0.1:1", r"reached at '127\.0\.0\.1:1'"),
+        ("127.0.0.1:99999", r"reached at '127\.0\.0\.1:99999'"),
+        ("ray://127.0.0.1:1", "write HOST:PORT"),
+        ("head", "write HOST:PORT"),
+    ],
+)
+def test_an_address_without_a_cluster_is_named(
+    address: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    with pytest.raises(WorkerStartError, match=message):
+        EXECUTORS.get("ray")(address=address)

@@ -1,13 +1,12 @@
 """Devices that are a runtime on this machine: their tables are measured block by block, and can be resumed.
 
 A block is timed as it stands between neighbours of its own formats. What calling the runtime costs is taken off
-each block; it is known from chains of one block that keeps its shape: a chain of four takes three blocks longer
+each block; it is known from chains of a block that keeps its shape: a chain of four takes three blocks longer
 than one, and the rest is the call. The sum of blocks is then corrected by a few whole networks measured alike.
 """
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,7 +22,8 @@ from bitfront.latency_lut.device import MeasuringDevice
 from bitfront.latency_lut.measure import Call, Protocol, Timer, measure_calls, repeatability, typical
 from bitfront.latency_lut.op_key import op_key
 from bitfront.latency_lut.slot_blocks import unique_blocks
-from bitfront.latency_lut.table import InvalidTableError, Table
+from bitfront.latency_lut.stored_times import LATENCY, StoredTimes
+from bitfront.latency_lut.table import Table
 from bitfront.supernet.errors import UnsupportedError
 from bitfront.supernet.export.random_network import random_folded
 from bitfront.supernet.folded import Folded
@@ -32,26 +32,21 @@ from bitfront.supernet.progress import Progress, silent
 from bitfront.supernet.space import SearchSpace
 
 CORRECTION_NETWORKS = 16
+"""Random whole networks behind the correction of a table."""
 
-_CHUNK = 64  # compiled blocks that are in memory, and lost by a kill, at a time
+_CHUNK = 64  # blocks that are compiled at a time, and that a kill may lose
 _CHAINS = 12
 _COPIES = 4
-_QUARTILES = (25, 50, 75)
-_LATENCY = "latency_ms"
-_MACHINE = ("cpu_model", "isa", "runtime", "runtime_version")
-_SETTINGS = ("threads", "batch")
-
-Details = dict[str, Mapping[str, Any]]
-
-
-class ForeignTableWarning(UserWarning):
-    """A table was measured on another machine, or with another version of the runtime."""
 
 
 class RuntimeDevice(MeasuringDevice):
-    """A runtime on this machine. ``latency_ms`` is the time of one call with ``batch`` images."""
+    """A runtime on this machine. ``latency_ms`` is the time of one call with ``batch`` images.
 
-    costs = (_LATENCY,)
+    Raises:
+        UnsupportedError: an option is not a whole number, or too small.
+    """
+
+    costs = (LATENCY,)
 
     def __init__(self, threads: int, batch: int, protocol: Protocol, timer: Timer) -> None:
         for option, value, least in (("threads", threads, 1), ("batch", batch, 1), ("rounds", protocol.rounds, 2)):
@@ -81,7 +76,7 @@ class RuntimeDevice(MeasuringDevice):
             "batch": self.batch,
             "rounds": self.protocol.rounds,
             "sample_ms": self.protocol.sample_ns / 1e6,
-            "timer": getattr(self.timer, "__name__", "custom"),
+            "timer": getattr(self.timer, "__name__", type(self.timer).__name__),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         }
 
@@ -103,61 +98,47 @@ class RuntimeDevice(MeasuringDevice):
     def table(
         self, space: SearchSpace, path: Path, rng: np.random.Generator, progress: Progress | None = None
     ) -> Table:
-        """Measure every block of the space, or read what was measured before from ``path``.
-
-        While it works, what is measured so far stands beside ``path`` (``*.partial.json``).
+        """Measure every block of the space that is not known from ``path``, or from unfinished work beside it.
 
         Raises:
-            InvalidTableError: the table at ``path`` is another device's or space's, or has other settings.
+            InvalidTableError: the table at ``path`` is another device's or space's, has other settings, or was
+                measured elsewhere and is not complete.
             StorageError: a file can not be written.
         """
-        restricted = self.restrict(space)
-        blocks = unique_blocks(restricted, self)
-        finished = self._stored(path, space.hash())
-        if finished is not None and blocks.keys() <= finished.entries.keys():
+        space, report = self.restrict(space), progress or silent
+        blocks = unique_blocks(space, self)
+        times = StoredTimes(path, self.name, space.hash(), self.provenance())
+        finished = times.finished(blocks)
+        if finished is not None:
             return finished
         block_rng, chain_rng, network_rng = rng.spawn(3)
-        details = self._profile(blocks, path, space.hash(), block_rng, progress or silent)
-        table = self._assembled(restricted, blocks, details, chain_rng, network_rng)
-        table.save(path)
-        _partial(path).unlink(missing_ok=True)
         total = len(blocks) + CORRECTION_NETWORKS
-        (progress or silent)(total, total)
+        self._measure_blocks(blocks, times, block_rng, lambda done, _: report(done, total))
+        overhead = self._call_overhead_ms(blocks, chain_rng)
+        entries = {key: {LATENCY: max(0.0, times.typical_ms(key) - overhead)} for key in times.details}
+        table = self._corrected(space, entries, {"call_overhead_ms": overhead}, times, network_rng)
+        times.finish(table)
+        report(total, total)
         return table
 
-    # -- blocks -----------------------------------------------------------------------------------------
-
-    def _profile(
-        self,
-        blocks: Mapping[str, Block],
-        path: Path,
-        space_hash: str,
-        rng: np.random.Generator,
-        progress: Progress,
-    ) -> Details:
-        """Raw times of all blocks, going on from what is stored."""
-        details = {key: value for key, value in self._resumed(path, space_hash).items() if key in blocks}
-        missing = [key for key in blocks if key not in details]
+    def _measure_blocks(
+        self, blocks: Mapping[str, Block], times: StoredTimes, rng: np.random.Generator, progress: Progress
+    ) -> None:
+        missing = [key for key in blocks if key not in times.details]
+        # Shuffled, so that slow changes of the machine do not follow the structure of the space.
         order = [missing[i] for i in rng.permutation(len(missing))]
-        total = len(blocks) + CORRECTION_NETWORKS
-        progress(len(details), total)
         for start in range(0, len(order), _CHUNK):
+            progress(len(blocks) - len(order) + start, len(blocks))
             keys = order[start : start + _CHUNK]
-            samples = self._sample_parts([(blocks[key],) for key in keys], rng)
-            details.update(zip(keys, map(_detail, samples), strict=True))
-            entries = {key: {_LATENCY: detail["quartiles_ms"][0]} for key, detail in details.items()}
-            Table(self.name, space_hash, self.costs, entries, self.provenance(), details=details).save(
-                _partial(path)
-            )
-            progress(len(details), total)
-        return details
+            times.add(keys, self._sample_parts([(blocks[key],) for key in keys], rng))
+        progress(len(blocks), len(blocks))
 
     def _sample_parts(self, parts: Sequence[Sequence[Block]], rng: np.random.Generator) -> NDArray[np.float64]:
         calls = [self.compile_part(random_folded(blocks, rng), rng) for blocks in parts]
         return measure_calls(calls, rng, self.protocol, self.timer)
 
     def _call_overhead_ms(self, blocks: Mapping[str, Block], rng: np.random.Generator) -> float:
-        """What a call costs beside its blocks. A space without blocks that keep their shape does not tell."""
+        """What a call costs beside its blocks; 0, left to the correction, where no block keeps its shape."""
         keeping = [block for block in blocks.values() if block.residual]
         if not keeping:
             return 0.0
@@ -166,64 +147,29 @@ class RuntimeDevice(MeasuringDevice):
         one, chain = typical(self._sample_parts(parts, rng)).reshape(-1, 2).T
         return max(0.0, float(np.median(one - (chain - one) / (_COPIES - 1))))
 
-    # -- the table --------------------------------------------------------------------------------------
-
-    def _assembled(
+    def _corrected(
         self,
         space: SearchSpace,
-        blocks: Mapping[str, Block],
-        details: Details,
-        chain_rng: np.random.Generator,
-        network_rng: np.random.Generator,
+        entries: Mapping[str, Mapping[str, float]],
+        facts: Mapping[str, Any],
+        times: StoredTimes,
+        rng: np.random.Generator,
     ) -> Table:
-        overhead = self._call_overhead_ms(blocks, chain_rng)
-        entries = {
-            key: {_LATENCY: max(0.0, float(detail["quartiles_ms"][0]) - overhead)}
-            for key, detail in details.items()
-        }
-        networks = [space.blocks(genome) for genome in space.sample(CORRECTION_NETWORKS, network_rng)]
-        samples = self.sample_networks([random_folded(blocks, network_rng) for blocks in networks], network_rng)
+        networks = [space.blocks(genome) for genome in space.sample(CORRECTION_NETWORKS, rng)]
+        samples = self.sample_networks([random_folded(network, rng) for network in networks], rng)
         measured = typical(samples)
-        sums = np.array([sum(entries[op_key(block)][_LATENCY] for block in network) for network in networks])
+        sums = np.array([sum(entries[op_key(block)][LATENCY] for block in network) for network in networks])
         correction = fit_correction(sums, measured)
-        facts = {
-            "call_overhead_ms": overhead,
+        provenance = {
+            **self.provenance(),
+            **facts,
             "correction_networks": CORRECTION_NETWORKS,
             "correction_error": mean_relative_error(correction.offset + correction.scale * sums, measured),
-            "networks_repeatability_tau": repeatability(samples),
+            "networks_tau_with_themselves": repeatability(samples),
         }
-        provenance = {**self.provenance(), **facts}
-        return Table(self.name, space.hash(), self.costs, entries, provenance, {_LATENCY: correction}, details)
-
-    # -- what is stored ---------------------------------------------------------------------------------
-
-    def _stored(self, path: Path, space_hash: str) -> Table | None:
-        if not path.is_file():
-            return None
-        table = Table.load(path, self.name, space_hash)
-        here = self.provenance()
-        if other := _differences(table.provenance, here, _SETTINGS):
-            raise InvalidTableError(
-                f"{path} was measured with {other}: ask for the same settings, or keep the new table in another file"
-            )
-        if other := _differences(table.provenance, here, _MACHINE):
-            warnings.warn(
-                f"{path} was measured on another machine or version: {other}. Its latencies may not hold here; "
-                "delete it to measure again",
-                ForeignTableWarning,
-                stacklevel=3,
-            )
-        return table
-
-    def _resumed(self, path: Path, space_hash: str) -> Details:
-        """Raw times that an interrupted call, or one for a part of the space, left behind on this machine."""
-        details: Details = {}
-        for file in (path, _partial(path)):
-            if file.is_file():
-                table = Table.load(file, self.name, space_hash)
-                if not _differences(table.provenance, self.provenance(), _MACHINE + _SETTINGS):
-                    details.update(table.details)
-        return details
+        return Table(
+            self.name, space.hash(), self.costs, entries, provenance, {LATENCY: correction}, times.details
+        )  # fmt: skip
 
     def _refuse_unexecutable(self, network: Folded) -> None:
         for folded in network.layers:
@@ -235,14 +181,6 @@ class RuntimeDevice(MeasuringDevice):
                 )
 
 
-def _partial(path: Path) -> Path:
-    return path.with_name(f"{path.stem}.partial.json")
-
-
-def _detail(samples: NDArray[np.float64]) -> dict[str, Any]:
-    return {"quartiles_ms": np.percentile(samples, _QUARTILES).tolist(), "rounds": len(samples)}
-
-
 def _copies(block: Block, copies: int) -> tuple[Block, ...]:
     return tuple(
         replace(
@@ -251,10 +189,4 @@ def _copies(block: Block, copies: int) -> tuple[Block, ...]:
             layers=tuple(replace(layer, name=f"copy{i}.{layer.name}") for layer in block.layers),
         )
         for i in range(copies)
-    )
-
-
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any], names: Sequence[str]) -> str:
-    return ", ".join(
-        f"{name} {there.get(name)!r} (here {here[name]!r})" for name in names if there.get(name) != here[name]
     )

@@ -1,0 +1,108 @@
+"""export, bench, doctor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from bitfront.experiments.commands.consoles import err, out, put_json
+from bitfront.experiments.commands.group import tell
+from bitfront.experiments.commands.launch import Id
+from bitfront.experiments.commands.look import Json
+from bitfront.experiments.commands.opened import find, opened_existing
+
+_SEEDS = 5
+_QUICK_SEEDS = 2
+
+
+def export(
+    experiment_id: Id,
+    candidate: Annotated[int, typer.Option(metavar="N", help="Its number in 'bitfront front'.")],
+    format_name: Annotated[str, typer.Option("--format", metavar="FORMAT", help="File format.")] = "onnx",
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="DIR", help="Where to write; without it, in the experiment's folder."
+        ),
+    ] = None,
+) -> None:
+    """Write a candidate as a model that runs elsewhere, and test it.
+
+    The file's path is printed on stdout, its accuracy beside that of the fake-quantized network on stderr.
+    """
+    from bitfront.experiments.rich_reporter import RichReporter
+    from bitfront.experiments.store.home import home
+
+    with opened_existing() as store:
+        one = find(store, experiment_id)
+        store.candidate(one.id, candidate)  # before torch is loaded
+        with RichReporter(err()) as reporter:
+            from bitfront.experiments.stages.exporting import export_candidate
+
+            done = export_candidate(store, home(), one.id, candidate, format_name, folder, reporter)
+    typer.echo(done.record.path)
+    tell(
+        f"test top1 of the file {done.top1_test:.4f}, of the fake-quantized network {done.top1_fake_quant:.4f}; "
+        f"they agree on {done.agreement:.2%} of the test images"
+    )
+
+
+def bench(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Without it, the names are listed.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A small version, for a look.")] = False,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="How many seeds.", show_default=f"{_SEEDS}, or {_QUICK_SEEDS} with --quick"
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Also write the JSON there.")
+    ] = None,
+) -> None:
+    """Run a benchmark.
+
+    It prints a table for people on stderr and, last, one line of JSON on stdout. The exit code says whether it
+    ran, not whether its goals hold.
+    """
+    from bitfront.experiments.benchmarks import BENCHMARKS
+    from bitfront.experiments.rich_reporter import RichReporter
+    from bitfront.experiments.tables import bench_table
+
+    if name is None:
+        typer.echo("\n".join(BENCHMARKS.names()))
+        return
+    benchmark = BENCHMARKS.get(name)
+    with RichReporter(err()) as reporter:
+        result = benchmark(quick=quick, seeds=seeds or (_QUICK_SEEDS if quick else _SEEDS), reporter=reporter)
+    err().print(Text(f"{name}, {result.seeds} seeds, {result.machine['cpu']}", style="bold"))
+    err().print(bench_table(result))
+    if output is not None:
+        from bitfront.supernet.files import write_text
+
+        write_text(output, result.json_line() + "\n")
+    typer.echo(result.json_line())
+
+
+def doctor(as_json: Json = False) -> None:
+    """Check what bitfront needs here, and say what this machine can do."""
+    from dataclasses import asdict
+
+    from bitfront.experiments.doctor import checks
+    from bitfront.experiments.rich_reporter import RichReporter
+    from bitfront.experiments.store.home import home
+    from bitfront.experiments.tables import checks_table
+
+    with RichReporter(err()) as reporter:
+        found = list(checks(home(), reporter.progress("looking")))
+    if as_json:
+        put_json([asdict(check) for check in found])
+    else:
+        out().print(checks_table(found))
+    broken = [check.name for check in found if check.state == "broken"]
+    if broken:
+        tell(f"error: broken: {', '.join(broken)}", "red")
+        raise typer.Exit(1)

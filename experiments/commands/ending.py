@@ -1,0 +1,43 @@
+"""What a person wants to see when an experiment has ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from bitfront.experiments.details import files, own_predictors
+from bitfront.experiments.rows import front_rows
+from bitfront.experiments.store.base import Store
+from bitfront.experiments.tables import front_notes, front_table
+
+
+def print_ending(store: Store, home: Path, experiment_id: str, console: Console) -> None:
+    """The front, how good the predictors are, and where everything is."""
+    experiment = store.get(experiment_id)
+    rows = front_rows(store, experiment_id)
+    kept = [row for row in rows if not row["dominated"]]
+    print_front(console, kept, len(rows) - len(kept), experiment.spec)
+    lines = [
+        f"{record.kind} predictor: {_quality(record.metrics)}" for record in own_predictors(store, experiment)
+    ]
+    lines += [f"{name}: {path}" for name, path in files(home, experiment_id).items()]
+    for export in store.exports(experiment_id):
+        top1 = "not tested" if export.top1_test is None else f"test top1 {export.top1_test:.4f}"
+        lines.append(f"{export.format} of candidate {export.candidate_id}: {export.path} ({top1})")
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
+
+
+def print_front(console: Console, rows: list[dict[str, Any]], hidden: int, spec: dict[str, Any]) -> None:
+    """The front's table and what its reader needs to know."""
+    console.print(front_table(rows, spec["objectives"]))
+    for note in front_notes(rows, hidden):
+        console.print(Text(note, style="dim"))
+    console.print()
+
+
+def _quality(metrics: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in metrics.items() if isinstance(value, float))

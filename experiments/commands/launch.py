@@ -1,0 +1,149 @@
+"""init, run, resume: what makes experiments and has them worked on."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bitfront.experiments.commands.consoles import err, out
+from bitfront.experiments.commands.detached import start_detached
+from bitfront.experiments.commands.group import INTERRUPTED, tell
+from bitfront.experiments.commands.opened import find, opened, opened_existing
+from bitfront.supernet.errors import BitfrontError, StorageError
+
+if TYPE_CHECKING:
+    from bitfront.experiments.reporter import Reporter
+    from bitfront.experiments.store.base import Store
+    from bitfront.experiments.store.records import Experiment
+
+Detach = Annotated[
+    bool,
+    typer.Option("--detach/--wait", help="Return at once and work on in the background, or wait for the end."),
+]
+Id = Annotated[str, typer.Argument(metavar="ID", help="An experiment's id, its unique beginning, or 'latest'.")]
+
+
+class UnfinishedError(BitfrontError):
+    """An experiment ended otherwise than asked, or can not be worked on now."""
+
+
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it.")] = Path("spec.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write a commented spec to begin with."""
+    from bitfront.experiments.spec_template import template
+    from bitfront.supernet.files import write_text
+
+    if file.exists() and not force:
+        raise StorageError(f"{file} exists: choose another name, or replace it with --force")
+    write_text(file, template())
+    tell(f"wrote {file}: change what you like, then 'bitfront run {file}'")
+
+
+def run(
+    ctx: typer.Context,
+    spec: Annotated[
+        Path, typer.Argument(metavar="SPEC", help="The experiment's YAML file, as 'bitfront init' writes.")
+    ],
+    detach: Detach = False,
+    name: Annotated[
+        str | None, typer.Option(help="Called so, whatever the spec says.", show_default=False)
+    ] = None,
+) -> None:
+    """Launch an experiment; its id is printed first.
+
+    Every step is kept: what is interrupted, or even killed, goes on with 'bitfront resume'.
+    """
+    from bitfront.experiments.spec import load_spec
+
+    loaded = load_spec(spec)
+    with opened() as store:
+        values = loaded.model_dump(mode="json")
+        experiment = store.create_experiment(name or loaded.name, values, loaded.seed)
+        typer.echo(experiment.id)
+        _start(ctx, store, experiment, detach)
+
+
+def resume(ctx: typer.Context, experiment_id: Id, detach: Detach = False) -> None:
+    """Go on with an experiment that was interrupted, failed, or never began."""
+    with opened_existing() as store:
+        experiment = find(store, experiment_id)
+        _queue(store, experiment)
+        typer.echo(experiment.id)
+        _start(ctx, store, experiment, detach)
+
+
+def work(experiment_id: str) -> None:
+    """Work on a queued experiment without telling anybody but its log."""
+    from bitfront.experiments.reporter import Reporters
+
+    with opened_existing() as store:
+        _work(store, experiment_id, Reporters())
+
+
+def _queue(store: Store, experiment: Experiment) -> None:
+    from bitfront.experiments.store.statuses import Status
+
+    one = experiment
+    if one.status is Status.QUEUED:
+        return
+    if one.status.is_held:
+        raise UnfinishedError(
+            f"{one.id} is {one.status} in {one.owner}: follow it with 'bitfront logs {one.id} --follow'"
+        )
+    if one.status is Status.COMPLETED:
+        raise UnfinishedError(f"{one.id} is COMPLETED, there is nothing to resume: see 'bitfront front {one.id}'")
+    store.set_status(one.id, Status.QUEUED)
+
+
+def _start(ctx: typer.Context, store: Store, experiment: Experiment, detach: bool) -> None:
+    from bitfront.experiments.store.home import home
+
+    if detach:
+        start_detached(home(), experiment.id)
+        tell(f"works in the background: follow it with '{_command(ctx)} logs {experiment.id} --follow'")
+        return
+    from bitfront.experiments.commands.ending import print_ending
+    from bitfront.experiments.rich_reporter import RichReporter
+
+    with RichReporter(err()) as reporter:
+        try:
+            _work(store, experiment.id, reporter)
+        except KeyboardInterrupt:
+            tell(f"interrupted: '{_command(ctx)} resume {experiment.id}' goes on from here", "yellow")
+            raise typer.Exit(INTERRUPTED) from None
+    print_ending(store, home(), experiment.id, out())
+
+
+def _work(store: Store, experiment_id: str, reporter: Reporter) -> None:
+    from bitfront.experiments.pipeline import run_experiment
+    from bitfront.experiments.store.home import home
+    from bitfront.experiments.store.statuses import Status
+
+    with _terminated_as_interrupted():
+        run_experiment(store, home(), experiment_id, reporter)
+    ended = store.get(experiment_id)
+    if ended.status is not Status.COMPLETED:
+        raise UnfinishedError(f"{experiment_id} ended {ended.status}: {ended.reason}")
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM is taken like Ctrl-C, so that the experiment is INTERRUPTED at once and not only when looked at."""
+    before: Any = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _command(ctx: typer.Context) -> str:
+    """How this program was called, as far as it decides where experiments are."""
+    home = ctx.find_root().params.get("home")
+    return f"bitfront --home {home}" if home else "bitfront"

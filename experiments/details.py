@@ -1,0 +1,66 @@
+"""All that is known of one experiment, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from bitfront.experiments.places import experiment_folder, log_path
+from bitfront.experiments.store.base import Store
+from bitfront.experiments.store.records import Experiment, PredictorRecord
+
+_PLOTS = ("front.html", "front.png")
+
+
+def summary(experiment: Experiment) -> dict[str, Any]:
+    """An experiment as one JSON-able object of a listing: without its spec."""
+    values: dict[str, Any] = _plain(asdict(experiment))
+    del values["spec"]
+    return values
+
+
+def details(store: Store, home: Path, experiment: Experiment) -> dict[str, Any]:
+    """An experiment with all that belongs to it, JSON-able; what is not there yet is None or empty."""
+    one = experiment
+    supernet = store.supernet(one.supernet_id) if one.supernet_id else None
+    table = store.table(one.table_id) if one.table_id else None
+    generations = store.generations(one.id)
+    front = store.front(one.id)
+    return {
+        **_plain(asdict(one)),
+        "supernet": _plain(asdict(supernet)) if supernet else None,
+        "predictors": [_plain(asdict(record)) for record in own_predictors(store, one)],
+        "table": _plain(asdict(table)) if table else None,
+        "search": {
+            "generations": len(generations),
+            "evaluations": generations[-1].evaluations if generations else 0,
+            "candidates": store.count_candidates(one.id),
+            "hypervolume": [generation.hypervolume for generation in generations],
+        },
+        "front": {"measured": len(front), "not_dominated": sum(not member.dominated for member in front)},
+        "exports": [_plain(asdict(record)) for record in store.exports(one.id)],
+        "files": files(home, one.id),
+    }
+
+
+def own_predictors(store: Store, experiment: Experiment) -> list[PredictorRecord]:
+    """Its transferred predictor, and the fp32 one that it came from."""
+    if experiment.supernet_id is None or experiment.predictor_id is None:
+        return []
+    return list(store.predictors(experiment.supernet_id))
+
+
+def files(home: Path, experiment_id: str) -> dict[str, str]:
+    """Log and plots that exist, by name."""
+    found = [log_path(home, experiment_id), *(experiment_folder(home, experiment_id) / name for name in _PLOTS)]
+    return {path.name: str(path) for path in found if path.is_file()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.isoformat() if isinstance(value, datetime) else value

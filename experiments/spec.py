@@ -1,0 +1,181 @@
+"""The spec of an experiment: one YAML file, checked as a whole before anything runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+
+from bitfront.experiments.spec_checks import (
+    Choices,
+    ConstraintText,
+    Metric,
+    by_name,
+    different,
+    known_in,
+    registry_at,
+)
+from bitfront.experiments.spec_errors import Problem, SpecError, problem_of
+from bitfront.experiments.spec_meaning import device_problems, fix_genes, strategy_problems
+from bitfront.experiments.spec_sections import (
+    DeviceSection,
+    ExecutorSection,
+    ExportSection,
+    FrontSection,
+    PredictorSection,
+    SamplesSection,
+    SearchSection,
+    Section,
+    SupernetSection,
+)
+from bitfront.experiments.spec_yaml import read_mapping
+from bitfront.search.constraints import METRICS, Constraint, parse_constraint
+from bitfront.supernet.errors import MissingFileError
+from bitfront.supernet.genes import Choice
+from bitfront.supernet.space import SearchSpace
+
+__all__ = ["Problem", "Spec", "SpecError", "load_spec", "parse_spec", "spec_from"]
+
+_SPACES = "bitfront.supernet.spaces:SPACES"
+_Objectives = Annotated[tuple[Metric, ...], AfterValidator(different)]
+
+
+class Spec(Section):
+    """Everything that decides an experiment: the same spec gives the same front on the same machine."""
+
+    name: str = Field(
+        default="experiment",
+        min_length=1,
+        max_length=100,
+        pattern=r"^[^\x00-\x1f\x7f]*$",
+        description="A name for people; the experiment's id begins with it. Without it, the space's name.",
+        examples=["digits"],
+    )
+    seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Seed of everything random.")
+    space: Annotated[str, known_in(_SPACES)] = Field(
+        description="The search space: which networks can be built.", examples=["digits"]
+    )
+    data: Annotated[str, known_in("bitfront.supernet.data:DATASETS")] = Field(
+        description="The data set on which networks are trained and measured.", examples=["digits"]
+    )
+    device: Annotated[DeviceSection, BeforeValidator(by_name)]
+    objectives: _Objectives = Field(
+        default=("top1", "latency_ms", "size_bytes"),
+        min_length=1,
+        strict=False,
+        description=f"What is to be as good as can be, out of {', '.join(METRICS)}.",
+    )
+    constraints: tuple[ConstraintText, ...] = Field(
+        default=(),
+        strict=False,
+        description="Hard limits on metrics; top1 is a fraction from 0 to 1.",
+        examples=[["latency_ms <= 2", "top1 >= 0.95"]],
+    )
+    fixed: dict[str, Choices] = Field(
+        default_factory=dict,
+        description="Genes that are not searched freely: the name, or a pattern, and the choices that stay.",
+        examples=[{"*.kernel": [3, 5], "head.weight_format": "int8"}],
+    )
+    supernet: SupernetSection = SupernetSection()
+    samples: SamplesSection = SamplesSection()
+    predictor: PredictorSection = PredictorSection()
+    search: SearchSection = SearchSection()
+    front: FrontSection = FrontSection()
+    executor: ExecutorSection = ExecutorSection()
+    export: ExportSection = ExportSection()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_after_space(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and "name" not in value and isinstance(value.get("space"), str):
+            return {**value, "name": value["space"]}
+        return value
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON-able values, defaults included; `spec_from` reads them back as an equal spec."""
+        return self.model_dump(mode="json")
+
+    def hash(self) -> str:
+        """SHA-256 of all fields."""
+        return _digest(self.as_json())
+
+    def supernet_hash(self, space_hash: str, data_hash: str) -> str:
+        """SHA-256 of all that decides a supernet's weights, so that experiments can share it."""
+        return _digest([space_hash, self.data, data_hash, self.seed, self.supernet.model_dump(mode="json")])
+
+    def parsed_constraints(self) -> tuple[Constraint, ...]:
+        """The constraints as the search takes them."""
+        return tuple(map(parse_constraint, self.constraints))
+
+    def fixed_choices(self, space: SearchSpace) -> dict[str, tuple[Choice, ...]]:
+        """Gene name to the choices that ``fixed`` leaves of it, as `SearchSpace.restrict` takes them.
+
+        A gene that several names and patterns speak of keeps what all of them allow.
+
+        Raises:
+            SpecError: a name matches no gene, or leaves no choice of one; every such problem is listed.
+        """
+        allowed, problems = fix_genes(space, self.fixed)
+        if problems:
+            raise SpecError("the spec", problems)
+        return allowed
+
+
+def load_spec(path: Path) -> Spec:
+    """The spec in a YAML file.
+
+    Raises:
+        MissingFileError: there is no such file.
+        SpecError: it is not acceptable; all problems that can be seen at once are listed.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise MissingFileError(f"{path} is missing: `bitfront init {path}` writes a commented spec") from error
+    except (OSError, UnicodeDecodeError) as error:
+        problem = Problem("the file", None, f"can not be read as text ({error})", "give a YAML file in UTF-8")
+        raise SpecError(str(path), [problem]) from error
+    return parse_spec(text, str(path))
+
+
+def parse_spec(text: str, source: str = "the spec") -> Spec:
+    """The spec in a YAML text; ``source`` says in errors where it came from.
+
+    Raises:
+        SpecError: as `load_spec`.
+    """
+    return spec_from(read_mapping(text, source), source)
+
+
+def spec_from(data: Mapping[str, Any], source: str = "the spec") -> Spec:
+    """The spec in plain values, as from JSON.
+
+    Raises:
+        SpecError: as `load_spec`.
+    """
+    try:
+        spec = Spec.model_validate(data)
+    except ValidationError as error:
+        problems = [problem_of(details, data, Spec) for details in error.errors(include_url=False)]
+        raise SpecError(source, problems) from error
+    if problems := list(_problems_together(spec)):
+        raise SpecError(source, problems)
+    return spec
+
+
+def _problems_together(spec: Spec) -> Iterator[Problem]:
+    metrics = {f"objectives[{i}]": metric for i, metric in enumerate(spec.objectives)}
+    metrics |= {f"constraints[{i}]": one.metric for i, one in enumerate(spec.parsed_constraints())}
+    yield from device_problems(spec.device.name, spec.device.options, metrics)
+    yield from strategy_problems(spec.search.strategy, spec.search.options)
+    if spec.fixed:
+        yield from fix_genes(registry_at(_SPACES).get(spec.space)(), spec.fixed)[1]
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,89 @@
+"""What fits together in a spec whose single values are all right: devices, options, genes."""
+
+from __future__ import annotations
+
+import fnmatch
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from bitfront.experiments.spec_checks import registry_at
+from bitfront.experiments.spec_errors import Problem, nearest, shown
+from bitfront.supernet.errors import BitfrontError
+from bitfront.supernet.genes import Choice, Gene
+from bitfront.supernet.space import SearchSpace
+
+_DEVICES = "bitfront.latency_lut.devices:DEVICES"
+_STRATEGIES = "bitfront.search.strategies:STRATEGIES"
+_GIVEN_OTHERWISE = frozenset({"problem", "rng", "population"})
+_DEVICE_COSTS = ("latency_ms", "energy_mj")
+
+
+def strategy_problems(name: str, options: Mapping[str, Any]) -> Iterator[Problem]:
+    """Options that a strategy does not have."""
+    if options:  # else nothing is loaded
+        yield from _unknown_options("search.options", name, registry_at(_STRATEGIES).get(name), options)
+
+
+def device_problems(name: str, options: Mapping[str, Any], metrics: Mapping[str, str]) -> Iterator[Problem]:
+    """Options that a device does not have or accept, and metrics (place to name) that it does not give."""
+    factory = registry_at(_DEVICES).get(name)
+    unknown = list(_unknown_options("device.options", name, factory, options))
+    if unknown:
+        yield from unknown
+        return
+    try:
+        costs = factory(**options).costs
+    except BitfrontError as error:
+        rule, _, fix = str(error).partition(": ")
+        yield Problem("device", shown(name), rule, fix)
+        return
+    for place, metric in metrics.items():
+        if metric in _DEVICE_COSTS and metric not in costs:
+            fix = f"leave it out, or choose another device; this one gives {', '.join(costs)}"
+            yield Problem(place, shown(metric), f"the device {name} gives no {metric}", fix)
+
+
+def fix_genes(
+    space: SearchSpace, fixed: Mapping[str, Sequence[Choice]]
+) -> tuple[dict[str, tuple[Choice, ...]], list[Problem]]:
+    """Gene name to the choices that stay, and what is wrong with ``fixed``."""
+    allowed: dict[str, tuple[Choice, ...]] = {}
+    problems: list[Problem] = []
+    for pattern, values in fixed.items():
+        genes = [gene for gene in space.genes if fnmatch.fnmatchcase(gene.name, pattern)]
+        if wrong := _pattern_problem(space, pattern, values, genes):
+            problems.append(wrong)
+            continue
+        for gene in genes:
+            before = allowed.get(gene.name, gene.choices)
+            allowed[gene.name] = tuple(choice for choice in before if choice in values)
+            if not allowed[gene.name]:
+                fix = f"choose from {list(before)}, or write a pattern that does not match that gene"
+                rule = f"leaves no choice of gene {gene.name}"
+                problems.append(Problem(f"fixed.{pattern}", shown(list(values)), rule, fix))
+    return allowed, problems
+
+
+def _pattern_problem(
+    space: SearchSpace, pattern: str, values: Sequence[Choice], genes: Sequence[Gene]
+) -> Problem | None:
+    if not genes:
+        rule = f"space {space.name} has no gene of this name"
+        return Problem(f"fixed.{pattern}", shown(list(values)), rule, nearest(pattern, list(space.position)))
+    known = list(dict.fromkeys(choice for gene in genes for choice in gene.choices))
+    strange = [value for value in values if value not in known]
+    if strange:
+        rule = f"{strange[0]!r} is no choice of a gene that is meant here"
+        return Problem(f"fixed.{pattern}", shown(list(values)), rule, f"choose from {known}")
+    return None
+
+
+def _unknown_options(place: str, name: str, factory: Any, options: Mapping[str, Any]) -> Iterator[Problem]:
+    parameters = inspect.signature(factory).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    known = [parameter.name for parameter in parameters if parameter.name not in _GIVEN_OTHERWISE]
+    for option, value in options.items():
+        if option not in known:
+            yield Problem(f"{place}.{option}", shown(value), f"{name} has no such option", nearest(option, known))

@@ -1,0 +1,121 @@
+"""The sections of a spec. The commented spec and the schema are made of the words that stand at the fields."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from bitfront.experiments.spec_checks import Options, known_in
+
+
+class Section(BaseModel):
+    """A part of a spec: unknown fields are refused, values are never converted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class DeviceSection(Section):
+    """The device that networks are made for. `device: NAME` is enough where it needs no options."""
+
+    name: Annotated[str, known_in("bitfront.latency_lut.devices:DEVICES")] = Field(
+        description="`host-onnxruntime` is this machine's CPU, really measured; `bitfusion` is a modelled "
+        "accelerator whose cycles depend on bits.",
+        examples=["host-onnxruntime"],
+    )
+    options: Options = Field(
+        default_factory=dict, description="The device's own options.", examples=[{"threads": 1, "batch": 8}]
+    )
+
+
+class SupernetSection(Section):
+    """How the supernet is trained and measured. Experiments that agree in this, space, data and seed share one."""
+
+    warmup_epochs: int = Field(default=20, ge=0, description="Epochs that train the largest network alone.")
+    elastic_epochs: int = Field(
+        default=40, ge=0, description="Epochs that draw kernels, widths and depths as well."
+    )
+    quantized_epochs: int = Field(default=30, ge=0, description="Epochs that draw number formats as well.")
+    batch_size: int = Field(default=64, ge=1, description="Images in a training step.")
+    learning_rate: float = Field(default=0.004, gt=0, description="Highest learning rate of the first two phases.")
+    quantized_learning_rate: float = Field(
+        default=0.001, gt=0, description="Highest learning rate of the quantized phase."
+    )
+    weight_decay: float = Field(default=0.0001, ge=0, description="Weight decay, apart from the gradient.")
+    label_smoothing: float = Field(default=0.05, ge=0, lt=1, description="Share of a label that all classes get.")
+    subnets_per_step: int = Field(
+        default=4, ge=1, description="Random networks in a training step, beside the largest and the smallest."
+    )
+    augment: bool = Field(default=True, description="Whether training images are varied at random.")
+    threads: int = Field(default=1, ge=1, description="CPU threads that train; another number rounds differently.")
+    calibration_images: int = Field(
+        default=512, ge=1, description="Training images that calibrate batch norm before each measurement."
+    )
+
+    def training(self) -> dict[str, Any]:
+        """The fields of `TrainingSettings`."""
+        return self.model_dump(exclude={"threads", "calibration_images"})
+
+
+class SamplesSection(Section):
+    """What is truly measured for the predictors to learn from."""
+
+    fp32: int = Field(default=400, ge=10, description="Architectures measured in real numbers.")
+    quantized: int = Field(default=200, ge=10, description="Candidates measured in number formats.")
+    held_out: int = Field(
+        default=100, ge=10, description="Further ones of either kind, on which predictors are judged."
+    )
+
+
+class PredictorSection(Section):
+    """What predicts accuracy."""
+
+    kind: Annotated[str, known_in("bitfront.predictors:PREDICTORS")] = Field(
+        default="mlp", description="`mlp` is a small neural network, transferred from fp32 to quantized samples."
+    )
+
+
+class SearchSection(Section):
+    """How the space is searched."""
+
+    strategy: Annotated[str, known_in("bitfront.search.strategies:STRATEGIES")] = Field(
+        default="nsga2", description="`nsga2` breeds from the best so far; `random` draws, for comparison."
+    )
+    population: int = Field(default=100, ge=2, le=1_000_000, description="Candidates scored in a generation.")
+    generations: int = Field(default=100, ge=1, description="Generations until the search ends.")
+    options: Options = Field(
+        default_factory=dict,
+        description="The strategy's own further options.",
+        examples=[{"crossover_rate": 0.9}],
+    )
+
+
+class FrontSection(Section):
+    """What is done with the front that the search predicts."""
+
+    measure: int = Field(default=24, ge=1, description="Members that are truly measured, spread over the front.")
+
+
+class ExecutorSection(Section):
+    """Who measures samples and front members."""
+
+    kind: Annotated[str, known_in("bitfront.search.executors:EXECUTORS")] = Field(
+        default="local", description="`local` works in this process, `ray` in those of a Ray cluster."
+    )
+    workers: int | None = Field(
+        default=None, ge=1, description="How many work at once; null: as many as there can be."
+    )
+    address: str | None = Field(
+        default=None,
+        min_length=1,
+        description="A running Ray cluster; null: one on this machine, if `ray` is asked for.",
+    )
+
+
+class ExportSection(Section):
+    """What is written as a model file at the end. Any candidate can be exported later, too."""
+
+    format: Literal["onnx"] = Field(default="onnx", description="File format.")
+    pick: Literal["best", "knee", "none"] = Field(
+        default="best", description="`best`: highest measured accuracy, `knee`: best trade-off, `none`: no export."
+    )

@@ -1,0 +1,181 @@
+"""What every search strategy must do: runs over everything registered."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bitfront.search import search
+from bitfront.search.archive import non_dominated
+from bitfront.search.problem import Constraint, Problem
+from bitfront.search.strategies import STRATEGIES, make_strategy
+from bitfront.search.strategies.base import Strategy
+from bitfront.supernet.genes import Genomes
+from bitfront.supernet.space import SearchSpace
+from bitfront.supernet.spaces import SPACES
+
+_PAIRS = [("fp32", "fp32"), ("int8", "int8")]
+
+
+def digits() -> SearchSpace:
+    """The digits space on a device that executes two formats, with an 8-bit stem and one fixed kernel."""
+    space = SPACES.get("digits")().restrict_formats(lambda op: _PAIRS)
+    return space.restrict({"stem.weight_format": ["int8"], "stage0.block0.kernel": [5]})
+
+
+def tiny() -> SearchSpace:
+    """So few points that they can be used up; depth makes the number of ways to write them larger."""
+    space = digits()
+    free = {"stage0.depth", "stage0.block1.kernel", "stage0.block1.width"}
+    kept = space.sample(1, np.random.default_rng(0))[0]
+    return space.restrict({g.name: [g.choices[kept[i]]] for i, g in enumerate(space.genes) if g.name not in free})
+
+
+def problem_on(space: SearchSpace, constrained: bool = False) -> Problem:
+    """Cheap metrics that every active gene moves; if constrained, half of the space is too slow.
+
+    Whole numbers are summed, so that a candidate's scores do not depend on the batch it comes in.
+    """
+    gain, latency, size = np.random.default_rng(0).integers(1, 1000, size=(3, space.encoding_width)).astype(float)
+
+    def cost(genomes: Genomes) -> dict[str, NDArray[np.float64]]:
+        encoded = space.encode(genomes).astype(np.float64)
+        return {"latency_ms": encoded @ latency, "size_bytes": encoded @ size}
+
+    def predict(genomes: Genomes) -> NDArray[np.float64]:
+        total = space.encode(genomes).astype(np.float64) @ gain
+        return np.asarray(total / (total + 5000.0))
+
+    middle = float(np.median(cost(space.sample(500, np.random.default_rng(1)))["latency_ms"]))
+    constraints = [Constraint("latency_ms", "<=", middle)] if constrained else []
+    return Problem(space, ("top1", "latency_ms", "size_bytes"), predict, cost, constraints)
+
+
+def advance(strategy: Strategy, turns: int) -> list[Genomes]:
+    asked = []
+    for _ in range(turns):
+        asked.append(strategy.ask())
+        strategy.tell(asked[-1], strategy.problem.evaluate(asked[-1]))
+    return asked
+
+
+def through_json(state: dict[str, Any]) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(json.dumps(state, default=lambda array: array.tolist()))
+    return loaded
+
+
+@pytest.mark.parametrize("name", STRATEGIES.names())
+class TestEveryStrategy:
+    def make(self, name: str, problem: Problem, seed: int = 0, population: int = 30) -> Strategy:
+        return make_strategy(name, problem, np.random.default_rng(seed), {"population": population})
+
+    def test_proposes_canonical_valid_genomes_of_the_restricted_space(self, name: str) -> None:
+        space = digits()
+        for genomes in advance(self.make(name, problem_on(space)), 6):
+            np.testing.assert_array_equal(space.check(genomes), genomes)
+            assert (genomes[:, space.position["stem.weight_format"]] == 1).all()
+            assert (genomes[:, space.position["stage0.block0.kernel"]] == 1).all()
+
+    def test_never_proposes_a_genome_twice(self, name: str) -> None:
+        asked = np.concatenate(advance(self.make(name, problem_on(digits())), 12))
+        assert len(np.unique(asked, axis=0)) == len(asked) == 12 * 30
+
+    def test_uses_up_a_small_space_and_stops(self, name: str) -> None:
+        space = tiny()
+        strategy = self.make(name, problem_on(space), population=8)
+        asked: list[Genomes] = []
+        while len(genomes := strategy.ask()):
+            asked.append(genomes)
+            strategy.tell(genomes, strategy.problem.evaluate(genomes))
+            assert len(asked) <= space.size()
+        everything = np.concatenate(asked)
+        assert len(np.unique(everything, axis=0)) == len(everything) == space.size()
+
+    def test_asks_for_no_more_than_is_left(self, name: str) -> None:
+        strategy = self.make(name, problem_on(digits()))
+        advance(strategy, 2)
+        genomes = strategy.ask(7)
+        assert len(genomes) == 7
+        strategy.tell(genomes, strategy.problem.evaluate(genomes))
+        assert len(strategy.archive) == 67
+
+    @pytest.mark.parametrize("budget", [1, 29, 30, 100])
+    def test_respects_the_budget(self, name: str, budget: int) -> None:
+        spent: list[int] = []
+        search(
+            problem_on(digits()),
+            name,
+            rng=np.random.default_rng(0),
+            evaluations=budget,
+            options={"population": 30},
+            on_generation=lambda generation: spent.append(len(generation.genomes)),
+        )
+        assert sum(spent) == budget
+
+    def test_same_seed_same_front_other_seed_another(self, name: str) -> None:
+        problem = problem_on(digits())
+        one, same, other = (
+            search(problem, name, rng=np.random.default_rng(seed), evaluations=200) for seed in (1, 1, 2)
+        )
+        np.testing.assert_array_equal(one.genomes, same.genomes)
+        assert one.genomes.tolist() != other.genomes.tolist()
+
+    def test_asking_again_before_telling_gives_the_same(self, name: str) -> None:
+        strategy = self.make(name, problem_on(digits()))
+        advance(strategy, 1)
+        np.testing.assert_array_equal(strategy.ask(), strategy.ask())
+
+    @pytest.mark.parametrize("asked", [False, True], ids=["after tell", "between ask and tell"])
+    def test_goes_on_bit_identically_after_save_and_load(self, name: str, asked: bool) -> None:
+        problem = problem_on(digits(), constrained=True)
+        undisturbed, other = self.make(name, problem, seed=3), self.make(name, problem, seed=4)
+        advance(undisturbed, 3)
+        if asked:
+            undisturbed.ask()
+        told = undisturbed.archive
+        other.restore(
+            through_json(undisturbed.state()), told.genomes.copy(), problem.judge(told.evaluation.metrics)
+        )
+        for one, two in zip(advance(undisturbed, 4), advance(other, 4), strict=True):
+            np.testing.assert_array_equal(one, two)
+        assert through_json(undisturbed.state()) == through_json(other.state())
+        np.testing.assert_array_equal(undisturbed.best()[0], other.best()[0])
+
+    def test_can_be_saved_before_it_begins(self, name: str) -> None:
+        problem = problem_on(digits())
+        fresh, other = self.make(name, problem, seed=3), self.make(name, problem, seed=4)
+        nothing = problem.judge({metric: np.empty(0) for metric in ("top1", "latency_ms", "size_bytes")})
+        other.restore(through_json(fresh.state()), np.empty((0, problem.space.n_genes), np.uint8), nothing)
+        for one, two in zip(advance(fresh, 2), advance(other, 2), strict=True):
+            np.testing.assert_array_equal(one, two)
+
+    def test_keeps_the_best_of_all_that_was_told(self, name: str) -> None:
+        problem = problem_on(digits(), constrained=True)
+        strategy = self.make(name, problem)
+        evaluation = problem.evaluate(np.concatenate(advance(strategy, 8)))
+        feasible = evaluation.F[evaluation.feasible]
+        assert 0 < len(feasible) < len(evaluation)
+        genomes, best = strategy.best()
+        assert best.feasible.all()
+        expected = np.unique(feasible[non_dominated(feasible)], axis=0)
+        np.testing.assert_array_equal(np.unique(best.F, axis=0), expected)
+        np.testing.assert_array_equal(problem.evaluate(genomes).F, best.F)
+
+    def test_meets_constraints_in_its_front(self, name: str) -> None:
+        problem = problem_on(digits(), constrained=True)
+        front = search(problem, name, rng=np.random.default_rng(0), evaluations=300)
+        assert len(front) > 0
+        assert (front.predicted["latency_ms"] <= problem.constraints[0].bound).all()
+
+    def test_learns_from_candidates_that_others_scored(self, name: str) -> None:
+        problem = problem_on(digits())
+        strategy = self.make(name, problem)
+        foreign = problem.space.sample(20, np.random.default_rng(9))
+        strategy.tell(foreign, problem.evaluate(foreign))
+        asked = np.concatenate([foreign, *advance(strategy, 3)])
+        assert len(np.unique(asked, axis=0)) == 20 + 3 * 30
+        assert len(strategy.archive) == 20 + 3 * 30

@@ -1,0 +1,97 @@
+"""kill -9 at every stage, resume each time: the front is that of an undisturbed run."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SPEC = """
+space: digits
+data: digits
+device: bitfusion
+seed: 5
+constraints: ["size_bytes <= 30000"]
+supernet: {warmup_epochs: 2, elastic_epochs: 2, quantized_epochs: 2, batch_size: 128, subnets_per_step: 2,
+           calibration_images: 128}
+samples: {fp32: 40, quantized: 24, held_out: 16}
+search: {population: 24, generations: 12}
+front: {measure: 8}
+export: {pick: knee}
+"""
+STAGES = ("2 supernet", "3 measured samples", "4 predictor", "5 search", "6 measured front", "7 export")
+
+
+class Home:
+    """A BITFRONT_HOME and the command line in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self.spec = folder / "spec.yaml"
+        self.spec.write_text(SPEC)
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "bitfront.experiments.cli", *arguments],
+            env={**os.environ, "BITFRONT_HOME": str(self.folder / "home"), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def call(self, *arguments: str) -> str:
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=400)
+        assert process.returncode == 0, err.decode()
+        return out.decode()
+
+    def log(self) -> str:
+        return "".join(path.read_text() for path in (self.folder / "home").glob("experiments/*/log.txt"))
+
+    def kill_at(self, process: subprocess.Popen[bytes], title: str, delay: float) -> bool:
+        """Kill -9 some time after the last log line of this title appeared; False if it ended before."""
+        seen = self.log().count(f"== {title}")
+        deadline = time.monotonic() + 300
+        while self.log().count(f"== {title}") == seen:
+            assert time.monotonic() < deadline, self.log()
+            if process.poll() is not None:
+                return False
+            time.sleep(0.02)
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        return process.returncode == -signal.SIGKILL
+
+
+def front(home: Home) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(home.call("front", "latest", "--json", "--all"))
+    return rows
+
+
+@pytest.mark.slow
+def test_killed_at_every_stage_ends_with_the_same_front(tmp_path: Path) -> None:
+    calm, troubled = Home(tmp_path / "calm"), Home(tmp_path / "troubled")
+    calm.call("run", str(calm.spec))
+
+    rng = random.Random(7)
+    process = troubled.start("run", str(troubled.spec))
+    kills = 0
+    for title in STAGES:
+        kills += troubled.kill_at(process, title, rng.uniform(0.0, 0.6))
+        status = json.loads(troubled.call("show", "latest", "--json"))["status"]
+        if status == "COMPLETED":
+            break
+        assert status == "INTERRUPTED"
+        process = troubled.start("resume", "latest")
+    process.communicate(timeout=400)
+
+    assert kills >= 4
+    assert front(troubled) == front(calm)
+    assert len(front(calm)) == 8
+    assert json.loads(troubled.call("show", "latest", "--json"))["status"] == "COMPLETED"

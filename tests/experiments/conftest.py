@@ -1,0 +1,120 @@
+"""A home with experiments in it, made through the store, and the command line to look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from bitfront.experiments.cli import app
+from bitfront.experiments.spec import spec_from
+from bitfront.experiments.store.base import Store
+from bitfront.experiments.store.home import open_store
+from bitfront.experiments.store.records import (
+    CandidateBatch,
+    ExportRecord,
+    Generation,
+    Measurement,
+    PredictorRecord,
+    SupernetRecord,
+    TableRecord,
+)
+from bitfront.supernet.spaces import SPACES
+
+Call = Callable[..., Result]
+Find = Callable[[Store, str], None]
+
+MEASURED = {0: (0.95, 0.94, 1.5, False), 1: (0.90, 0.91, None, False), 2: (0.89, 0.88, 2.5, True)}
+"""Candidate to top1 on validation, on test, latency and whether it is dominated."""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty BITFRONT_HOME, and a terminal of 100 columns."""
+    folder = tmp_path / "home"
+    # Set, even where it is the default, so that what a command sets is undone afterwards.
+    monkeypatch.setenv("BITFRONT_HOME", str(folder))
+    monkeypatch.setenv("BITFRONT_DEBUG", "0")
+    monkeypatch.setenv("COLUMNS", "100")
+    return folder
+
+
+@pytest.fixture
+def call(home: Path) -> Call:
+    """Run one command in this process."""
+
+    def run(*arguments: object) -> Result:
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+    return run
+
+
+@pytest.fixture
+def store(home: Path) -> Iterator[Store]:
+    """The home's store."""
+    with open_store() as opened:
+        yield opened
+
+
+@pytest.fixture
+def spec() -> dict[str, Any]:
+    """A valid spec as it is stored."""
+    given = {"name": "digits-host", "space": "digits", "data": "digits", "device": "host-onnxruntime"}
+    values: dict[str, Any] = spec_from(given).model_dump(mode="json")
+    return values
+
+
+@pytest.fixture
+def find(home: Path) -> Find:
+    """What a whole run leaves of a claimed experiment, but for its status."""
+
+    def leave(store: Store, experiment_id: str) -> None:
+        _search(store, experiment_id)
+        _front(store, experiment_id)
+        _links(store, experiment_id, home)
+        folder = home / "experiments" / experiment_id
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "log.txt").write_text("2026-01-01T00:00:00+00:00 == 1 space ==\n")
+        (folder / "front.html").write_text("<html></html>")
+
+    return leave
+
+
+def _search(store: Store, experiment_id: str) -> None:
+    space = SPACES.get("digits")()
+    genomes = space.sample(6, np.random.default_rng(0))
+    predicted = {
+        "top1": np.array([0.96, 0.93, 0.92, 0.80, 0.70, 0.60]),
+        "latency_ms": np.array([1.0, 0.5, 0.4, 0.3, 0.2, 0.1]),
+        "size_bytes": np.array([60e3, 30e3, 20e3, 10e3, 9e3, 8e3]),
+    }
+    for i in range(2):
+        rows = slice(3 * i, 3 * i + 3)
+        batch = CandidateBatch(genomes[rows], {name: values[rows] for name, values in predicted.items()})
+        store.add_generation(experiment_id, Generation(i, 3 * i + 3, 0.4 + 0.1 * i), batch, genomes[:3], {"i": i})
+
+
+def _front(store: Store, experiment_id: str) -> None:
+    store.add_front_members(experiment_id, list(MEASURED))
+    store.measure_front_members(
+        experiment_id,
+        [Measurement(i, valid, test, ms, dominated) for i, (valid, test, ms, dominated) in MEASURED.items()],
+    )
+
+
+def _links(store: Store, experiment_id: str, home: Path) -> None:
+    space = SPACES.get("digits")()
+    history = [{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.25}]
+    store.put_supernet(
+        SupernetRecord("net", "digits", space.hash(), "digits", "ab", {}, "net", {"history": history}, "ready")
+    )
+    store.put_predictor(PredictorRecord("real", "net", "fp32", "real.safetensors", {"kendall_tau": 0.71}))
+    store.put_predictor(PredictorRecord("moved", "net", "transferred", "m.safetensors", {"kendall_tau": 0.83}))
+    store.put_table(TableRecord("table", "host-onnxruntime", space.hash(), "t.json", {"threads": 1}))
+    store.link(experiment_id, supernet_id="net", predictor_id="moved", table_id="table")
+    path = home / "experiments" / experiment_id / "exports" / "model.onnx"
+    store.put_export(experiment_id, ExportRecord(0, "onnx", str(path), "cd" * 32, 0.9375))
