@@ -99,6 +99,11 @@ class SearchSpace(ABC):
         """All columns of `encode`; those after `architecture_width` speak of the bit-width policy."""
         return int(self.cardinalities.sum())
 
+    @property
+    def columns(self) -> NDArray[np.intp]:
+        """The first column of each gene in `encode`, shape (n_genes,)."""
+        return self._column.copy()
+
     def size(self) -> int:
         """Exact number of different networks (canonical, valid genomes)."""
         total = 1

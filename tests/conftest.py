@@ -60,7 +60,7 @@ def tiny_data() -> Dataset:
 
 @pytest.fixture
 def shaken_supernet(tiny_space: MBConvSpace) -> Supernet:
-    """An untrained supernet of which no tensor is at its neutral start: about a third of the gains are negative."""
+    """An untrained supernet without a tensor at its neutral start; about a third of the gains are negative."""
     supernet = Supernet(tiny_space, seed=3)
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():

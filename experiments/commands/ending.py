@@ -40,4 +40,5 @@ def print_front(console: Console, rows: list[dict[str, Any]], hidden: int, spec:
 
 
 def _quality(metrics: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value:.3f}" for name, value in metrics.items() if isinstance(value, float))
+    numbers = {name: value for name, value in metrics.items() if isinstance(value, float)}
+    return ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in numbers.items())

@@ -27,6 +27,7 @@ from bitfront.experiments.spec import load_spec
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.home import open_store
 from bitfront.experiments.store.owner import Owner
+from bitfront.experiments.store.records import PredictorRecord
 from bitfront.experiments.store.statuses import Status
 from bitfront.supernet.errors import NumericalError
 
@@ -154,8 +155,8 @@ class TestRun:
         assert (experiment.name, experiment.seed) == ("digits-host", 3)
         assert experiment.spec == load_spec(spec_file).model_dump(mode="json")
         text = "\n".join(ending)
-        assert "kendall_tau 0.710" in text
-        assert "kendall_tau 0.830" in text
+        assert "fp32 predictor: kendall tau 0.710" in text
+        assert "transferred predictor: kendall tau 0.830" in text
         assert str(home / "experiments" / experiment_id / "front.html") in text
         assert "model.onnx (test top1 0.9375)" in text
         assert "0.9500" in text  # of candidate 0
@@ -384,6 +385,12 @@ class TestShow:
         for word in (done, "COMPLETED", "kendall_tau", "0.83", "epoch 2 · loss 0.25", "0.4 to 0.5", "front.html"):
             assert word in text
         assert max(map(len, text.splitlines())) <= 100
+
+    def test_predictors_are_its_own(self, call: Call, store: Store, done: str) -> None:
+        store.put_predictor(PredictorRecord("later", "net", "fp32", "p", {"kendall_tau": 0.1}))
+        store.put_predictor(PredictorRecord("later too", "net", "transferred", "p", {"kendall_tau": 0.2}))
+        found = json.loads(call("show", done, "--json").stdout)["predictors"]
+        assert [one["id"] for one in found] == ["real", "moved"]
 
     def test_of_one_that_never_began(self, call: Call, store: Store, spec: dict[str, Any]) -> None:
         one = store.create_experiment("one", spec, 0).id

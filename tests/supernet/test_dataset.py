@@ -58,7 +58,7 @@ def test_types_that_do_not_fit() -> None:
     images, labels = np.zeros((2, 1, 4, 4)), np.zeros(2)
     with pytest.raises(DataError, match="images are float64 and labels are int64: convert pixels to uint8"):
         Split(images, labels.astype(np.int64))  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="labels are float64: .* labels to int64"):
+    with pytest.raises(DataError, match=r"labels are float64: .* labels to int64"):
         Split(images.astype(np.uint8), labels)  # type: ignore[arg-type]
 
 
@@ -81,7 +81,7 @@ def test_splits_of_unlike_images(wrong: Split) -> None:
     "changes", [{"mean": (0.5,)}, {"std": (0.2, 0.2, 0.2)}, {"std": (0.2, 0.0)}, {"std": (math.nan, 0.2)}]
 )
 def test_a_normalisation_that_does_not_fit(changes: dict[str, tuple[float, ...]]) -> None:
-    with pytest.raises(DataError, match="one value for each of 2 channels.*greater than 0"):
+    with pytest.raises(DataError, match=r"one value for each of 2 channels.*greater than 0"):
         _dataset(**changes)
 
 

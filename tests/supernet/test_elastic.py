@@ -54,7 +54,7 @@ def test_smaller_kernels_are_chained_through_the_learned_matrices(depthwise: Ela
 
 @pytest.mark.parametrize(("kernel", "reached"), [(7, set()), (5, {"5"}), (3, {"5", "3"})])
 def test_gradients_reach_the_matrices_on_the_way(depthwise: ElasticLayer, kernel: int, reached: set[str]) -> None:
-    depthwise.kernel_weight(kernel).pow(2).sum().backward()
+    depthwise.kernel_weight(kernel).pow(2).sum().backward()  # type: ignore[no-untyped-call]
     with_gradient = {k for k, matrix in depthwise.transforms.items() if matrix.grad is not None}
     assert with_gradient == reached
     for k in reached:
@@ -143,7 +143,7 @@ def test_formats_learn_steps_of_their_own(depthwise: ElasticLayer) -> None:
     assert params.weight_scale is not None
     assert params.input_scale is not None
     assert params.output_scale is not None
-    (params.weight_scale.sum() + params.input_scale + params.output_scale).backward()
+    (params.weight_scale.sum() + params.input_scale + params.output_scale).backward()  # type: ignore[no-untyped-call]
     moved = {name for name, parameter in depthwise.named_parameters() if parameter.grad is not None}
     assert moved == {"weight_log_ratio.int4", "input_log_scale.int8", "output_log_scale"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def _top1(evaluator: Evaluator, genomes: Genomes, split: str = "validation") -> 
     return [measured.top1 for measured in evaluator.evaluate(genomes, split)]
 
 
-def _with(dataset: Dataset, **splits: Split) -> Dataset:
+def _with(dataset: Dataset, **splits: Any) -> Dataset:
     return dataclasses.replace(dataset, **splits)
 
 
@@ -44,14 +45,11 @@ def test_accuracy_is_the_share_of_right_answers(
         images = resize(tiny_data.tensor(tiny_data.split(split).images), size)
         with torch.no_grad():
             logits = Subnet(shaken_supernet, blocks, statistics)(images).numpy()
-        right = sum(int(np.argmax(row)) == int(label) for row, label in zip(logits, _labels(tiny_data, split)))
+        labels = tiny_data.split(split).labels
+        right = sum(int(np.argmax(row)) == int(label) for row, label in zip(logits, labels, strict=True))
         # The evaluator calibrates on the same images in another order: sums may differ in the last digit.
         assert abs(result.top1 - right / len(logits)) <= 1.5 / len(logits)
         assert result.seconds > 0
-
-
-def _labels(dataset: Dataset, split: str) -> list[int]:
-    return [int(label) for label in dataset.split(split).labels]
 
 
 def test_labels_that_are_the_answers_give_full_marks(
@@ -145,7 +143,7 @@ def test_damage_to_a_layer_that_a_network_skips_is_no_damage(
 
 
 def test_an_unknown_split(shaken_supernet: Supernet, tiny_data: Dataset, genomes: Genomes) -> None:
-    with pytest.raises(UnknownNameError, match="unknown split .* 'validaton': did you mean 'validation'"):
+    with pytest.raises(UnknownNameError, match=r"unknown split .* 'validaton': did you mean 'validation'"):
         Evaluator(shaken_supernet, tiny_data).evaluate(genomes, "validaton")
 
 

@@ -58,7 +58,7 @@ def test_gradients_are_those_of_lsq(zero_point: int, limit: int) -> None:
     x = _values(400, 5, limit * scale_value / 2).double().requires_grad_()
     scale = torch.tensor(scale_value, dtype=torch.float64, requires_grad=True)
     weight = _values(400, 6, 1.0).double()
-    (fake_quantize(x, scale, zero_point, limit) * weight).sum().backward()
+    (fake_quantize(x, scale, zero_point, limit) * weight).sum().backward()  # type: ignore[no-untyped-call]
     low, high = -zero_point, limit - zero_point
     ratio = x.detach().numpy() / scale_value
     inside = (ratio > low) & (ratio < high)
@@ -77,7 +77,7 @@ def test_the_gradient_of_scale_is_the_real_slope_where_values_saturate() -> None
     def total(value: float) -> Tensor:
         scale = torch.tensor(value, dtype=torch.float64, requires_grad=True)
         result = fake_quantize(x, scale, 8, 15).sum()
-        result.backward()
+        result.backward()  # type: ignore[no-untyped-call]
         assert scale.grad is not None
         slopes.append(float(scale.grad))
         return result.detach()
@@ -92,7 +92,7 @@ def test_the_gradient_of_scale_is_the_straight_through_slope_inside() -> None:
     """d(round(x/s) s)/ds with d round(r)/dr taken as 1, by finite differences of the same expression."""
     x = torch.tensor([0.8, -1.3, 2.2], dtype=torch.float64)
     scale = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
-    fake_quantize(x, scale, 8, 15).sum().backward()
+    fake_quantize(x, scale, 8, 15).sum().backward()  # type: ignore[no-untyped-call]
     offset = torch.round(x / 0.5) - x / 0.5
 
     def straight_through(value: float) -> Tensor:
@@ -106,13 +106,13 @@ def test_the_gradient_of_scale_is_the_straight_through_slope_inside() -> None:
 def test_the_gradient_of_scale_has_the_shape_of_scale() -> None:
     weight = _values(4 * 6, 2, 1.0).reshape(4, 6).requires_grad_()
     scale = torch.full((4, 1), 0.1, requires_grad=True)
-    fake_quantize_weight(weight, scale, 7).pow(2).sum().backward()
+    fake_quantize_weight(weight, scale, 7).pow(2).sum().backward()  # type: ignore[no-untyped-call]
     assert scale.grad is not None
     assert scale.grad.shape == (4, 1)
     rows = []
     for i in range(4):
         one = torch.full((1, 1), 0.1, requires_grad=True)
-        fake_quantize_weight(weight.detach()[i : i + 1], one, 7).pow(2).sum().backward()
+        fake_quantize_weight(weight.detach()[i : i + 1], one, 7).pow(2).sum().backward()  # type: ignore[no-untyped-call]
         assert one.grad is not None
         rows.append(one.grad[0])
     torch.testing.assert_close(scale.grad, torch.stack(rows))

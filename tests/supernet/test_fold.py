@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from bitfront.supernet.quantization.policy import is_integer, quantized_outputs
 from bitfront.supernet.spaces.mbconv import MBConvSpace
 from bitfront.supernet.subnet import Subnet
 
-Array = NDArray[np.float32] | NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
 
 
 # -- the interpreter: float64 unless its input is float32 ---------------------------------------------------
@@ -31,8 +32,10 @@ Array = NDArray[np.float32] | NDArray[np.float64]
 def fake_quantize(x: Array, quant: TensorQuant | None) -> Array:
     if quant is None:
         return x
-    codes = np.clip(np.rint(x / x.dtype.type(quant.scale)) + quant.zero_point, 0, 2**quant.bits - 1)
-    return (codes - quant.zero_point) * x.dtype.type(quant.scale)
+    scale = np.array(quant.scale, dtype=x.dtype)
+    codes = np.clip(np.rint(x / scale) + quant.zero_point, 0, 2**quant.bits - 1)
+    result: Array = (codes - quant.zero_point) * scale
+    return result
 
 
 def convolve(layer: Layer, x: Array, weight: Array) -> Array:
@@ -41,17 +44,20 @@ def convolve(layer: Layer, x: Array, weight: Array) -> Array:
     windows = sliding_window_view(padded, (layer.kernel, layer.kernel), (2, 3))
     windows = windows[:, :, :: layer.stride, :: layer.stride]
     if layer.op == "depthwise":
-        return np.einsum("nchwij,cij->nchw", windows, weight[:, 0])
-    return np.einsum("nchwij,ocij->nohw", windows, weight)
+        weight, sizes = weight[:, 0], "nchwij,cij->nchw"
+    else:
+        sizes = "nchwij,ocij->nohw"
+    result: Array = np.einsum(sizes, windows, weight)
+    return result
 
 
 def run_folded_layer(folded: FoldedLayer, x: Array) -> Array:
     """On an input that is quantized already."""
-    weight = folded.weight.astype(x.dtype)
+    weight: Array = folded.weight.astype(x.dtype)
+    bias: Array = folded.bias.astype(x.dtype)
     if folded.weight_codes is not None and folded.weight_scale is not None:
-        scale = folded.weight_scale.astype(x.dtype)
+        scale: Array = folded.weight_scale.astype(x.dtype)
         weight = folded.weight_codes * scale.reshape(-1, *[1] * (weight.ndim - 1))
-    bias = folded.bias.astype(x.dtype)
     if folded.layer.op == "linear":
         y = x @ weight.T + bias
     else:

@@ -1,4 +1,4 @@
-"""The networks that genomes of the MobileNet-style spaces build, against shapes worked out by hand and by torch."""
+"""The networks that genomes of MobileNet-style spaces build, against shapes worked out by hand and by torch."""
 
 from __future__ import annotations
 

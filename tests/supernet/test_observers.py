@@ -34,7 +34,7 @@ def _error(values: Tensor, scale: float, number_format: IntegerFormat, signed: b
 def test_min_max_covers_the_largest_magnitude_of_all_batches(number_format: IntegerFormat, signed: bool) -> None:
     values = _skewed(signed)
     observer = MinMaxObserver()
-    for batch in values.split(700):
+    for batch in torch.split(values, 700):
         observer.observe(batch)
     scale = observer.scale(number_format, signed)
     top = 2 ** (number_format.storage_bits - signed) - 1
@@ -48,7 +48,7 @@ def test_min_max_covers_the_largest_magnitude_of_all_batches(number_format: Inte
 def test_mse_is_near_the_best_of_all_scales(number_format: IntegerFormat, signed: bool) -> None:
     values = _skewed(signed)
     observer = MseObserver()
-    for batch in values.split(700):
+    for batch in torch.split(values, 700):
         observer.observe(batch)
     found = _error(values, observer.scale(number_format, signed), number_format, signed)
     top = 2 ** (number_format.storage_bits - signed) - 1

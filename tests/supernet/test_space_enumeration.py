@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.stats import chisquare
 
 from bitfront.supernet.errors import InvalidGenomeError
@@ -102,18 +103,18 @@ class Enumerated:
     space: MBConvSpace
     genomes: Genomes
     networks: Sequence[Network]
-    is_allowed: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    is_allowed: NDArray[np.bool_]
 
     @property
     def allowed_networks(self) -> set[Network]:
-        return {self.networks[i] for i in np.flatnonzero(self.is_allowed)}
+        return {network for network, allowed in zip(self.networks, self.is_allowed, strict=True) if allowed}
 
     @functools.cached_property
     def points(self) -> Genomes:
         """Canonical genomes of all allowed networks: the first in counting order, where inactive genes are 0."""
         first: dict[Network, int] = {}
-        for i in np.flatnonzero(self.is_allowed):
-            first.setdefault(self.networks[i], int(i))
+        for i in np.flatnonzero(self.is_allowed).tolist():
+            first.setdefault(self.networks[i], i)
         return self.genomes[list(first.values())]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Any
 
@@ -18,7 +19,8 @@ from bitfront.supernet.spaces.mbconv import MBConvSpace
 @pytest.fixture
 def genome(tiny_space: MBConvSpace) -> NDArray[np.uint8]:
     """The smallest network: second blocks are skipped."""
-    return tiny_space.extremes()[0]
+    smallest: NDArray[np.uint8] = tiny_space.extremes()[0]
+    return smallest
 
 
 def _refused(space: MBConvSpace, genomes: Any, *words: str) -> None:
@@ -131,7 +133,7 @@ def test_rules_that_would_tie_genes_of_different_activity(
 
 def test_rules_that_tie_too_much(tiny_space: MBConvSpace) -> None:
     names = [gene.name for gene in tiny_space.genes if gene.active_if is None and gene.kind != "depth"]
-    rules = [PairRule(a, b, frozenset()) for a, b in zip(names, names[1:], strict=False)]
+    rules = [PairRule(a, b, frozenset()) for a, b in itertools.pairwise(names)]
     with pytest.raises(UnsupportedError, match="too many genes together"):
         tiny_space.restrict(rules=rules)
 

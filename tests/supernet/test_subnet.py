@@ -71,7 +71,7 @@ def test_a_subnet_holds_what_its_policy_needs_and_no_more(
         blocks, statistics, _ = _cut(shaken_supernet, tiny_data, genome)
         tensors = Subnet(shaken_supernet, blocks, statistics).state_dict()
         outputs = quantized_outputs(blocks)
-        expected = {}
+        expected: dict[str, tuple[int, ...]] = {}
         for layer in (layer for block in blocks for layer in block.layers):
             key = f"parts.{layer.name.replace('.', '/')}"
             shape = (layer.out_channels, layer.in_channels // layer.groups)

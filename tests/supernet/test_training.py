@@ -142,6 +142,43 @@ def test_every_training_image_is_seen_once_an_epoch_and_no_other(
     assert seen <= training
 
 
+def test_images_come_in_another_order_each_epoch(tiny_space: MBConvSpace, tiny_data: Dataset) -> None:
+    supernet = _Watched(tiny_space.restrict({"resolution": [8]}))
+    settings = TrainingSettings(0, 2, 0, batch_size=160, subnets_per_step=0, augment=False)
+    Trainer(supernet, tiny_data, settings, seed=1).run(lambda report: None)
+    first, _, second, _ = supernet.saw  # the largest and the smallest network in each of two epochs of one step
+    assert not torch.equal(first, second)
+    torch.testing.assert_close(first.sum(0), second.sum(0), rtol=1e-3, atol=1e-3)
+
+
+class _Inspected(Supernet):
+    """Keeps what the weights were like whenever a network was run."""
+
+    def __init__(self, space: MBConvSpace) -> None:
+        super().__init__(space)
+        self.channels_are_sorted: list[bool] = []
+        self.steps_are_set: list[bool] = []
+
+    def forward(self, x: Tensor, blocks: Sequence[Block], normalise: Normalise = batch_normalise) -> Tensor:
+        projections = [self.elastic(f"{place.name}.project").weight.detach() for place in self.space.places]
+        importance = [weight.abs().sum((0, 2, 3)) for weight in projections]
+        self.channels_are_sorted.append(all(bool((i.diff() <= 1e-6).all()) for i in importance))
+        steps = [step.detach() for layer in self.elastic_layers() for step in layer.input_log_scale.values()]
+        self.steps_are_set.append(all(bool(step != 0) for step in steps))
+        return super().forward(x, blocks, normalise)
+
+
+def test_channels_are_sorted_before_width_and_steps_set_before_formats(
+    tiny_space: MBConvSpace, tiny_data: Dataset
+) -> None:
+    supernet = _Inspected(tiny_space)
+    settings = TrainingSettings(1, 1, 1, batch_size=160, subnets_per_step=0)
+    Trainer(supernet, tiny_data, settings, seed=1).run(lambda report: None)
+    # one step an epoch: the largest network alone, then twice the largest and the smallest
+    assert supernet.channels_are_sorted[:3] == [False, True, True]
+    assert supernet.steps_are_set == [False, False, False, True, True]
+
+
 def test_it_learns(tiny_space: MBConvSpace, tiny_data: Dataset) -> None:
     settings = TrainingSettings(
         8, 2, 2, batch_size=16, learning_rate=2e-2, quantized_learning_rate=5e-3, subnets_per_step=1, augment=False
