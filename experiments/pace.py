@@ -4,30 +4,39 @@ from __future__ import annotations
 
 
 class Pace:
-    """Throughput of one piece of work.
+    """Throughput and time left of one piece of work.
 
-    It counts from the first time that the work is heard of, at ``now`` seconds with ``done`` items: what an
-    earlier run did, and what it took to begin, say nothing about the speed.
+    It counts from the first time that the work is heard of: what an earlier run did, and what it took to begin,
+    say nothing about the speed.
     """
 
     def __init__(self, done: int, now: float) -> None:
-        self._first = done
-        self._begun = now
+        self._first = self._done = done
+        self._begun = self._last = now
 
-    def throughput(self, done: int, now: float) -> str:
+    def heard(self, done: int, now: float) -> None:
+        """At ``now`` seconds, ``done`` items are done."""
+        self._done, self._last = done, now
+
+    def throughput(self) -> str:
         """Such as ``12.3/s``, or ``4.2 s each`` for what takes long; empty where nothing can be said yet."""
-        rate = self._per_second(done, now)
+        rate = self._per_second
         if rate <= 0:
             return ""
         return f"{duration(1 / rate)} each" if rate < 1 else f"{rate:.1f}/s" if rate < 100 else f"{rate:,.0f}/s"
 
-    def left(self, done: int, total: int, now: float) -> str:
+    def left(self, total: int, now: float) -> str:
         """Such as ``23 s left``; empty where nothing can be said yet."""
-        rate = self._per_second(done, now)
-        return f"{duration((total - done) / rate)} left" if rate > 0 else ""
+        rate = self._per_second
+        if rate <= 0:
+            return ""
+        since = now - self._last  # the item that is worked on is partly done
+        return f"{duration(max(0.0, (total - self._done) / rate - since))} left"
 
-    def _per_second(self, done: int, now: float) -> float:
-        return (done - self._first) / (now - self._begun) if now > self._begun else 0.0
+    @property
+    def _per_second(self) -> float:
+        seconds = self._last - self._begun
+        return (self._done - self._first) / seconds if seconds > 0 else 0.0
 
 
 def duration(seconds: float) -> str:

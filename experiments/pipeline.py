@@ -21,6 +21,7 @@ from bitfront.experiments.stages.supernet import trained_supernet
 from bitfront.experiments.stages.tables import compiled_costs
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.statuses import Status
+from bitfront.search.executors.local import one_thread
 from bitfront.supernet.errors import StorageError
 
 
@@ -65,7 +66,9 @@ def run_experiment(store: Store, home: Path, experiment_id: str, reporter: Repor
     log = LogReporter(log_path(home, experiment_id))
     try:
         run = Run(store, home, experiment_id, spec_from(experiment.spec), Reporters(reporter, log))
-        run_stages(run)
+        # Torch's threads wait for each other at every operator: on shared cores two are slower than one.
+        with one_thread():
+            run_stages(run)
     except CancelledError as error:
         _conclude(store, experiment_id, log, Status.CANCELLED, str(error))
     except KeyboardInterrupt:
@@ -79,7 +82,12 @@ def run_experiment(store: Store, home: Path, experiment_id: str, reporter: Repor
 
 
 def _conclude(
-    store: Store, experiment_id: str, log: LogReporter, status: Status, reason: str, cause: BaseException | None = None
+    store: Store,
+    experiment_id: str,
+    log: LogReporter,
+    status: Status,
+    reason: str,
+    cause: BaseException | None = None,
 ) -> None:
     """Store how it ended; a disk too full even for that must not hide what ended it."""
     try:

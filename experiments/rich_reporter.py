@@ -80,6 +80,7 @@ class _Bar:
     def __call__(self, done: int, total: int) -> None:
         if self._pace is None:
             self._pace = Pace(done, self._clock())
+        self._pace.heard(done, self._clock())
         if self._task is None or self._task not in self._bars.task_ids:
             self._bars.start()
             self._task = self._bars.add_task(self._label, total=total, completed=done, pace=self._pace)
@@ -94,7 +95,7 @@ class _Bar:
         now = self._clock()
         if now - self._begun >= _LINE_FROM_SECONDS:
             took = f"{self._label}: {done} in {duration(now - self._begun)}"
-            self._say(_joined(took, pace.throughput(done, now)))
+            self._say(_joined(took, pace.throughput()))
 
 
 class _Lines:
@@ -111,11 +112,12 @@ class _Lines:
         now = self._clock()
         if self._pace is None:
             self._pace = Pace(done, now)
+        self._pace.heard(done, now)
         if done < total and now - self._last < _LINE_EVERY_SECONDS:
             return
         self._last = now
-        end = self._pace.left(done, total, now) if done < total else f"in {duration(now - self._begun)}"
-        self._say(_joined(f"{self._label}: {done} of {total}", self._pace.throughput(done, now), end))
+        end = self._pace.left(total, now) if done < total else f"in {duration(now - self._begun)}"
+        self._say(_joined(f"{self._label}: {done} of {total}", self._pace.throughput(), end))
 
 
 class _PaceColumn(ProgressColumn):
@@ -128,8 +130,8 @@ class _PaceColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         """One cell."""
         pace: Pace = task.fields["pace"]
-        done, total, now = int(task.completed), int(task.total or 0), self._clock()
-        return Text(_joined(pace.throughput(done, now), pace.left(done, total, now)), style="dim")
+        left = pace.left(int(task.total or 0), self._clock())
+        return Text(_joined(pace.throughput(), left), style="dim")
 
 
 def _joined(*parts: str) -> str:

@@ -25,8 +25,8 @@ def read_front(store: Store, experiment_id: str) -> Front:
     members = store.front(experiment_id)
     spec = spec_from(store.get(experiment_id).spec)
     space = SPACES.get(spec.space)()
-    names = members[0].candidate.predicted if members else {name: 0.0 for name in spec.objectives}
-    predicted = {name: np.array([m.candidate.predicted[name] for m in members], dtype=np.float64) for name in names}
+    names = members[0].candidate.predicted if members else dict.fromkeys(spec.objectives, 0.0)
+    predicted = {name: np.array([m.candidate.predicted[name] for m in members], np.float64) for name in names}
     measured = {
         "top1": _column([m.top1_validation for m in members]),
         "top1_test": _column([m.top1_test for m in members]),

@@ -112,12 +112,14 @@ def _start(ctx: typer.Context, store: Store, experiment: Experiment, detach: boo
     from bitfront.experiments.commands.ending import print_ending
     from bitfront.experiments.rich_reporter import RichReporter
 
-    with RichReporter(err()) as reporter:
-        try:
+    try:
+        with err().status("loading"):
+            import bitfront.experiments.pipeline  # noqa: F401 - takes seconds, and says nothing
+        with RichReporter(err()) as reporter:
             _work(store, experiment.id, reporter)
-        except KeyboardInterrupt:
-            tell(f"interrupted: '{_command(ctx)} resume {experiment.id}' goes on from here", "yellow")
-            raise typer.Exit(INTERRUPTED) from None
+    except KeyboardInterrupt:
+        tell(f"interrupted: '{_command(ctx)} resume {experiment.id}' goes on from here", "yellow")
+        raise typer.Exit(INTERRUPTED) from None
     print_ending(store, home(), experiment.id, out())
 
 

@@ -58,8 +58,10 @@ def export_candidate(
     """Write ``model.onnx`` and ``manifest.json`` of one candidate, run the model on the test split, record it.
 
     Args:
-        store, home: where the experiment is.
-        experiment_id, candidate_id: any candidate that the search scored.
+        store: where the experiment is.
+        home: where its files are.
+        experiment_id: the experiment.
+        candidate_id: any candidate that its search scored.
         format_name: one of `FORMATS`.
         folder: where to write; by default a folder of the experiment's own.
         reporter: who is told.
@@ -133,7 +135,7 @@ def _supernet(run: Run) -> tuple[Supernet, str]:
     record = run.store.supernet(supernet_id) if supernet_id else None
     if supernet_id is None or record is None or record.state != "ready":
         raise UnsupportedError(
-            f"experiment {run.experiment_id} has no trained supernet yet: let it run, or resume it, before exporting"
+            f"experiment {run.experiment_id} has no trained supernet yet: resume it before you export from it"
         )
     supernet = Supernet(run.space())
     load_supernet(supernet, supernet_folder(run.home, supernet_id))

@@ -106,7 +106,9 @@ def _measure(run: Run, job: Job, genomes: list[bytes]) -> dict[bytes, float]:
         finally:
             flush()
     if failures:
-        raise MeasurementError(f"{len(failures)} of {len(genomes)} candidates could not be measured: {failures[0]}")
+        raise MeasurementError(
+            f"{len(failures)} of {len(genomes)} candidates could not be measured, the first with {failures[0]}"
+        )
     return found
 
 

@@ -1,4 +1,4 @@
-"""NSGA-II (Deb et al. 2002) on arrays: sorting and crowding from pymoo, mating from `operators`."""
+"""NSGA-II (Deb et al. 2002) on arrays: sorting and crowding from pymoo, mating made for search spaces."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from bitfront.search.archive import Rows
 from bitfront.search.constraints import Floats
 from bitfront.search.operators import Mating
 from bitfront.search.problem import Problem
+from bitfront.search.selection import parents
 from bitfront.search.strategies.base import InvalidOptionError, Strategy
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.space import SearchSpace
 
 _SORTING = NonDominatedSorting()
 _CROWDING = get_crowding_function("cd")
+_MORE_MUTATIONS = 1.5
 
 
 class Nsga2(Strategy):
@@ -28,8 +30,8 @@ class Nsga2(Strategy):
         rng: the only source of randomness.
         population: survivors and children per generation, at least 1.
         crossover_rate: share of children with two parents, 0..1.
-        mutations: expected number of changed groups of genes per child, above 0; it grows within a generation
-            only where children turn out to be known already.
+        mutations: expected number of groups of genes that mutation changes in a child, above 0; it grows
+            within a generation only while children turn out to be known already.
 
     Raises:
         InvalidOptionError: an option is out of its range.
@@ -42,7 +44,7 @@ class Nsga2(Strategy):
         *,
         population: int = 100,
         crossover_rate: float = 0.9,
-        mutations: float = 1.0,
+        mutations: float = 0.5,
     ) -> None:
         super().__init__(problem, rng, population=population)
         if not 0 <= crossover_rate <= 1:
@@ -64,21 +66,16 @@ class Nsga2(Strategy):
         return drawn if number else np.concatenate([seeds, drawn])
 
     def _children(self, wanted: int, number: int) -> Genomes:
-        population = self.archive.genomes[self._members]
-        mothers, fathers = self._tournament(wanted), self._tournament(wanted)
-        return self._mating.children(
-            population[mothers], population[fathers], self.rng, self.mutations * 1.5**number
-        )
-
-    def _tournament(self, n: int) -> Rows:
-        """Winners of ``n`` duels; members are kept in order of fitness, so the lower place wins."""
-        winners: Rows = self.rng.integers(len(self._members), size=(n, 2)).min(axis=1)
-        return winners
+        scores = self.archive.evaluation.take(self._members)
+        mothers, fathers = parents(scores.F, scores.violation, wanted, self.rng)
+        genomes = self.archive.genomes[self._members]
+        mutations = self.mutations * _MORE_MUTATIONS**number
+        return self._mating.children(genomes[mothers], genomes[fathers], self.rng, mutations)
 
     def _learn(self, rows: Rows) -> None:
         pool = np.concatenate([self._members, rows])
-        scores = self.archive.evaluation
-        self._members = pool[survivors(scores.F[pool], scores.violation[pool], self.population)]
+        scores = self.archive.evaluation.take(pool)
+        self._members = pool[survivors(scores.F, scores.violation, self.population)]
 
     def _memory(self) -> dict[str, Any]:
         return {"members": self._members}

@@ -120,14 +120,24 @@ class TestBars:
 class TestPace:
     def test_what_was_resumed_says_nothing_about_the_speed(self) -> None:
         pace = Pace(300, now=10.0)
-        assert pace.throughput(300, 10.0) == ""
-        assert pace.left(300, 400, 10.0) == ""
-        assert pace.throughput(310, 15.0) == "2.0/s"
-        assert pace.left(310, 400, 15.0) == "45 s left"
+        assert pace.throughput() == ""
+        assert pace.left(400, 10.0) == ""
+        pace.heard(310, 15.0)
+        assert pace.throughput() == "2.0/s"
+        assert pace.left(400, 15.0) == "45 s left"
+
+    def test_time_left_goes_down_while_an_item_is_worked_on(self) -> None:
+        pace = Pace(0, 0.0)
+        pace.heard(2, 20.0)
+        assert [pace.left(4, now) for now in (20.0, 25.0, 99.0)] == ["20 s left", "15 s left", "0.0 s left"]
+        assert pace.throughput() == "10 s each"
 
     def test_units_fit_the_speed(self) -> None:
-        assert Pace(0, 0.0).throughput(1234567, 10.0) == "123,457/s"
-        assert Pace(0, 0.0).throughput(1, 4.0) == "4.0 s each"
+        pace = Pace(0, 0.0)
+        pace.heard(1, 4.0)
+        assert pace.throughput() == "4.0 s each"
+        pace.heard(1234567, 10.0)
+        assert pace.throughput() == "123,457/s"
 
     @pytest.mark.parametrize(
         ("seconds", "text"),
