@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bitfront.experiments.places import log_path
 from bitfront.experiments.reporter import LogReporter, Reporter, Reporters
-from bitfront.experiments.run import CancelledError, Run, log_path
+from bitfront.experiments.run import CancelledError, Run
 from bitfront.experiments.spec import spec_from
 from bitfront.experiments.stages.exporting import export_picked
 from bitfront.experiments.stages.measured_front import measure_front

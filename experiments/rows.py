@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitfront.experiments.spec import spec_from
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.records import FrontMember
 from bitfront.search.front import Front
@@ -23,9 +22,9 @@ def read_front(store: Store, experiment_id: str) -> Front:
     and takes no part in choosing.
     """
     members = store.front(experiment_id)
-    spec = spec_from(store.get(experiment_id).spec)
-    space = SPACES.get(spec.space)()
-    names = members[0].candidate.predicted if members else dict.fromkeys(spec.objectives, 0.0)
+    spec = store.get(experiment_id).spec  # not validated: a front outlives changes of the spec's form
+    space = SPACES.get(spec["space"])()
+    names = members[0].candidate.predicted if members else dict.fromkeys(spec["objectives"], 0.0)
     predicted = {name: np.array([m.candidate.predicted[name] for m in members], np.float64) for name in names}
     measured = {
         "top1": _column([m.top1_validation for m in members]),
@@ -34,7 +33,7 @@ def read_front(store: Store, experiment_id: str) -> Front:
     }
     genomes = np.array([m.candidate.array for m in members], dtype=np.uint8).reshape(-1, space.n_genes)
     ids = np.array([m.candidate.id for m in members], dtype=np.intp)
-    return Front.of(spec.objectives, genomes, predicted, measured, ids)
+    return Front.of(spec["objectives"], genomes, predicted, measured, ids)
 
 
 def front_rows(store: Store, experiment_id: str) -> list[dict[str, Any]]:
@@ -43,8 +42,8 @@ def front_rows(store: Store, experiment_id: str) -> list[dict[str, Any]]:
     Keys: ``candidate``, ``genome``, ``architecture`` and ``bits`` (short texts), ``policy`` (one entry per
     layer), ``predicted``, ``measured`` (None where nothing was measured), ``dominated``, ``error``.
     """
-    spec = spec_from(store.get(experiment_id).spec)
-    space = SPACES.get(spec.space)()
+    spec = store.get(experiment_id).spec  # not validated: a front outlives changes of the spec's form
+    space = SPACES.get(spec["space"])()
     rows = [_row(space, member) for member in store.front(experiment_id)]
     return sorted(rows, key=lambda row: -row["predicted"].get("top1", 0.0))
 

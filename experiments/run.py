@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from bitfront.experiments.places import experiment_folder
 from bitfront.experiments.reporter import Reporter
 from bitfront.experiments.spec import Spec
 from bitfront.experiments.store.base import Store
@@ -28,16 +29,6 @@ _BEAT_SECONDS = 2.0
 
 class CancelledError(BitfrontError):
     """Somebody asked for the experiment to end."""
-
-
-def experiment_folder(home: Path, experiment_id: str) -> Path:
-    """Where an experiment's own files are."""
-    return home / "experiments" / experiment_id
-
-
-def log_path(home: Path, experiment_id: str) -> Path:
-    """Where an experiment's log is."""
-    return experiment_folder(home, experiment_id) / "log.txt"
 
 
 @dataclass

@@ -120,6 +120,6 @@ def _optimizer(weights: Sequence[Tensor], schedule: Schedule) -> torch.optim.Opt
 def _check(loss: Tensor) -> None:
     if not bool(torch.isfinite(loss)):
         raise NumericalError(
-            f"the predictor's loss became {float(loss)}: the pairs it learns from may hold wrong accuracies; "
+            f"the predictor's loss became {float(loss.detach())}: its pairs may hold wrong accuracies; "
             "look at them, or measure them again"
         )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bitfront.predictors.dataset import Pairs
-from bitfront.predictors.ensemble import Batch, Schedule, fit, folds, forward, new_weights
+from bitfront.predictors.ensemble import HIDDEN, Batch, Schedule, fit, folds, forward, new_weights
 from bitfront.predictors.features import FeatureMap, Floats32
 from bitfront.predictors.predictor import COVERAGE, AccuracyPredictor, OtherSpaceError, Prediction
 from bitfront.supernet.errors import CorruptFileError
@@ -109,10 +109,7 @@ class MLPPredictor(AccuracyPredictor):
     def transfer(self, pairs: Pairs, rng: np.random.Generator) -> Self:
         """See `AccuracyPredictor.transfer`."""
         pairs, generator = pairs.checked(self.space, _LEAST_PAIRS), _generator(rng)
-        scaling = _with_policy(self.scaling, self._features(pairs.genomes)[1])
-        first = torch.cat(
-            [self.weights[0], torch.zeros(MEMBERS, len(scaling.scale) - len(self.scaling.scale), 400)], 1
-        )
+        scaling, first = self._policy_inputs(pairs.genomes)
         data, replay = (
             Batch(scaling.inputs(self._joined(p.genomes)), scaling.targets(p.accuracy))
             for p in (pairs, self.pairs)
@@ -122,6 +119,14 @@ class MLPPredictor(AccuracyPredictor):
         return type(self)(
             self.space, weights, scaling, _half_width(weights, data, left_out, scaling), pairs, with_policy=True
         )
+
+    def _policy_inputs(self, genomes: Genomes) -> tuple[Scaling, Tensor]:
+        """Scaling and first layer with policy inputs, which change nothing yet; as they are if they have them."""
+        if self.with_policy:
+            return self.scaling, self.weights[0]
+        policy = self._features(genomes)[1]
+        joined = torch.zeros(MEMBERS, policy.shape[1], HIDDEN)
+        return _with_policy(self.scaling, policy), torch.cat([self.weights[0], joined], 1)
 
     # -- asking -----------------------------------------------------------------------------------------
 

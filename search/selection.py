@@ -32,22 +32,30 @@ def parents(F: Floats, violation: Floats, n: int, rng: np.random.Generator) -> t
 
 def tournament(k: int, shape: tuple[int, ...], rng: np.random.Generator) -> Rows:
     """Winners of binary tournaments among ``k`` members in order of fitness, so that the lower place wins."""
-    winners: Rows = rng.integers(k, size=(*shape, 2)).min(axis=-1)
+    winners: Rows = np.minimum(rng.integers(k, size=shape), rng.integers(k, size=shape))
     return winners
 
 
 def best_in_directions(scaled: Floats, violation: Floats, n: int, rng: np.random.Generator) -> Rows:
     """For each of ``n`` random directions the best of a few members; ``scaled`` (k, m) goes from 0 to 1."""
     drawn = rng.integers(len(scaled), size=(n, _DIRECTED))
-    weighted = scaled[drawn] * rng.dirichlet(np.ones(scaled.shape[1]), size=n)[:, None, :]
-    score = weighted.max(axis=2) + _SUM_WEIGHT * weighted.sum(axis=2)
+    directions = rng.dirichlet(np.ones(scaled.shape[1]), size=n)
+    worst, total = np.zeros(drawn.shape), np.zeros(drawn.shape)
+    for column, weight in zip(scaled.T, directions.T, strict=True):  # faster than reducing over a short axis
+        weighted = column[drawn] * weight[:, None]
+        np.maximum(worst, weighted, out=worst)
+        total += weighted
     missed = violation[drawn]
-    best = np.where(missed > 0, _INFEASIBLE + missed, score).argmin(axis=1)
-    return np.take_along_axis(drawn, best[:, None], axis=1)[:, 0]
+    best = np.where(missed > 0, _INFEASIBLE + missed, worst + _SUM_WEIGHT * total).argmin(axis=1)
+    winners: Rows = drawn[np.arange(n), best]
+    return winners
 
 
 def nearest(scaled: Floats, mothers: Rows, suitors: Rows) -> Rows:
     """For each mother (n,) the nearest of her suitors (n, s) that is not herself, if there is one."""
-    distance = np.square(scaled[suitors] - scaled[mothers][:, None, :]).sum(axis=2)
+    distance = np.zeros(suitors.shape)
+    for column in scaled.T:
+        distance += np.square(column[suitors] - column[mothers][:, None])
     distance[suitors == mothers[:, None]] = np.inf
-    return np.take_along_axis(suitors, distance.argmin(axis=1)[:, None], axis=1)[:, 0]
+    fathers: Rows = suitors[np.arange(len(mothers)), distance.argmin(axis=1)]
+    return fathers

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from bitfront.experiments.places import experiment_folder
 from bitfront.experiments.reporter import Reporter
 from bitfront.experiments.rows import read_front
-from bitfront.experiments.run import Run, experiment_folder
+from bitfront.experiments.run import Run
 from bitfront.experiments.spec import spec_from
 from bitfront.experiments.stages.supernet import load_supernet, supernet_folder
 from bitfront.experiments.store.base import Store

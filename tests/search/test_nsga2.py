@@ -102,7 +102,7 @@ def every_genome(space: SearchSpace) -> Genomes:
 def test_finds_the_true_front_where_random_does_not(
     space: SearchSpace, make_problem: MakeProblem, objectives: tuple[str, ...]
 ) -> None:
-    """A space that can be counted out: 99 % of the true hypervolume with 1.4 % of its points, in every seed."""
+    """A space that can be counted out: 99 % of the true hypervolume with 1.1 % of its points, in every seed."""
     fixed = {gene.name: [middle(gene)] for gene in space.genes if gene.name not in _FREE}
     small = space.restrict(fixed)
     problem = make_problem(small, objectives)
@@ -114,7 +114,7 @@ def test_finds_the_true_front_where_random_does_not(
     shares = {
         strategy: [
             hypervolume(
-                search(problem, strategy, rng=np.random.default_rng(seed), evaluations=1600).F - best, reference
+                search(problem, strategy, rng=np.random.default_rng(seed), evaluations=1200).F - best, reference
             )
             / true
             for seed in range(3)
