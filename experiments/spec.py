@@ -172,6 +172,13 @@ def _problems_together(spec: Spec) -> Iterator[Problem]:
     metrics |= {f"constraints[{i}]": one.metric for i, one in enumerate(spec.parsed_constraints())}
     yield from device_problems(spec.device.name, spec.device.options, metrics)
     yield from strategy_problems(spec.search.strategy, spec.search.options)
+    if spec.executor.kind == "local" and ((spec.executor.workers or 1) > 1 or spec.executor.address):
+        yield Problem(
+            "executor",
+            f"local, workers {spec.executor.workers}, address {spec.executor.address}",
+            "the local executor is one worker in this process",
+            "choose kind: ray, or leave workers and address out",
+        )
     if spec.fixed:
         yield from fix_genes(registry_at(_SPACES).get(spec.space)(), spec.fixed)[1]
 

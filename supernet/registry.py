@@ -17,12 +17,14 @@ class Registry(Generic[T]):
     """Names that resolve alike in the driver and in Ray workers.
 
     A name maps to ``"module:attribute"``; the module is imported when the name is first asked for, so that
-    listing names costs nothing. Third parties add names through the entry point group ``bitfront.<kind>s``.
+    listing names costs nothing. Third parties add names through the entry point groups ``bitfront.spaces``,
+    ``bitfront.strategies`` and so on.
     """
 
     def __init__(self, kind: str, targets: Mapping[str, str]) -> None:
         self.kind = kind
         self._targets = dict(targets)
+        self._loaded: dict[str, T] = {}
 
     def names(self) -> list[str]:
         """All known names, sorted; built-in ones win over entry points of the same name."""
@@ -34,12 +36,15 @@ class Registry(Generic[T]):
         Raises:
             UnknownNameError: ``name`` is not registered; the message lists the known names.
         """
-        target = self._targets.get(name) or self._third_party.get(name)
-        if target is None:
-            raise UnknownNameError(self.kind, name, self.names())
-        module, _, attribute = target.partition(":")
-        return cast(T, getattr(importlib.import_module(module), attribute))
+        if name not in self._loaded:
+            target = self._targets.get(name) or self._third_party.get(name)
+            if target is None:
+                raise UnknownNameError(self.kind, name, self.names())
+            module, _, attribute = target.partition(":")
+            self._loaded[name] = cast(T, getattr(importlib.import_module(module), attribute))
+        return self._loaded[name]
 
     @cached_property
     def _third_party(self) -> dict[str, str]:
-        return {point.name: point.value for point in entry_points(group=f"bitfront.{self.kind}s")}
+        plural = f"{self.kind[:-1]}ies" if self.kind.endswith("y") else f"{self.kind}s"
+        return {point.name: point.value for point in entry_points(group=f"bitfront.{plural}")}

@@ -31,6 +31,8 @@ from bitfront.supernet.genes import (
 )
 from bitfront.supernet.layers import Block, Layer
 
+Uniform = Literal["genes", "sizes", "points"]
+
 
 @dataclass(frozen=True, slots=True)
 class Slot:
@@ -122,19 +124,25 @@ class SearchSpace(ABC):
 
     # -- genomes ----------------------------------------------------------------------------------------
 
-    def sample(
-        self, n: int, rng: np.random.Generator, uniform_over: Literal["genes", "points"] = "genes"
-    ) -> Genomes:
+    def sample(self, n: int, rng: np.random.Generator, uniform_over: Uniform = "genes") -> Genomes:
         """Draw ``n`` canonical, valid genomes, shape (n, n_genes), without rejection.
 
-        ``"genes"``: depth genes are uniform and every group of tied genes is uniform over its valid
-        combinations, so that shallow networks are seen as often as deep ones. ``"points"``: every network
-        of the space is equally likely (deep ones dominate, as there are more of them).
+        ``"genes"``: every group of tied genes is uniform over its valid combinations, independently; shallow
+        networks are seen as often as deep ones. ``"sizes"``: the same for each gene alone, but the genes of one
+        genome lean the same way, towards their small or their large choices, and so do its formats apart from
+        them: independent genes average out and give middling networks only, these reach from the smallest to
+        the largest (each gene is beta-binomial with both parameters 1). ``"points"``: every network of the
+        space is equally likely; deep ones dominate, as there are more of them.
         """
         genomes = np.zeros((n, self.n_genes), dtype=np.uint8)
+        lean = rng.random((2, n)) if uniform_over == "sizes" else None
         for group in self._groups:
-            weights = self._weights(group.members[0], group.rows) if uniform_over == "points" else None
-            picks = rng.choice(len(group.rows), size=n, p=weights)
+            rows, first = len(group.rows), self.genes[group.members[0]]
+            if lean is not None:
+                picks = rng.binomial(rows - 1, lean[int(first.is_policy)])
+            else:
+                weights = self._weights(group.members[0], group.rows) if uniform_over == "points" else None
+                picks = rng.choice(rows, size=n, p=weights)
             genomes[:, group.members] = group.rows[picks]
         return self.canonical(genomes)
 

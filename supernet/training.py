@@ -219,7 +219,7 @@ class Trainer:
             place = self.space.position["resolution"]
             largest[place] = rng.integers(len(self.space.genes[place].choices))
             return self._float(largest[None])
-        sampled = self.space.sample(self.settings.subnets_per_step, rng)
+        sampled = self.space.sample(self.settings.subnets_per_step, rng, "sizes")
         teacher = self._float(largest[None])
         if phase == "elastic":
             return np.concatenate([teacher, self._float(np.concatenate([smallest[None], sampled]))])

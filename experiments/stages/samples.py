@@ -46,12 +46,12 @@ def collected_samples(run: Run, supernet_id: str, supernet: Supernet) -> Samples
 
 def draw(space: SearchSpace, n: int, rng: np.random.Generator) -> Genomes:
     """Up to ``n`` different genomes of any policy; fewer only where the space has no more."""
-    return _different(space.sample(_OVERSAMPLING * n, rng), n)
+    return _different(space.sample(_OVERSAMPLING * n, rng, "sizes"), n)
 
 
 def draw_float(space: SearchSpace, n: int, rng: np.random.Generator) -> Genomes:
     """Up to ``n`` different architectures, all in fp32; fewer only where the space has no more."""
-    sampled = space.sample(_OVERSAMPLING * n, rng)
+    sampled = space.sample(_OVERSAMPLING * n, rng, "sizes")
     return _different(space.assign(sampled, {"weight_format": "fp32", "activation_format": "fp32"}), n)
 
 

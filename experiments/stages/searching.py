@@ -15,7 +15,6 @@ from bitfront.search.constraints import parse_constraint
 from bitfront.search.front import Front
 from bitfront.search.loop import Checkpoint, Generation, search
 from bitfront.search.problem import Problem
-from bitfront.supernet.genes import Genomes
 from bitfront.supernet.space import SearchSpace
 
 
@@ -46,17 +45,13 @@ def searched_front(run: Run, space: SearchSpace, predictor: AccuracyPredictor, c
 
 def _keeper(run: Run) -> Callable[[Generation], None]:
     progress = run.progress("generations")
-    archive: list[Genomes] = []
 
     def keep(generation: Generation) -> None:
-        if not archive and generation.first_row:
-            archive.append(_stored(run, generation.genomes.shape[1]).genomes)
-        archive.append(generation.genomes)
         run.store.add_generation(
             run.experiment_id,
             records.Generation(generation.index, generation.evaluations, generation.hypervolume),
             records.CandidateBatch(generation.genomes, generation.evaluation.metrics),
-            np.concatenate(archive)[generation.front],
+            generation.front_genomes,
             generation.state,
         )
         progress(generation.index + 1, run.spec.search.generations)

@@ -59,8 +59,8 @@ class TestEveryPredictor:
                 getattr(loaded.predict(genomes), field), getattr(predictor.predict(genomes), field)
             )
         more = some_pairs(20, 6)
-        again = [p.transfer(more, np.random.default_rng(3)).predict(genomes).mean for p in (predictor, loaded)]
-        assert np.array_equal(*again)
+        one, two = (p.transfer(more, np.random.default_rng(3)).predict(genomes).mean for p in (predictor, loaded))
+        assert np.array_equal(one, two)
 
     def test_another_space_is_refused_and_its_genes_named(
         self, predictor: AccuracyPredictor, tmp_path: Path, tiny_space: MBConvSpace
