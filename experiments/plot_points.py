@@ -20,7 +20,7 @@ _WIDE = 8.0
 _BYTES = ((1.0, "bytes"), (1024.0, "KiB"), (1024.0**2, "MiB"))
 _COUNTS = ((1.0, ""), (1e3, "thousand"), (1e6, "million"), (1e9, "billion"))
 _NAMES: dict[str, tuple[str, tuple[tuple[float, str], ...]]] = {
-    "top1": ("Accuracy", ((0.01, "%"),)),
+    "top1": ("Validation accuracy", ((0.01, "%"),)),
     "latency_ms": ("Latency", ((1e-3, "µs"), (1.0, "ms"))),
     "energy_mj": ("Energy", ((1e-3, "µJ"), (1.0, "mJ"))),
     "size_bytes": ("Size", _BYTES),

@@ -31,11 +31,11 @@ class DeviceSection(Section):
 class SupernetSection(Section):
     """How the supernet is trained and measured. Experiments that agree in this, space, data and seed share one."""
 
-    warmup_epochs: int = Field(default=10, ge=0, description="Epochs that train the largest network alone.")
+    warmup_epochs: int = Field(default=8, ge=0, description="Epochs that train the largest network alone.")
     elastic_epochs: int = Field(
-        default=50, ge=0, description="Epochs that draw kernels, widths and depths as well."
+        default=36, ge=0, description="Epochs that draw kernels, widths and depths as well."
     )
-    quantized_epochs: int = Field(default=25, ge=0, description="Epochs that draw number formats as well.")
+    quantized_epochs: int = Field(default=18, ge=0, description="Epochs that draw number formats as well.")
     batch_size: int = Field(default=64, ge=1, description="Images in a training step.")
     learning_rate: float = Field(default=0.004, gt=0, description="Highest learning rate of the first two phases.")
     quantized_learning_rate: float = Field(

@@ -37,9 +37,9 @@ _FLOAT = "fp32"
 class TrainingSettings:
     """How a supernet is trained. Rates are peak rates of AdamW under a cosine; epochs are per phase."""
 
-    warmup_epochs: int = 10
-    elastic_epochs: int = 50
-    quantized_epochs: int = 25
+    warmup_epochs: int = 8
+    elastic_epochs: int = 36
+    quantized_epochs: int = 18
     batch_size: int = 64
     learning_rate: float = 4e-3
     quantized_learning_rate: float = 1e-3
