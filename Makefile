@@ -24,10 +24,7 @@ imports: $(STAMP)
 	$(BIN)/lint-imports
 
 pytest: $(STAMP)
-	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m "not gpu" -q
-	$(BIN)/coverage combine -q
-	$(BIN)/coverage report
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not gpu" -q --cov --cov-report=term:skip-covered --durations=8
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

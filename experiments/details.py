@@ -46,12 +46,12 @@ def details(store: Store, home: Path, experiment: Experiment) -> dict[str, Any]:
 
 
 def own_predictors(store: Store, experiment: Experiment) -> list[PredictorRecord]:
-    """Its transferred predictor after the fp32 one that it came from, which is always fitted right before."""
+    """Its transferred predictor after the fp32 one that it came from."""
     own = store.predictor(experiment.predictor_id) if experiment.predictor_id else None
     if own is None:
         return []
-    earlier = [one for one in store.predictors(own.supernet_id) if one.created_at <= own.created_at]
-    return [*[one for one in earlier if one.kind == "fp32"][-1:], own]
+    source = store.predictor(own.metrics["from"]) if "from" in own.metrics else None
+    return [source, own] if source else [own]
 
 
 def files(home: Path, experiment_id: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ experiment that was killed at any moment goes on from where it was, with the sam
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 from bitfront.experiments.places import log_path
@@ -21,6 +22,7 @@ from bitfront.experiments.stages.searching import searched_front
 from bitfront.experiments.stages.supernet import trained_supernet
 from bitfront.experiments.stages.tables import compiled_costs
 from bitfront.experiments.store.base import Store
+from bitfront.experiments.store.errors import StatusError
 from bitfront.experiments.store.statuses import Status
 from bitfront.search.executors.local import one_thread
 from bitfront.supernet.errors import StorageError
@@ -68,13 +70,15 @@ def run_experiment(store: Store, home: Path, experiment_id: str, reporter: Repor
     try:
         run = Run(store, home, experiment_id, spec_from(experiment.spec), Reporters(reporter, log))
         # Torch's threads wait for each other at every operator: on shared cores two are slower than one.
-        with one_thread():
+        with one_thread(), closing(run):
             run_stages(run)
     except CancelledError as error:
         _conclude(store, experiment_id, log, Status.CANCELLED, str(error))
-    except KeyboardInterrupt:
-        _conclude(store, experiment_id, log, Status.INTERRUPTED, "interrupted from the keyboard")
+    except (KeyboardInterrupt, SystemExit):  # Ray answers SIGTERM with SystemExit
+        _conclude(store, experiment_id, log, Status.INTERRUPTED, "interrupted by a signal")
         raise
+    except StatusError:
+        raise  # another process has it now: what becomes of it is not ours to say
     except BaseException as error:
         _conclude(store, experiment_id, log, Status.FAILED, f"{type(error).__name__}: {error}", error)
         raise

@@ -81,6 +81,7 @@ def _row(space: MBConvSpace, member: FrontMember) -> dict[str, Any]:
         "policy": policy(blocks),
         "predicted": member.candidate.predicted,
         "measured": {
+            **dict.fromkeys(member.candidate.predicted),
             "top1": member.top1_validation,
             "top1_test": member.top1_test,
             "latency_ms": member.latency_ms,

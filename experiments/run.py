@@ -17,6 +17,8 @@ from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.statuses import Status
 from bitfront.latency_lut.device import Device
 from bitfront.latency_lut.devices import DEVICES
+from bitfront.search.executors import EXECUTORS
+from bitfront.search.executors.base import Executor
 from bitfront.supernet.data import DATASETS
 from bitfront.supernet.data.dataset import Dataset
 from bitfront.supernet.errors import BitfrontError
@@ -40,6 +42,8 @@ class Run:
     experiment_id: str
     spec: Spec
     reporter: Reporter
+    shared: tuple[str, object] | None = field(default=None, repr=False)
+    _executor: Executor | None = field(default=None, repr=False)
     _last_beat: float = field(default=float("-inf"), repr=False)
 
     @property
@@ -78,6 +82,19 @@ class Run:
         self._last_beat = time.monotonic()
         if self.store.heartbeat(self.experiment_id) is Status.CANCELLING:
             raise CancelledError(f"experiment {self.experiment_id} was cancelled")
+
+    def executor(self) -> Executor:
+        """The spec's executor, started when it is first asked for; `close` gives it back."""
+        if self._executor is None:
+            settings = self.spec.executor
+            self._executor = EXECUTORS.get(settings.kind)(workers=settings.workers, address=settings.address)
+        return self._executor
+
+    def close(self) -> None:
+        """Give back what was started."""
+        if self._executor is not None:
+            self._executor.close()
+            self._executor = None
 
     # -- what the spec names ----------------------------------------------------------------------------
 

@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from bitfront.experiments.spec_checks import registry_at
 from bitfront.experiments.spec_errors import Problem, nearest, shown
 from bitfront.supernet.errors import BitfrontError
@@ -21,8 +23,27 @@ _DEVICE_COSTS = ("latency_ms", "energy_mj")
 
 def strategy_problems(name: str, options: Mapping[str, Any]) -> Iterator[Problem]:
     """Options that a strategy does not have."""
-    if options:  # else nothing is loaded
-        yield from _unknown_options("search.options", name, registry_at(_STRATEGIES).get(name), options)
+    if not options:  # nothing is loaded
+        return
+    unknown = list(_unknown_options("search.options", name, registry_at(_STRATEGIES).get(name), options))
+    yield from unknown or _refused_options(name, options)
+
+
+def _refused_options(name: str, options: Mapping[str, Any]) -> Iterator[Problem]:
+    """What the strategy itself says to the values, tried one by one."""
+    from bitfront.search.problem import Problem as Search
+    from bitfront.search.strategies import make_strategy
+    from bitfront.supernet.spaces.digits import digits
+
+    nothing = Search(digits(), ["macs"], lambda genomes: np.zeros(len(genomes)), lambda genomes: {})
+    for option, value in options.items():
+        try:
+            make_strategy(name, nothing, np.random.default_rng(0), {option: value})
+        except BitfrontError as error:
+            rule, _, fix = str(error).partition(": ")
+            yield Problem(f"search.options.{option}", shown(value), rule, fix or "choose another value")
+        except (TypeError, ValueError) as error:
+            yield Problem(f"search.options.{option}", shown(value), f"has a wrong type ({error})", "give a number")
 
 
 def device_problems(name: str, options: Mapping[str, Any], metrics: Mapping[str, str]) -> Iterator[Problem]:

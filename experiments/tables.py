@@ -72,13 +72,15 @@ def front_table(rows: Sequence[Mapping[str, Any]], objectives: Sequence[str]) ->
     return table
 
 
-def front_notes(rows: Sequence[Mapping[str, Any]], hidden: int) -> list[str]:
-    """What a reader of `front_table` needs to know."""
+def front_notes(rows: Sequence[Mapping[str, Any]], hidden: int, batch: int | None = None) -> list[str]:
+    """What a reader of `front_table` needs to know; ``batch`` is the number of images in one call."""
     notes = [
         "architecture: r input resolution, then kernel w hidden channels of each block, | between stages",
         "bits: mean over weights, w of weights, a of activations; kB is 1000 bytes",
         "top1 is a fraction: predicted, then measured on validation and on test images",
     ]
+    if batch is not None:
+        notes.append(f"latency and energy: of one call with {batch} image{'s' * (batch != 1)}")
     if any(row["dominated"] for row in rows):
         notes.append("* dominated: another measured candidate is at least as good in every objective")
     notes += [f"candidate {row['candidate']} was not measured: {row['error']}" for row in rows if row["error"]]

@@ -155,7 +155,9 @@ class RuntimeDevice(MeasuringDevice):
         times: StoredTimes,
         rng: np.random.Generator,
     ) -> Table:
-        networks = [space.blocks(genome) for genome in space.sample(CORRECTION_NETWORKS, rng)]
+        # From the smallest to the largest, for a search goes to both ends.
+        genomes = np.concatenate([space.extremes(), space.sample(CORRECTION_NETWORKS - 2, rng, "sizes")])
+        networks = [space.blocks(genome) for genome in genomes]
         samples = self.sample_networks([random_folded(network, rng) for network in networks], rng)
         measured = typical(samples)
         sums = np.array([sum(entries[op_key(block)][LATENCY] for block in network) for network in networks])

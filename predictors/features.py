@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitfront.supernet.genes import Gene, Genomes
+from bitfront.supernet.quantization.formats import FORMATS
 from bitfront.supernet.space import SearchSpace
 
 _SHARED = 2.0
+_FULL_BITS = 32
 Floats32 = NDArray[np.float32]
 
 
@@ -26,7 +28,8 @@ Floats32 = NDArray[np.float32]
 class FeatureMap:
     """Features of a space's genomes: architecture first, policy after it, as in `SearchSpace.encode`.
 
-    Policy features are all 0 for a genome whose formats are all the first choice (fp32 where a space has it).
+    Policy features are all 0 exactly where every active format is fp32, so that a network that is not
+    quantized looks to a transferred predictor as it did before; a space without fp32 has no such genome.
     """
 
     space: SearchSpace
@@ -52,13 +55,20 @@ class FeatureMap:
         roles: dict[tuple[str, int], list[Floats32]] = {}
         for gene, column in zip(self.space.genes, self.space.columns, strict=True):
             if gene.is_policy == policy:
-                for j in range(1 if policy or gene.active_if is None else 0, len(gene.choices)):
+                for j in range(_first_step(gene), len(gene.choices)):
                     step = np.zeros(self.space.encoding_width, dtype=np.float32)
                     step[column + j : column + len(gene.choices)] = 1
                     steps.append(step)
                     roles.setdefault((_role(gene), j), []).append(step)
         shared = [_SHARED * np.sum(part, axis=0) / np.sqrt(len(part)) for part in roles.values() if len(part) > 1]
         return np.stack([*steps, *shared], axis=1).astype(np.float32)
+
+
+def _first_step(gene: Gene) -> int:
+    """1 where the first choice needs no step of its own: fp32, or a gene that is always active."""
+    if gene.is_policy:
+        return int(FORMATS.get(str(gene.choices[0])).storage_bits >= _FULL_BITS)
+    return int(gene.active_if is None)
 
 
 def _role(gene: Gene) -> str:

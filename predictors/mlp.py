@@ -110,15 +110,18 @@ class MLPPredictor(AccuracyPredictor):
         """See `AccuracyPredictor.transfer`."""
         pairs, generator = pairs.checked(self.space, _LEAST_PAIRS), _generator(rng)
         scaling, first = self._policy_inputs(pairs.genomes)
-        data, replay = (
-            Batch(scaling.inputs(self._joined(p.genomes)), scaling.targets(p.accuracy))
-            for p in (pairs, self.pairs)
-        )
+        data = Batch(scaling.inputs(self._joined(pairs.genomes)), scaling.targets(pairs.accuracy))
+        replay = Batch(scaling.inputs(self._learned()), scaling.targets(self.pairs.accuracy))
         left_out = folds(len(pairs), MEMBERS, generator)
         weights = fit([first, *self.weights[1:]], data, left_out, Schedule(), generator, replay)
         return type(self)(
             self.space, weights, scaling, _half_width(weights, data, left_out, scaling), pairs, with_policy=True
         )
+
+    def _learned(self) -> Floats32:
+        """Joined features of the pairs behind this predictor; fp32 ones have no bits, whatever the space."""
+        architecture, policy = self._features(self.pairs.genomes)
+        return np.concatenate([architecture, policy if self.with_policy else np.zeros_like(policy)], axis=1)
 
     def _policy_inputs(self, genomes: Genomes) -> tuple[Scaling, Tensor]:
         """Scaling and first layer with policy inputs, which change nothing yet; as they are if they have them."""
@@ -158,7 +161,14 @@ class MLPPredictor(AccuracyPredictor):
         tensors, manifest = load_tensors(path)
         if manifest.get("kind") != _KIND:
             raise CorruptFileError(f"{path} holds no {_KIND}, but {manifest.get('kind')!r}: give another file")
-        _require(space, manifest, path)
+        try:
+            _require(space, manifest, path)
+            return cls._restored(space, tensors, manifest)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CorruptFileError(f"{path} lacks a part ({error!r}): delete it to have it made again") from error
+
+    @classmethod
+    def _restored(cls, space: SearchSpace, tensors: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> Self:
         scaling = Scaling(tensors["centre"].numpy(), tensors["scale"].numpy(), manifest["mean"], manifest["std"])
         return cls(
             space,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,14 +73,14 @@ class Evaluator:
 
     def statistics(self, blocks: Sequence[Block]) -> Statistics:
         """Recalibrated batch-norm statistics of a network."""
-        images = self._images("calibration", self._calibration, blocks[0].layers[0].in_size)
+        images = self._images("calibration", lambda: self._calibration, blocks[0].layers[0].in_size)
         return calibrate(self.supernet, blocks, images, self.batch_size)
 
     def classify(
         self, blocks: Sequence[Block], statistics: Statistics, split: Split, name: str, genome: NDArray[np.uint8]
     ) -> Tensor:
         """Predicted classes (n,) of a split."""
-        images = self._images(name, self.dataset.tensor(split.images), blocks[0].layers[0].in_size)
+        images = self._images(name, lambda: self.dataset.tensor(split.images), blocks[0].layers[0].in_size)
         with torch.no_grad():
             logits = torch.cat(
                 [self.supernet(b, blocks, statistics.normalise) for b in torch.split(images, self.batch_size)]
@@ -93,13 +92,8 @@ class Evaluator:
             )
         return logits.argmax(1)
 
-    def _images(self, name: str, images: Tensor, resolution: int) -> Tensor:
+    def _images(self, name: str, native: Callable[[], Tensor], resolution: int) -> Tensor:
         key = (name, resolution)
         if key not in self._resized:
-            self._resized[key] = resize(images, resolution)
+            self._resized[key] = resize(native(), resolution)
         return self._resized[key]
-
-    def hash(self) -> str:
-        """SHA-256 of what a measured accuracy depends on beside genome and supernet."""
-        described = repr((self.dataset.hash, len(self._calibration), self.batch_size))
-        return hashlib.sha256(described.encode()).hexdigest()

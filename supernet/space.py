@@ -13,7 +13,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -128,22 +128,28 @@ class SearchSpace(ABC):
         """Draw ``n`` canonical, valid genomes, shape (n, n_genes), without rejection.
 
         ``"genes"``: every group of tied genes is uniform over its valid combinations, independently; shallow
-        networks are seen as often as deep ones. ``"sizes"``: the same for each gene alone, but the genes of one
-        genome lean the same way, towards their small or their large choices, and so do its formats apart from
-        them: independent genes average out and give middling networks only, these reach from the smallest to
-        the largest (each gene is beta-binomial with both parameters 1). ``"points"``: every network of the
-        space is equally likely; deep ones dominate, as there are more of them.
+        networks are seen as often as deep ones. ``"sizes"``: each group alone is still uniform, but the groups of
+        one genome lean the same way, towards their small or their large combinations, and so do its formats apart
+        from them: independent groups average out and give middling networks only, these reach from the smallest
+        to the largest (a group's place is beta-binomial with both parameters 1). ``"points"``: every network of
+        the space is equally likely; deep ones dominate, as there are more of them.
+
+        Raises:
+            UnknownNameError: ``uniform_over`` is none of these.
         """
+        if uniform_over not in get_args(Uniform):
+            raise UnknownNameError("way to sample", uniform_over, get_args(Uniform))
         genomes = np.zeros((n, self.n_genes), dtype=np.uint8)
         lean = rng.random((2, n)) if uniform_over == "sizes" else None
         for group in self._groups:
-            rows, first = len(group.rows), self.genes[group.members[0]]
+            rows = group.rows
             if lean is not None:
-                picks = rng.binomial(rows - 1, lean[int(first.is_policy)])
+                rows = rows[np.lexsort((rng.random(len(rows)), rows.sum(axis=1)))]  # ties favour no gene
+                picks = rng.binomial(len(rows) - 1, lean[int(self.genes[group.members[0]].is_policy)])
             else:
-                weights = self._weights(group.members[0], group.rows) if uniform_over == "points" else None
-                picks = rng.choice(rows, size=n, p=weights)
-            genomes[:, group.members] = group.rows[picks]
+                weights = self._weights(group.members[0], rows) if uniform_over == "points" else None
+                picks = rng.choice(len(rows), size=n, p=weights)
+            genomes[:, group.members] = rows[picks]
         return self.canonical(genomes)
 
     def active(self, genomes: Genomes) -> NDArray[np.bool_]:
@@ -238,7 +244,7 @@ class SearchSpace(ABC):
         return self.canonical(result)
 
     def extremes(self) -> Genomes:
-        """The smallest and the largest architecture, shape (2, n_genes), with each policy gene at index 0."""
+        """The smallest and the largest architecture, shape (2, n_genes), each format the first that is allowed."""
         largest = np.array([0 if g.is_policy else len(g.choices) - 1 for g in self.genes], dtype=np.uint8)
         return self.repair(np.stack([np.zeros(self.n_genes, dtype=np.uint8), largest]))
 

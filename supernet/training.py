@@ -102,6 +102,8 @@ class Trainer:
         """
         while self.epoch < self.settings.epochs:
             after_epoch(self._run_epoch())
+        if not self.settings.quantized_epochs:
+            self._initialise_scales()  # unlearned, but not left at 1
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything to go on from here: (tensors, JSON-able rest)."""

@@ -7,6 +7,7 @@ quantized pairs, which no fit has seen.
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,14 +73,16 @@ def run(quick: bool, seeds: int, reporter: Reporter) -> BenchResult:
 def _measured(quick: bool, reporter: Reporter) -> tuple[SearchSpace, Samples]:
     """Measured pairs, kept in the home like an experiment's, so that a second call finds them."""
     spec = parse_spec(_SPEC.format(**(_QUICK if quick else _FULL)))
-    with open_store() as store:
+    folder = home() / "bench"  # apart from people's experiments
+    with open_store(folder) as store:
         experiment = store.create_experiment(spec.name, spec.as_json(), spec.seed)
         store.claim(experiment.id)
-        work = Run(store, home(), experiment.id, spec, reporter)
+        work = Run(store, folder, experiment.id, spec, reporter)
         try:
-            work.stage("measuring pairs")
-            supernet_id, supernet = trained_supernet(work, work.space(), work.dataset())
-            samples = collected_samples(work, supernet_id, supernet)
+            with closing(work):
+                work.stage("measuring pairs")
+                supernet_id, supernet = trained_supernet(work, work.space(), work.dataset())
+                samples = collected_samples(work, supernet_id, supernet)
         except BaseException as error:
             store.set_status(experiment.id, Status.FAILED, f"{type(error).__name__}: {error}")
             raise

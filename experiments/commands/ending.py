@@ -11,6 +11,7 @@ from rich.text import Text
 from bitfront.experiments.details import files, own_predictors
 from bitfront.experiments.rows import front_rows
 from bitfront.experiments.store.base import Store
+from bitfront.experiments.store.records import Experiment
 from bitfront.experiments.tables import front_notes, front_table
 
 
@@ -19,7 +20,7 @@ def print_ending(store: Store, home: Path, experiment_id: str, console: Console)
     experiment = store.get(experiment_id)
     rows = front_rows(store, experiment_id)
     kept = [row for row in rows if not row["dominated"]]
-    print_front(console, kept, len(rows) - len(kept), experiment.spec)
+    print_front(console, kept, len(rows) - len(kept), experiment.spec, batch_of(store, experiment))
     lines = [
         f"{record.kind} predictor: {_quality(record.metrics)}" for record in own_predictors(store, experiment)
     ]
@@ -31,10 +32,18 @@ def print_ending(store: Store, home: Path, experiment_id: str, console: Console)
         console.print(Text(line), soft_wrap=True)
 
 
-def print_front(console: Console, rows: list[dict[str, Any]], hidden: int, spec: dict[str, Any]) -> None:
+def batch_of(store: Store, experiment: Experiment) -> int | None:
+    """Images in one call on the device, as its table says; None before there is one."""
+    table = store.table(experiment.table_id) if experiment.table_id else None
+    return table.provenance.get("batch") if table else None
+
+
+def print_front(
+    console: Console, rows: list[dict[str, Any]], hidden: int, spec: dict[str, Any], batch: int | None
+) -> None:
     """The front's table and what its reader needs to know."""
     console.print(front_table(rows, spec["objectives"]))
-    for note in front_notes(rows, hidden):
+    for note in front_notes(rows, hidden, batch):
         console.print(Text(note, style="dim"))
     console.print()
 

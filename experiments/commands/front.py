@@ -38,19 +38,19 @@ def front(
     ] = False,
 ) -> None:
     """List the front: candidates with what was predicted and what was measured."""
-    from bitfront.experiments.commands.ending import print_front
+    from bitfront.experiments.commands.ending import batch_of, print_front
 
     check_form(as_json, as_csv)
     with opened_existing() as store:
         experiment = find(store, experiment_id)
-        rows = _selected(store, experiment, where)
+        rows, batch = _selected(store, experiment, where), batch_of(store, experiment)
     shown = [row for row in rows if everything or not row["dominated"]]
     if as_json:
         put_json(shown)
     elif as_csv:
         _put_csv(shown)
     elif shown:
-        print_front(out(), shown, len(rows) - len(shown), experiment.spec)
+        print_front(out(), shown, len(rows) - len(shown), experiment.spec, batch)
     else:
         tell(_why_empty(experiment, rows, where))
 

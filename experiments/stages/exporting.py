@@ -32,6 +32,7 @@ from bitfront.supernet.network import Supernet
 from bitfront.supernet.subnet import Subnet
 
 FORMATS = ("onnx",)
+_MOST_LOST = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ def _export(run: Run, candidate: Candidate, format_name: str, folder: Path) -> E
     folded = subnet.fold()
     content = onnx_model(folded).SerializeToString()
     top1, top1_fake_quant, agreement = _tested(run, content, folded, subnet)
-    path, digest = folder / "model.onnx", hashlib.sha256(content).hexdigest()
+    path, digest = folder.absolute() / "model.onnx", hashlib.sha256(content).hexdigest()
     promised = _promised(run, candidate, top1, top1_fake_quant)
     hashes = {
         "space": supernet.space.hash(),
@@ -128,6 +129,11 @@ def _export(run: Run, candidate: Candidate, format_name: str, folder: Path) -> E
     write_json(folder / "manifest.json", manifest(candidate.array, folded, evaluator.dataset, promised, hashes))
     record = ExportRecord(candidate.id, format_name, str(path), digest, top1)
     run.store.put_export(run.experiment_id, record)
+    if abs(top1 - top1_fake_quant) > _MOST_LOST:
+        run.reporter.say(
+            f"warning: candidate {candidate.id} has test accuracy {top1:.2%} as a file, but {top1_fake_quant:.2%} "
+            "as it was searched"
+        )
     return Exported(record, top1, top1_fake_quant, agreement)
 
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from bitfront.experiments.rows import read_front
 from bitfront.experiments.run import Run
-from bitfront.experiments.stages.measuring import Job, measured_accuracy
-from bitfront.experiments.store.records import FrontMember, Measurement
+from bitfront.experiments.stages.measuring import Wanted, measured_accuracy
+from bitfront.experiments.store.records import FrontMember, Measurement, Split
 from bitfront.latency_lut.device import Device, MeasuringDevice
 from bitfront.search.front import Front
 from bitfront.supernet.evaluation import Evaluator
@@ -32,14 +32,15 @@ def measure_front(run: Run, front: Front, supernet_id: str, supernet: Supernet, 
 def _measure_accuracy(
     run: Run, members: tuple[FrontMember, ...], genomes: Genomes, supernet_id: str, supernet: Supernet
 ) -> None:
-    validation = Job(supernet_id, supernet, "validation", "quantized", "measuring the front on validation data")
-    test = Job(supernet_id, supernet, "test", "quantized", "measuring the front on test data")
-    measured = zip(
-        members,
-        measured_accuracy(run, validation, genomes),
-        measured_accuracy(run, test, genomes),
-        strict=True,
+    splits: tuple[Split, ...] = ("validation", "test")
+    found = measured_accuracy(
+        run,
+        supernet_id,
+        supernet,
+        [Wanted(genomes, split, "quantized") for split in splits],
+        "measuring the front on validation and test data",
     )
+    measured = zip(members, *found, strict=True)
     run.store.measure_front_members(
         run.experiment_id,
         [Measurement(member.candidate.id, float(valid), float(test)) for member, valid, test in measured],

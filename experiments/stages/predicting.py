@@ -28,26 +28,37 @@ def fitted_predictor(run: Run, supernet_id: str, space: SearchSpace, samples: Sa
     kind = PREDICTORS.get(run.spec.predictor.kind)
     known = _id(run, supernet_id, samples, _TRANSFERRED)
     record = run.store.predictor(known)
-    if record is not None:
+    if record is not None and _path(run, known).is_file():
         run.store.link(run.experiment_id, predictor_id=known)
         _tell(run, "found", _TRANSFERRED, record.metrics)
-        return kind.load(Path(record.path), space)
+        return kind.load(_path(run, known), space)
     fp32 = kind.fit(space, samples.fp32, run.rng("fp32 predictor"))
-    _keep(run, supernet_id, fp32, _FP32, _id(run, supernet_id, samples, _FP32), samples.fp32_held_out)
+    source = _id(run, supernet_id, samples, _FP32)
+    _keep(run, supernet_id, fp32, _FP32, source, samples.fp32_held_out, {})
     transferred = fp32.transfer(samples.quantized, run.rng("transferred predictor"))
-    _keep(run, supernet_id, transferred, _TRANSFERRED, known, samples.quantized_held_out)
+    _keep(run, supernet_id, transferred, _TRANSFERRED, known, samples.quantized_held_out, {"from": source})
     run.store.link(run.experiment_id, predictor_id=known)
     return transferred
 
 
 def _keep(
-    run: Run, supernet_id: str, predictor: AccuracyPredictor, kind: str, predictor_id: str, held_out: Pairs
+    run: Run,
+    supernet_id: str,
+    predictor: AccuracyPredictor,
+    kind: str,
+    predictor_id: str,
+    held_out: Pairs,
+    origin: dict[str, str],
 ) -> None:
     found = metrics(predictor.predict(held_out.genomes).mean, held_out.accuracy)
-    path = run.home / "predictors" / f"{predictor_id}.safetensors"
+    path = _path(run, predictor_id)
     predictor.save(path)
-    run.store.put_predictor(PredictorRecord(predictor_id, supernet_id, kind, str(path), found))
+    run.store.put_predictor(PredictorRecord(predictor_id, supernet_id, kind, str(path), {**found, **origin}))
     _tell(run, "fitted", kind, found)
+
+
+def _path(run: Run, predictor_id: str) -> Path:
+    return run.home / "predictors" / f"{predictor_id}.safetensors"
 
 
 def _tell(run: Run, how: str, kind: str, found: dict[str, float]) -> None:
@@ -58,6 +69,9 @@ def _tell(run: Run, how: str, kind: str, found: dict[str, float]) -> None:
 
 
 def _id(run: Run, supernet_id: str, samples: Samples, kind: str) -> str:
-    data = [samples.fp32.hash(), samples.quantized.hash(), samples.quantized_held_out.hash()]
+    data = [
+        pairs.hash()
+        for pairs in (samples.fp32, samples.fp32_held_out, samples.quantized, samples.quantized_held_out)
+    ]
     described = json.dumps([supernet_id, run.spec.predictor.kind, run.spec.seed, data, kind])
     return hashlib.sha256(described.encode()).hexdigest()[:16]

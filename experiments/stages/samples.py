@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bitfront.experiments.run import Run
-from bitfront.experiments.stages.measuring import Job, measured_accuracy
-from bitfront.experiments.store.records import TrialKind
+from bitfront.experiments.stages.measuring import Wanted, measured_accuracy
 from bitfront.predictors.dataset import Pairs
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.network import Supernet
@@ -36,11 +35,16 @@ def collected_samples(run: Run, supernet_id: str, supernet: Supernet) -> Samples
     wanted, space = run.spec.samples, supernet.space
     real = draw_float(space, wanted.fp32 + wanted.held_out, run.rng("fp32 samples"))
     quantized = draw(space, wanted.quantized + wanted.held_out, run.rng("quantized samples"))
-    real_pairs = _pairs(run, supernet_id, supernet, real, "fp32")
-    quantized_pairs = _pairs(run, supernet_id, supernet, quantized, "quantized")
+    fp32_top1, quantized_top1 = measured_accuracy(
+        run,
+        supernet_id,
+        supernet,
+        [Wanted(real, "validation", "fp32"), Wanted(quantized, "validation", "quantized")],
+        "measuring samples",
+    )
     return Samples(
-        *_cut(real_pairs, wanted.held_out),
-        *_cut(quantized_pairs, wanted.held_out),
+        *_cut(Pairs(real, fp32_top1), wanted.held_out),
+        *_cut(Pairs(quantized, quantized_top1), wanted.held_out),
     )
 
 
@@ -60,13 +64,8 @@ def _different(genomes: Genomes, n: int) -> Genomes:
     return genomes[np.sort(first)[:n]]
 
 
-def _pairs(run: Run, supernet_id: str, supernet: Supernet, genomes: Genomes, kind: TrialKind) -> Pairs:
-    job = Job(supernet_id, supernet, "validation", kind, f"measuring {kind} samples")
-    return Pairs(genomes, measured_accuracy(run, job, genomes))
-
-
 def _cut(pairs: Pairs, held_out: int) -> tuple[Pairs, Pairs]:
-    """The held-out ones are the last ones drawn, so that a larger budget keeps what was measured."""
+    """The last ones drawn are held out."""
     n = len(pairs.genomes) - held_out
     return (
         Pairs(pairs.genomes[:n], pairs.accuracy[:n]),

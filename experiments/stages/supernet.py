@@ -11,7 +11,7 @@ import torch
 from bitfront.experiments.run import Run
 from bitfront.experiments.store.records import SupernetRecord
 from bitfront.supernet.data.dataset import Dataset
-from bitfront.supernet.errors import CorruptFileError
+from bitfront.supernet.errors import CorruptFileError, MissingFileError
 from bitfront.supernet.files import load_tensors, save_tensors
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.spaces.mbconv import MBConvSpace
@@ -37,11 +37,17 @@ def trained_supernet(run: Run, space: MBConvSpace, dataset: Dataset) -> tuple[st
     folder = supernet_folder(run.home, supernet_id)
     record = run.store.supernet(supernet_id)
     supernet = Supernet(space, run.spec.seed)
-    if record is None or record.state != "ready" or not folder.exists():
+    if record is not None and record.state == "ready" and not (folder / _WEIGHTS).is_file():
+        _remember(run, supernet_id, space, dataset, "training", {})  # so that the next run makes them again
+        raise MissingFileError(
+            f"{folder / _WEIGHTS} is missing: put it back, or resume the experiment to train the supernet again"
+        )
+    if record is None or record.state != "ready":
         _remember(run, supernet_id, space, dataset, "training", {})
         run.store.link(run.experiment_id, supernet_id=supernet_id)
         metrics = _train(run, supernet, dataset, folder)
         _remember(run, supernet_id, space, dataset, "ready", metrics)
+        (folder / _CHECKPOINT).unlink(missing_ok=True)
     else:
         run.reporter.say(f"supernet {supernet_id} is trained already")
     run.store.link(run.experiment_id, supernet_id=supernet_id)
@@ -53,7 +59,7 @@ def load_supernet(supernet: Supernet, folder: Path) -> None:
     """Put trained weights in place.
 
     Raises:
-        MissingFileError: there are none; with the whole folder deleted, a resumed experiment trains them again.
+        MissingFileError: there are none.
         CorruptFileError: they are damaged, or another space's.
     """
     tensors, _ = load_tensors(folder / _WEIGHTS)
@@ -91,7 +97,6 @@ def _train(run: Run, supernet: Supernet, dataset: Dataset, folder: Path) -> dict
         torch.set_num_threads(before)
     metrics = {"history": history}
     save_tensors(folder / _WEIGHTS, supernet.state_dict(), {"space": run.spec.space, **metrics})
-    checkpoint.unlink(missing_ok=True)
     return metrics
 
 

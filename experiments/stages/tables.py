@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from bitfront.experiments.run import Run
+from bitfront.experiments.store.errors import ConflictError
 from bitfront.experiments.store.records import TableRecord
 from bitfront.latency_lut.cost_model import CostModel, compile_costs
 from bitfront.latency_lut.device import Device
@@ -24,12 +25,23 @@ def compiled_costs(run: Run, device: Device, space: MBConvSpace) -> CostModel:
     existed = path.exists()
     table = device.table(space, path, run.rng("table"), run.progress(f"{device.name} table"))
     digest = _digest(table)
+    _refuse_other_costs(run, digest)
     run.store.put_table(TableRecord(digest, device.name, space.hash(), str(path), dict(table.provenance)))
     run.store.link(run.experiment_id, table_id=digest)
     run.reporter.say(
         f"{'found' if existed else 'made'} the table of {device.name}: {len(table.entries)} different blocks"
     )
     return compile_costs(space, device, table)
+
+
+def _refuse_other_costs(run: Run, digest: str) -> None:
+    """A search that has begun with one table can not go on with another: its candidates would not compare."""
+    before = run.store.get(run.experiment_id).table_id
+    if before not in (None, digest) and run.store.last_generation(run.experiment_id) is not None:
+        raise ConflictError(
+            f"the search of {run.experiment_id} began with table {before}, but the device now has {digest}: "
+            "put the old file back, or launch the experiment anew"
+        )
 
 
 def _path(run: Run, device: Device, space: MBConvSpace) -> Path:

@@ -209,7 +209,7 @@ def _is_orphan(experiment: Experiment) -> bool:
 def _why_not(experiment: Experiment) -> str:
     start = f"experiment {experiment.id!r} is {experiment.status}"
     if experiment.status.is_held:
-        return f"{start} and held by {experiment.owner}: wait for it, or cancel it"
+        return f"{start} and held by {experiment.owner}: wait for it"
     if experiment.status is Status.COMPLETED:
         return f"{start}: launch a new one"
     return f"{start} and not QUEUED: resume it to queue it again"

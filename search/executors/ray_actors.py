@@ -48,6 +48,7 @@ class RayExecutor(Executor):
         self._started_here = not ray.is_initialized()
         if self._started_here:
             _connect(workers, address)
+        self._last: tuple[Any, Any] | None = None
         self.workers = workers or int(ray.cluster_resources().get("CPU", 1))
 
     def map(
@@ -60,7 +61,7 @@ class RayExecutor(Executor):
         """See `Executor.map`."""
         results: dict[int, Result | Failure] = {}
         if items:
-            dispatch = _Dispatch[Item, Result](make_worker, ray.put(shared), items)
+            dispatch = _Dispatch[Item, Result](make_worker, self._sent(shared), items)
             try:
                 dispatch.start(min(self.workers, len(items)))
                 for position, result in dispatch.results():
@@ -71,8 +72,15 @@ class RayExecutor(Executor):
                 dispatch.stop()
         return [results[position] for position in range(len(items))]
 
+    def _sent(self, shared: Any) -> Any:
+        """The reference of ``shared`` in the object store; the same object is not put there twice."""
+        if self._last is None or self._last[0] is not shared:
+            self._last = (shared, ray.put(shared))
+        return self._last[1]
+
     def close(self) -> None:
         """Shut the cluster or the connection down if this executor opened it."""
+        self._last = None
         if self._started_here and ray.is_initialized():
             ray.shutdown()
         self._started_here = False

@@ -74,7 +74,8 @@ class Strategy(ABC):
         """Candidates to score next, shape (n, n_genes), canonical, valid, never seen before.
 
         ``n`` is the population, or ``most`` where that is less. It is smaller near the end of a small space,
-        and 0 once everything has been scored. Asking again before telling gives the same candidates again.
+        and 0 once everything has been scored or nothing new turns up in many draws. Asking again before telling
+        gives the same candidates again.
         """
         if self._pending is None:
             n = self.population if most is None else min(self.population, most)

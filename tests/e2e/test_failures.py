@@ -84,6 +84,19 @@ def poison(path: Path) -> None:
     save_tensors(path, tensors, manifest)
 
 
+def test_missing_weights_are_trained_again_on_resume(home: Path, finished: tuple[Path, str]) -> None:
+    path = the_only(home, "supernets/*/supernet.safetensors")
+    before, _ = load_tensors(path)
+    path.unlink()
+    failed = launch(home, fp32=14)
+    check_failed(home, failed, "resume the experiment to train", finished)
+    with open_store(home) as store:
+        store.set_status(failed, Status.QUEUED)
+        run_experiment(store, home, failed, Reporters())
+    after, _ = load_tensors(path)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
 @pytest.mark.parametrize(
     ("pattern", "harm", "reason"),
     [

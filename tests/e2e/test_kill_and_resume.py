@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from bitfront.experiments.store.home import open_store
+
 SPEC = """
 space: digits
 data: digits
@@ -54,6 +56,27 @@ class Home:
     def log(self) -> str:
         return "".join(path.read_text() for path in (self.folder / "home").glob("experiments/*/log.txt"))
 
+    def saved(self, what: str) -> int:
+        """How much of a stage is kept so far: a checkpoint, measured trials, generations."""
+        if what == "checkpoint":
+            return len(list((self.folder / "home").glob("supernets/*/checkpoint.safetensors")))
+        with open_store(self.folder / "home") as store:
+            (experiment,) = store.list_experiments().items
+            if what == "generations":
+                return len(store.generations(experiment.id))
+            return len(store.trials(experiment.supernet_id or "", "validation").top1)
+
+    def kill_when(self, process: subprocess.Popen[bytes], what: str, least: int) -> None:
+        """Kill -9 as soon as so much is kept."""
+        deadline = time.monotonic() + 300
+        while not list((self.folder / "home").glob("experiments/*/log.txt")) or self.saved(what) < least:
+            assert process.poll() is None, f"it ended before {least} {what} were kept"
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+
     def kill_at(self, process: subprocess.Popen[bytes], title: str, delay: float) -> bool:
         """Kill -9 some time after the last log line of this title appeared; False if it ended before."""
         seen = self.log().count(f"== {title}")
@@ -95,3 +118,26 @@ def test_killed_at_every_stage_ends_with_the_same_front(tmp_path: Path) -> None:
     assert front(troubled) == front(calm)
     assert len(front(calm)) == 8
     assert json.loads(troubled.call("show", "latest", "--json"))["status"] == "COMPLETED"
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_of_a_stage_goes_on_from_what_was_kept(tmp_path: Path) -> None:
+    calm, troubled = Home(tmp_path / "calm"), Home(tmp_path / "troubled")
+    calm.call("run", str(calm.spec))
+
+    process = troubled.start("run", str(troubled.spec))
+    for what, least in (("checkpoint", 1), ("trials", 20), ("generations", 3)):
+        troubled.kill_when(process, what, least)
+        kept = troubled.saved(what)
+        assert json.loads(troubled.call("show", "latest", "--json"))["status"] == "INTERRUPTED"
+        process = troubled.start("resume", "latest")
+        if what == "generations":
+            assert kept < 12
+    process.communicate(timeout=400)
+
+    log = troubled.log()
+    assert "training goes on after epoch" in log
+    assert "the search goes on after generation" in log
+    assert front(troubled) == front(calm)
+    histories = [json.loads(home.call("show", "latest", "--json"))["search"] for home in (calm, troubled)]
+    assert histories[0] == histories[1]

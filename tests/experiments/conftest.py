@@ -113,7 +113,8 @@ def _links(store: Store, experiment_id: str, home: Path) -> None:
         SupernetRecord("net", "digits", space.hash(), "digits", "ab", {}, "net", {"history": history}, "ready")
     )
     store.put_predictor(PredictorRecord("real", "net", "fp32", "real.safetensors", {"kendall_tau": 0.71}))
-    store.put_predictor(PredictorRecord("moved", "net", "transferred", "m.safetensors", {"kendall_tau": 0.83}))
+    moved = {"kendall_tau": 0.83, "from": "real"}
+    store.put_predictor(PredictorRecord("moved", "net", "transferred", "m.safetensors", moved))
     store.put_table(TableRecord("table", "host-onnxruntime", space.hash(), "t.json", {"threads": 1}))
     store.link(experiment_id, supernet_id="net", predictor_id="moved", table_id="table")
     path = home / "experiments" / experiment_id / "exports" / "model.onnx"

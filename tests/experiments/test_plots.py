@@ -87,7 +87,7 @@ class TestPoints:
     @pytest.mark.parametrize(
         ("metric", "value", "label", "text"),
         [
-            ("top1", 0.98765, "Accuracy (%)", "98.77 %"),
+            ("top1", 0.98765, "Validation accuracy (%)", "98.77 %"),
             ("latency_ms", 0.0123, "Latency (µs)", "12.3 µs"),
             ("latency_ms", 12.3456, "Latency (ms)", "12.35 ms"),
             ("energy_mj", 3.0, "Energy (mJ)", "3 mJ"),
@@ -160,13 +160,13 @@ class TestPage:
         growth = figure["data"][-1]
         assert (list(growth["x"]), list(growth["y"])) == ([1, 2, 3], [0.1, 0.3, 0.35])
         assert figure["layout"]["xaxis"]["title"]["text"] == "Latency (ms)"
-        assert figure["layout"]["yaxis"]["title"]["text"] == "Accuracy (%)"
+        assert figure["layout"]["yaxis"]["title"]["text"] == "Validation accuracy (%)"
 
     def test_hover(self) -> None:
         text = hover_text(ROWS[2] | {"measured": {"top1": 0.93, "top1_test": 0.921, "latency_ms": None}}, ROWS)
         assert "<b>Candidate 8</b><br>r12 3w8<br>w4.0 a8.0" in text
         assert "Weights: 1 x fp32, 1 x int4<br>Activations: 2 x int8" in text
-        assert "Accuracy: 97.00 % predicted, <b>93.00 %</b> measured" in text
+        assert "Validation accuracy: 97.00 % predicted, <b>93.00 %</b> measured" in text
         assert "Latency: 3 ms<br>" in text
         assert "Test accuracy: <b>92.10 %</b>" in text
         assert "dominated" in text

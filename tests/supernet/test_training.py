@@ -258,7 +258,8 @@ def test_a_loss_that_is_no_number_stops_the_training(
     with pytest.raises(NumericalError, match=message):
         trainer.run(after)
     for name, tensor in supernet.state_dict().items():
-        if phase == "warmup":  # later phases first sort channels or set step sizes
+        # Later phases first sort hidden channels or set step sizes; these tensors are touched by steps alone.
+        if phase == "warmup" or name.endswith(("stem.weight", "stem.gain", "classifier.weight", "mix.weight")):
             assert torch.equal(tensor.nan_to_num(), good[name].nan_to_num()), f"{name} was changed by a bad step"
 
 
