@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 BENCHMARKS: Registry[Callable[..., BenchResult]] = Registry(
     "benchmark",
     {
+        "demo": "bitfront.experiments.benchmarks.demo:run",
         "transfer": "bitfront.experiments.benchmarks.transfer:run",
     },
 )
