@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Self
 
 from bitfront.experiments.store.owner import Owner
@@ -27,6 +28,7 @@ from bitfront.experiments.store.statuses import Status
 from bitfront.supernet.genes import Genomes
 
 MOST_PER_PAGE = 10_000
+SILENCE = timedelta(minutes=15)
 
 
 class Store(ABC):
@@ -123,9 +125,11 @@ class Store(ABC):
 
     @abstractmethod
     def mark_interrupted(self) -> tuple[str, ...]:
-        """Free experiments of this host whose process is gone; returns their ids, oldest first.
+        """Free experiments whose process is gone; returns their ids, oldest first.
 
-        RUNNING ones become INTERRUPTED and CANCELLING ones CANCELLED. Other hosts' are left alone.
+        RUNNING ones become INTERRUPTED and CANCELLING ones CANCELLED. Those of
+        another host, whose processes can not be looked at (of a container that was replaced, say), are given up
+        after `SILENCE` without a heartbeat.
         """
 
     # -- search -----------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, insert, select, update
 
-from bitfront.experiments.store.base import MOST_PER_PAGE
+from bitfront.experiments.store.base import MOST_PER_PAGE, SILENCE
 from bitfront.experiments.store.cursors import decode_cursor, encode_cursor
 from bitfront.experiments.store.engine import reading, writing
 from bitfront.experiments.store.errors import StatusError
@@ -139,15 +139,23 @@ class ExperimentsSql:
             select(table).where(table.c.status.in_([Status.RUNNING, Status.CANCELLING])).order_by(table.c.number)
         )
         with reading(self._engine) as connection:
-            if not any(_is_orphan(_experiment(row)) for row in connection.execute(held)):
+            if not any(self._is_orphan(_experiment(row)) for row in connection.execute(held)):
                 return ()
         with writing(self._engine) as connection:
             found = [_experiment(row) for row in connection.execute(held.with_for_update()).all()]
-            orphans = [experiment for experiment in found if _is_orphan(experiment)]
+            orphans = [experiment for experiment in found if self._is_orphan(experiment)]
             for orphan in orphans:
                 status = Status.INTERRUPTED if orphan.status is Status.RUNNING else Status.CANCELLED
                 _changed(connection, orphan.id, self._moved(status, f"{orphan.owner} is gone"))
         return tuple(orphan.id for orphan in orphans)
+
+    def _is_orphan(self, experiment: Experiment) -> bool:
+        owner, last = experiment.owner, experiment.heartbeat_at or experiment.started_at
+        if owner is None:
+            return False
+        if owner.is_here:
+            return not owner.is_alive
+        return last is not None and self._clock() - last > SILENCE
 
     def _moved(self, status: Status, reason: str) -> dict[str, Any]:
         values: dict[str, Any] = {"status": status, "reason": reason}
@@ -199,11 +207,6 @@ def _new_id(connection: Connection, name: str) -> str:
         taken = select(table.c.number).where(table.c.id == experiment_id)
         if connection.execute(taken).first() is None:
             return experiment_id
-
-
-def _is_orphan(experiment: Experiment) -> bool:
-    owner = experiment.owner
-    return owner is not None and owner.is_here and not owner.is_alive
 
 
 def _why_not(experiment: Experiment) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bitfront.experiments.store.base import MOST_PER_PAGE, Store
+from bitfront.experiments.store.base import MOST_PER_PAGE, SILENCE, Store
 from bitfront.experiments.store.errors import ConflictError, CursorError, StatusError
 from bitfront.experiments.store.owner import Owner
 from bitfront.experiments.store.records import (
@@ -30,6 +30,7 @@ from bitfront.experiments.store.records import (
     SupernetRecord,
     TableRecord,
     Trials,
+    utc_now,
 )
 from bitfront.experiments.store.sql import SqlStore
 from bitfront.experiments.store.statuses import Status
@@ -311,6 +312,18 @@ class TestLife:
         assert [store.get(one).status for one in ids] == expected
         assert f"process {child.pid}" in store.get(ids[0]).reason
         assert store.mark_interrupted() == ()
+
+    def test_a_silent_process_of_another_host_is_given_up(
+        self, store: Store, experiment: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store.claim(experiment, Owner("elsewhere", 1, ""))
+        assert store.mark_interrupted() == ()
+        monkeypatch.setattr(store, "_clock", lambda: utc_now() + SILENCE - timedelta(seconds=30))
+        assert store.mark_interrupted() == ()
+        monkeypatch.setattr(store, "_clock", lambda: utc_now() + SILENCE + timedelta(seconds=30))
+        assert store.mark_interrupted() == (experiment,)
+        with pytest.raises(StatusError, match="must stop"):
+            store.heartbeat(experiment, Owner("elsewhere", 1, ""))
 
 
 class TestGenerations:
