@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from bitfront.experiments.places import experiment_folder
-from bitfront.experiments.reporter import Reporter
+from bitfront.experiments.reporter import Reporter, Reporters
 from bitfront.experiments.rows import read_front
 from bitfront.experiments.run import Run
 from bitfront.experiments.spec import spec_from
@@ -20,7 +20,7 @@ from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.records import Candidate, ExportRecord
 from bitfront.search.front import Front
 from bitfront.search.problem import minimised
-from bitfront.supernet.data.dataset import resize
+from bitfront.supernet.data.dataset import Dataset, resize
 from bitfront.supernet.errors import UnknownNameError, UnsupportedError
 from bitfront.supernet.evaluation import Evaluator
 from bitfront.supernet.export.manifest import manifest
@@ -76,7 +76,7 @@ def export_candidate(
     if format_name not in FORMATS:
         raise UnknownNameError("export format", format_name, FORMATS)
     candidate = store.candidate(experiment_id, candidate_id)
-    run = Run(store, home, experiment_id, spec_from(store.get(experiment_id).spec), reporter or _Silent())
+    run = Run(store, home, experiment_id, spec_from(store.get(experiment_id).spec), reporter or Reporters())
     folder = folder or experiment_folder(home, experiment_id) / "exports" / f"candidate-{candidate_id}"
     return _export(run, candidate, format_name, folder)
 
@@ -116,7 +116,7 @@ def _export(run: Run, candidate: Candidate, format_name: str, folder: Path) -> E
     subnet = Subnet(supernet, blocks, evaluator.statistics(blocks))
     folded = subnet.fold()
     content = onnx_model(folded).SerializeToString()
-    top1, top1_fake_quant, agreement = _tested(run, content, folded, subnet)
+    top1, top1_fake_quant, agreement = _tested(evaluator.dataset, content, folded, subnet)
     path, digest = folder.absolute() / "model.onnx", hashlib.sha256(content).hexdigest()
     promised = _promised(run, candidate, top1, top1_fake_quant)
     hashes = {
@@ -149,8 +149,7 @@ def _supernet(run: Run) -> tuple[Supernet, str]:
     return supernet, supernet_id
 
 
-def _tested(run: Run, content: bytes, folded: Folded, subnet: Subnet) -> tuple[float, float, float]:
-    dataset = run.dataset()
+def _tested(dataset: Dataset, content: bytes, folded: Folded, subnet: Subnet) -> tuple[float, float, float]:
     images = resize(dataset.tensor(dataset.test.images), folded.resolution)
     with torch.no_grad():
         fake_quant = subnet(images).argmax(1).numpy()
@@ -176,14 +175,3 @@ def _promised(run: Run, candidate: Candidate, top1: float, top1_fake_quant: floa
         },
         "device": run.device().provenance(),
     }
-
-
-class _Silent(Reporter):
-    def stage(self, title: str) -> None:
-        pass
-
-    def say(self, text: str) -> None:
-        pass
-
-    def progress(self, label: str) -> Any:
-        return lambda done, total: None

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from bitfront.supernet.export.onnx_builder import CONTAINER_BITS, GraphBuilder
-from bitfront.supernet.export.random_network import random_folded
 from bitfront.supernet.folded import Folded, FoldedLayer, TensorQuant
 from bitfront.supernet.layers import Block, Layer
 from bitfront.supernet.quantization.formats import FORMATS
@@ -42,11 +41,6 @@ def onnx_model(folded: Folded, batch: int | None = None) -> onnx.ModelProto:
         helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, _batched(batch, *shape)),
         helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, _batched(batch, folded.classes)),
     )
-
-
-def block_model(block: Block, batch: int, rng: np.random.Generator) -> onnx.ModelProto:
-    """One block with random weights: what profilers run. See `part_model` for its input and output."""
-    return part_model(random_folded((block,), rng), batch)
 
 
 def part_model(folded: Folded, batch: int) -> onnx.ModelProto:

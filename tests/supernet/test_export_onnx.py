@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bitfront.supernet.errors import CorruptFileError, MissingFileError, UnsupportedError
 from bitfront.supernet.export.host_cpu import HostCPU, host_cpu, parse_cpuinfo
-from bitfront.supernet.export.onnx_graph import block_model, onnx_model, part_model
+from bitfront.supernet.export.onnx_graph import onnx_model, part_model
 from bitfront.supernet.export.onnx_runtime import open_session, run_onnx, session_options
 from bitfront.supernet.export.random_network import random_folded
 from bitfront.supernet.files import write_bytes
@@ -290,7 +290,7 @@ class TestModel:
     def test_block_models_run(self, kind: str, number_format: str) -> None:
         rng = np.random.default_rng(0)
         block = _block(kind, number_format)
-        model = block_model(block, 2, rng)
+        model = part_model(random_folded((block,), rng), 2)
         session = open_session(model.SerializeToString(), "a block")
         (entry,), (result,) = session.get_inputs(), session.get_outputs()
         integer = number_format == "int8"
