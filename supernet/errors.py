@@ -49,3 +49,7 @@ class UnsupportedError(BitfrontError):
 
 class NumericalError(BitfrontError):
     """A loss, an accuracy or a cost came out as NaN or infinite."""
+
+
+class MeasuringError(BitfrontError):
+    """A device failed while it was measured."""

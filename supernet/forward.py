@@ -16,7 +16,7 @@ from torch import Tensor
 from bitfront.supernet.layers import Block, Layer
 from bitfront.supernet.quantization.fake_quant import fake_quantize, fake_quantize_weight
 from bitfront.supernet.quantization.formats import FORMATS
-from bitfront.supernet.quantization.formats.base import IntegerFormat
+from bitfront.supernet.quantization.formats.base import FloatFormat, IntegerFormat
 from bitfront.supernet.quantization.formats.int8 import INT8
 from bitfront.supernet.quantization.policy import quantized_outputs
 
@@ -57,8 +57,10 @@ def batch_normalise(layer: Layer, x: Tensor, gain: Tensor, bias: Tensor) -> Tens
 
 def quantize_input(layer: Layer, x: Tensor, params: LayerParams) -> Tensor:
     """Fake-quantize a layer's input in its activation format."""
-    number_format = integer(layer.activation_format)
-    if number_format is None or params.input_scale is None:
+    number_format = FORMATS.get(layer.activation_format)
+    if isinstance(number_format, FloatFormat):
+        return number_format.rounded(x)
+    if not isinstance(number_format, IntegerFormat) or params.input_scale is None:
         return x
     zero_point = number_format.zero_point(layer.signed_input)
     return fake_quantize(x, params.input_scale, zero_point, number_format.activation_limit)
@@ -66,8 +68,10 @@ def quantize_input(layer: Layer, x: Tensor, params: LayerParams) -> Tensor:
 
 def run_layer(layer: Layer, x: Tensor, params: LayerParams, normalise: Normalise) -> Tensor:
     """One layer on an input that is already quantized: weights, batch norm, ReLU, output quantization."""
-    weight, number_format = params.weight, integer(layer.weight_format)
-    if number_format is not None and params.weight_scale is not None:
+    weight, number_format = params.weight, FORMATS.get(layer.weight_format)
+    if isinstance(number_format, FloatFormat):
+        weight = number_format.rounded(weight)
+    elif isinstance(number_format, IntegerFormat) and params.weight_scale is not None:
         weight = fake_quantize_weight(weight, params.weight_scale, number_format.weight_limit)
     if layer.op == "linear":
         y = F.linear(x, weight, params.bias)

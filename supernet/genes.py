@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property, lru_cache
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ GeneKind = Literal["resolution", "depth", "kernel", "width", "weight_format", "a
 Genomes = NDArray[np.uint8]
 
 _LARGEST_GROUP = 1 << 20
+_REPAIRED_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +37,19 @@ class Gene:
 
 
 @dataclass(frozen=True, slots=True)
-class PairRule:
-    """Which choices of two genes go together.
+class Rule:
+    """Which choices of some genes go together: ``allowed`` holds one value per gene of ``genes``.
 
-    Both genes must be active under the same condition, and neither may be a depth gene.
+    All genes must be active under the same condition, and none may be a depth gene.
     """
 
-    first: str
-    second: str
-    allowed: frozenset[tuple[Choice, Choice]]
+    genes: tuple[str, ...]
+    allowed: frozenset[tuple[Choice, ...]]
+
+    @classmethod
+    def pair(cls, first: str, second: str, allowed: frozenset[tuple[Choice, Choice]]) -> Self:
+        """The rule of two genes."""
+        return cls((first, second), allowed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +65,20 @@ class FormatPair:
 class GeneGroup:
     """Genes that rules tie together, with every valid combination of their choices.
 
-    ``members`` are gene positions; ``rows`` has shape (n_valid, len(members)); ``nearest`` maps the
-    mixed-radix number of any combination to the row that repairs it.
+    ``members`` are gene positions and ``sizes`` how many choices they have; ``rows`` has shape (n_valid,
+    len(members)); ``valid`` says of the mixed-radix number of any combination whether it is among them.
     """
 
     members: NDArray[np.intp]
+    sizes: tuple[int, ...]
     rows: Genomes
     radix: NDArray[np.int64]
-    nearest: NDArray[np.intp]
     valid: NDArray[np.bool_]
+
+    @cached_property
+    def nearest(self) -> NDArray[np.intp]:
+        """By a combination's number the row that repairs it: fewest changed genes, then smallest steps."""
+        return _nearest(self.sizes, self.rows.tobytes())
 
     def number(self, genomes: Genomes) -> NDArray[np.int64]:
         """Mixed-radix number of this group's part of each genome, shape (n,)."""
@@ -75,7 +86,7 @@ class GeneGroup:
 
 
 def build_groups(
-    genes: Sequence[Gene], rules: Iterable[PairRule], allowed: Mapping[str, Sequence[int]]
+    genes: Sequence[Gene], rules: Iterable[Rule], allowed: Mapping[str, Sequence[int]]
 ) -> tuple[GeneGroup, ...]:
     """Split genes into the connected components of their rules and list what is valid in each.
 
@@ -94,64 +105,81 @@ def build_groups(
         return i
 
     for rule in rules:
-        parent[root(position[rule.first])] = root(position[rule.second])
+        for name in rule.genes[1:]:
+            parent[root(position[name])] = root(position[rule.genes[0]])
     components: dict[int, list[int]] = {}
     for i in range(len(genes)):
         components.setdefault(root(i), []).append(i)
     return tuple(_group(genes, members, rules, allowed) for members in components.values())
 
 
-def _check_rules(genes: Sequence[Gene], rules: Iterable[PairRule]) -> None:
+def _check_rules(genes: Sequence[Gene], rules: Iterable[Rule]) -> None:
     by_name = {gene.name: gene for gene in genes}
     for rule in rules:
-        for name in (rule.first, rule.second):
+        for name in rule.genes:
             if name not in by_name:
                 raise UnknownNameError("gene in a rule", name, by_name)
-        first, second = by_name[rule.first], by_name[rule.second]
-        if first.active_if != second.active_if or "depth" in (first.kind, second.kind):
-            raise UnsupportedError(
-                f"a rule can not tie {first.name!r} to {second.name!r}: tie genes of one block, and no depth gene"
-            )
+        first, *others = (by_name[name] for name in rule.genes)
+        for gene in others:
+            if gene.active_if != first.active_if or "depth" in (first.kind, gene.kind):
+                raise UnsupportedError(
+                    f"a rule can not tie {first.name!r} to {gene.name!r}: tie genes of one block, and no depth"
+                )
 
 
 def _group(
-    genes: Sequence[Gene], members: list[int], rules: Sequence[PairRule], allowed: Mapping[str, Sequence[int]]
+    genes: Sequence[Gene], members: list[int], rules: Sequence[Rule], allowed: Mapping[str, Sequence[int]]
 ) -> GeneGroup:
-    sizes = [len(genes[i].choices) for i in members]
-    if int(np.prod(sizes, dtype=np.float64)) > _LARGEST_GROUP:
+    sizes = tuple(len(genes[i].choices) for i in members)
+    if math.prod(sizes) > _LARGEST_GROUP:
         names = ", ".join(genes[i].name for i in members)
         raise UnsupportedError(f"rules tie too many genes together ({names}): split the rules into smaller groups")
-    every = np.array(list(itertools.product(*map(range, sizes))), dtype=np.uint8)
+    every = _combinations(sizes)
     valid = np.ones(len(every), dtype=bool)
     column = {genes[i].name: k for k, i in enumerate(members)}
     for k, i in enumerate(members):
         valid &= np.isin(every[:, k], list(allowed[genes[i].name]))
     for rule in rules:
-        if rule.first in column:
-            valid &= _pairs_allowed(genes, members, column, rule, every)
+        if rule.genes[0] in column:
+            valid &= _rule_allows(rule, [genes[members[column[name]]] for name in rule.genes], every, column)
     if not valid.any():
         names = ", ".join(genes[i].name for i in members)
         raise UnsupportedError(f"no choice is left for {names}: loosen the restriction or choose another device")
-    rows = every[valid]
-    radix = np.array([int(np.prod(sizes[k + 1 :], dtype=np.int64)) for k in range(len(sizes))], dtype=np.int64)
-    return GeneGroup(np.array(members), rows, radix, _nearest(every, rows), valid)
+    return GeneGroup(np.array(members), sizes, every[valid], _radix(sizes), valid)
 
 
-def _pairs_allowed(
-    genes: Sequence[Gene], members: list[int], column: Mapping[str, int], rule: PairRule, every: Genomes
-) -> NDArray[np.bool_]:
-    a, b = column[rule.first], column[rule.second]
-    first, second = genes[members[a]].choices, genes[members[b]].choices
-    table = np.array([[(x, y) in rule.allowed for y in second] for x in first], dtype=bool)
-    chosen: NDArray[np.bool_] = table[every[:, a], every[:, b]]
+def _combinations(sizes: tuple[int, ...]) -> Genomes:
+    """Every combination of choice indices in the order of its mixed-radix number, shape (n, len(sizes))."""
+    return np.indices(sizes, dtype=np.uint8).reshape(len(sizes), -1).T
+
+
+def _radix(sizes: tuple[int, ...]) -> NDArray[np.int64]:
+    return np.array([math.prod(sizes[k + 1 :]) for k in range(len(sizes))], dtype=np.int64)
+
+
+def _rule_allows(rule: Rule, tied: Sequence[Gene], every: Genomes, column: Mapping[str, int]) -> NDArray[np.bool_]:
+    """Which combinations of a group's genes a rule allows."""
+    sizes = tuple(len(gene.choices) for gene in tied)
+    position = [{choice: i for i, choice in enumerate(gene.choices)} for gene in tied]
+    table = np.zeros(math.prod(sizes), dtype=bool)
+    radix = _radix(sizes)
+    for values in rule.allowed:
+        places = [where.get(value, -1) for where, value in zip(position, values, strict=True)]
+        if min(places) >= 0:  # a device may allow formats that the space does not have
+            table[int(np.dot(places, radix))] = True
+    chosen: NDArray[np.bool_] = table[every[:, [column[name] for name in rule.genes]].astype(np.int64) @ radix]
     return chosen
 
 
-def _nearest(every: Genomes, rows: Genomes) -> NDArray[np.intp]:
-    """For each combination the valid row with the fewest changed genes, then the smallest steps."""
-    result = np.empty(len(every), dtype=np.intp)
-    scale = 1 + int(every.max(initial=0)) * every.shape[1]
-    for i, one in enumerate(every):
-        steps = np.abs(rows.astype(np.int64) - one.astype(np.int64))
-        result[i] = int(np.argmin((steps != 0).sum(1) * scale + steps.sum(1)))
+@lru_cache(maxsize=64)  # the blocks of a stage have equal groups
+def _nearest(sizes: tuple[int, ...], valid_rows: bytes) -> NDArray[np.intp]:
+    rows = np.frombuffer(valid_rows, dtype=np.uint8).reshape(-1, len(sizes))
+    result = np.full(math.prod(sizes), -1, dtype=np.intp)
+    result[rows.astype(np.int64) @ _radix(sizes)] = np.arange(len(rows))
+    every, scale = _combinations(sizes).astype(np.int16), 1 + max(sizes) * len(sizes)
+    invalid = np.flatnonzero(result < 0)
+    for start in range(0, len(invalid), _REPAIRED_AT_ONCE):
+        some = invalid[start : start + _REPAIRED_AT_ONCE]
+        steps = np.abs(every[some][:, None] - rows.astype(np.int16))
+        result[some] = np.argmin((steps != 0).sum(2) * scale + steps.sum(2), axis=1)
     return result

@@ -54,8 +54,9 @@ class Layer:
 class Block:
     """A unit that is kept or skipped whole, and that devices may measure whole.
 
-    ``stem`` is one convolution; ``mbconv`` is expand (pointwise), depthwise, project (pointwise);
-    ``head`` is a pointwise convolution, global average pooling and a linear classifier.
+    ``stem`` is one convolution, in some spaces with a depthwise and a pointwise one after it; ``mbconv`` is
+    expand (pointwise), depthwise, project (pointwise); ``head`` is a pointwise convolution, global average
+    pooling and a linear classifier.
     """
 
     name: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -87,12 +88,14 @@ def _largest_blocks(space: MBConvSpace) -> tuple[Block, ...]:
 
 
 def _kernels(space: MBConvSpace, block: Block, layer: Layer) -> tuple[int, ...]:
-    if layer.op != "depthwise":
+    """The sizes that a layer can have: only the depthwise convolutions of searched blocks have a kernel gene."""
+    stages = {place.name: place.stage for place in space.places}
+    if layer.op != "depthwise" or block.name not in stages:
         return (layer.kernel,)
-    stage = next(place.stage for place in space.places if place.name == block.name)
-    return space.frame.stages[stage].kernels
+    return space.frame.stages[stages[block.name]].kernels
 
 
 def _formats(space: MBConvSpace) -> tuple[str, ...]:
     frame = space.frame
-    return tuple(dict.fromkeys(frame.weight_formats + frame.activation_formats + frame.end_formats))
+    own = itertools.chain.from_iterable(frame.classifier_formats or ())
+    return tuple(dict.fromkeys((*frame.weight_formats, *frame.activation_formats, *frame.end_formats, *own)))

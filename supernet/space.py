@@ -26,7 +26,7 @@ from bitfront.supernet.genes import (
     GeneGroup,
     GeneKind,
     Genomes,
-    PairRule,
+    Rule,
     build_groups,
 )
 from bitfront.supernet.layers import Block, Layer
@@ -59,7 +59,7 @@ class SearchSpace(ABC):
         name: str,
         genes: Sequence[Gene],
         format_pairs: Sequence[FormatPair] = (),
-        rules: Sequence[PairRule] = (),
+        rules: Sequence[Rule] = (),
     ) -> None:
         self.name = name
         self.genes = tuple(genes)
@@ -264,13 +264,13 @@ class SearchSpace(ABC):
     # -- restriction ------------------------------------------------------------------------------------
 
     def restrict(
-        self, allowed: Mapping[str, Collection[Choice]] | None = None, rules: Sequence[PairRule] = ()
+        self, allowed: Mapping[str, Collection[Choice]] | None = None, rules: Sequence[Rule] = ()
     ) -> Self:
         """The same space with fewer points: genomes, encoding and hash keep their meaning.
 
         Args:
             allowed: gene name to the choice values that stay.
-            rules: further pair rules.
+            rules: further rules.
 
         Raises:
             UnknownNameError: a gene is unknown.
@@ -289,7 +289,7 @@ class SearchSpace(ABC):
     def restrict_formats(self, executable: Callable[[str], Collection[tuple[str, str]]]) -> Self:
         """Keep the (weight format, activation format) pairs that ``executable(op)`` lists for each layer."""
         rules = [
-            PairRule(pair.weight_gene, pair.activation_gene, frozenset(executable(pair.op)))
+            Rule.pair(pair.weight_gene, pair.activation_gene, frozenset(executable(pair.op)))
             for pair in self.format_pairs
         ]
         return self.restrict(rules=rules)

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from bitfront.supernet.calibration import initialise_scales
 from bitfront.supernet.data.dataset import Dataset, augment, resize
-from bitfront.supernet.errors import CorruptFileError, NumericalError
+from bitfront.supernet.errors import CorruptFileError, NumericalError, UnsupportedError
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.space import SearchSpace
@@ -82,11 +82,15 @@ class Trainer:
         dataset: its training split is used, and nothing else of it.
         settings: phases, rates, batch size.
         seed: of the data order, augmentation and sampled networks.
+
+    Raises:
+        UnsupportedError: the space has no real-valued networks, from which quantized ones could learn.
     """
 
     def __init__(self, supernet: Supernet, dataset: Dataset, settings: TrainingSettings, seed: int) -> None:
         self.supernet = supernet
         self.space: SearchSpace = supernet.space
+        _check_has_teacher(self.space)
         self.settings = settings
         self.seed = seed
         self.epoch = 0
@@ -251,3 +255,12 @@ class Trainer:
                 f"the training loss became {loss} in epoch {self.epoch + 1} of {self.settings.epochs} ({phase}): "
                 f"lower supernet.{setting} and run again"
             )
+
+
+def _check_has_teacher(space: SearchSpace) -> None:
+    lacking = [gene.name for gene in space.genes if gene.is_policy and _FLOAT not in gene.choices]
+    if lacking:
+        raise UnsupportedError(
+            f"space {space.name!r} can not be trained: {len(lacking)} of its format genes have no {_FLOAT!r}, the "
+            f"first is {lacking[0]!r}. Quantized networks learn from a real one: add {_FLOAT!r} to the formats"
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from bitfront.supernet.folded import TensorQuant
 # The oldest opset in which per-channel DequantizeLinear and all fusions of ONNX Runtime are at hand: an export
 # should load in as many runtimes as it can.
 OPSET = 17
+_OPSET_OF_INT4 = 21
 
 CONTAINER_BITS = 8
 
@@ -23,6 +25,7 @@ class GraphBuilder:
     """Collects the nodes of one graph in order. Tensors are known by name."""
 
     def __init__(self) -> None:
+        self._opset = OPSET
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
         self._dequantized: dict[tuple[str, TensorQuant], str] = {}
@@ -101,6 +104,12 @@ class GraphBuilder:
         ]
         return self.node("DequantizeLinear", inputs, name, axis=0)
 
+    def dequantized_int4(self, name: str, codes: NDArray[np.int8], scale: NDArray[np.float32]) -> str:
+        """Real values of constant codes from -8 to 7, stored as 4 bits, with one scale per entry of axis 1."""
+        self._opset = _OPSET_OF_INT4
+        packed = self.constant(f"{name}.codes", codes.astype(ml_dtypes.int4))
+        return self.node("DequantizeLinear", [packed, self.constant(f"{name}.scale", scale)], name, axis=1)
+
     def model(
         self, name: str, graph_input: onnx.ValueInfoProto, graph_output: onnx.ValueInfoProto
     ) -> onnx.ModelProto:
@@ -109,7 +118,7 @@ class GraphBuilder:
         read = {each for node in nodes for each in node.input}
         constants = [tensor for key, tensor in self._constants.items() if key in read]
         graph = helper.make_graph(nodes, name, [graph_input], [graph_output], initializer=constants)
-        opsets = [helper.make_opsetid("", OPSET)]
+        opsets = [helper.make_opsetid("", self._opset)]
         model = helper.make_model(
             graph,
             opset_imports=opsets,

@@ -13,6 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from bitfront.supernet.errors import UnsupportedError
 from bitfront.supernet.export.onnx_builder import CONTAINER_BITS, GraphBuilder
 from bitfront.supernet.folded import Folded, FoldedLayer, TensorQuant
 from bitfront.supernet.layers import Block, Layer
@@ -24,6 +25,8 @@ OUTPUT = "logits"
 
 # An integer kernel adds the bias to a 32-bit sum of products; half of the range is left to that sum.
 _LARGEST_BIAS_CODE = 2.0**30
+_PACKED = "int4"
+_HALF = "bf16"
 # Where a profiled part ends in codes, any scale does.
 _BORDER_SCALE = 1 / 32
 
@@ -77,9 +80,26 @@ def _batched(batch: int | None, *shape: int) -> list[int | str]:
 
 def _chain(graph: GraphBuilder, folded: Folded, tensor: str) -> str:
     layers = iter(folded.layers)
+    before: Block | None = None
     for block in folded.blocks:
-        tensor = _block(graph, block, [next(layers) for _ in block.layers], tensor)
+        own = [next(layers) for _ in block.layers]
+        if before is not None and own[0].input is not None:
+            tensor = _unfused_sum(graph, before, tensor)
+        tensor = _block(graph, block, own, tensor)
+        before = block
     return tensor
+
+
+def _unfused_sum(graph: GraphBuilder, block: Block, tensor: str) -> str:
+    """A sum in bf16 that is quantized next, kept apart from that by a node that changes nothing.
+
+    OpenVINO (2026.4) fuses convolution, sum and quantization into a kernel that it does not have in bf16, and then
+    fails to compile.
+    """
+    if not block.residual or block.layers[-1].activation_format != _HALF:
+        return tensor
+    lowest = graph.constant("lowest", np.finfo(np.float32).min.reshape(1, 1, 1, 1))
+    return graph.node("Max", [tensor, lowest], f"{block.name}.kept")
 
 
 def _block(graph: GraphBuilder, block: Block, layers: list[FoldedLayer], tensor: str) -> str:
@@ -109,6 +129,8 @@ def _affine(graph: GraphBuilder, folded: FoldedLayer, tensor: str) -> str:
     """The layer's weighted sum plus bias, in a form that keeps it exact or lets it be an integer kernel."""
     bias_name = f"{folded.layer.name}.bias"
     quant = graph.quant_of(tensor)
+    if quant is None and _is_weight_only(folded.layer):
+        return _weight_only_sum(graph, folded, tensor)
     if quant is None or folded.weight_scale is None:
         tensor = tensor if quant is None else _kept_real(graph, folded.layer, tensor)
         return _weighted_sum(graph, folded, tensor, graph.constant(bias_name, folded.bias))
@@ -129,6 +151,21 @@ def _kept_real(graph: GraphBuilder, layer: Layer, tensor: str) -> str:
     sizes = (layer.in_channels, layer.in_size)
     axis = next((i for i, size in enumerate(sizes) if size > 1), None)
     return tensor if axis is None else graph.along_axis(tensor, axis + 1, sizes[axis])
+
+
+def _is_weight_only(layer: Layer) -> bool:
+    """Whether runtimes have a kernel for real activations and packed weights: linear layers of 4 bits."""
+    return layer.op == "linear" and layer.weight_format == _PACKED
+
+
+def _weight_only_sum(graph: GraphBuilder, folded: FoldedLayer, tensor: str) -> str:
+    """The form that ONNX Runtime (MatMulNBits) and OpenVINO fuse; a Gemm would unpack its weights in each call."""
+    name, codes, scale = folded.layer.name, folded.weight_codes, folded.weight_scale
+    if codes is None or scale is None:
+        raise UnsupportedError(f"layer {name} has {_PACKED} weights but no codes: fold it anew")
+    weight = graph.dequantized_int4(f"{name}.weight", np.ascontiguousarray(codes.T), scale.astype(np.float32))
+    product = graph.node("MatMul", [tensor, weight], f"{name}.product")
+    return graph.node("Add", [product, graph.constant(f"{name}.bias", folded.bias)], name)
 
 
 def _weighted_sum(graph: GraphBuilder, folded: FoldedLayer, tensor: str, *bias: str) -> str:

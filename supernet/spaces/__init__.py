@@ -11,5 +11,8 @@ SPACES: Registry[Callable[[], MBConvSpace]] = Registry(
     "space",
     {
         "digits": "bitfront.supernet.spaces.digits:digits",
+        "mobilenet_v2": "bitfront.supernet.spaces.mobilenet_v2:mobilenet_v2",
+        "mobilenet_v2_cifar": "bitfront.supernet.spaces.mobilenet_v2:mobilenet_v2_cifar",
+        "proxyless": "bitfront.supernet.spaces.proxyless:proxyless",
     },
 )

@@ -12,25 +12,38 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from bitfront.supernet.genes import Choice, FormatPair, Gene, PairRule
+from bitfront.supernet.genes import Choice, FormatPair, Gene, Rule
 from bitfront.supernet.layers import Block, Layer
 from bitfront.supernet.space import SearchSpace, Slot
 
 
 @dataclass(frozen=True, slots=True)
 class StageConfig:
-    """One stage: ``depths`` are block counts in ascending order, ``widths`` hidden channels likewise."""
+    """One stage: ``depths`` are block counts in ascending order, ``widths`` hidden channels likewise.
+
+    ``first_widths`` are those of its first block, which has another input than the rest; None: the same.
+    """
 
     out_channels: int
     stride: int
     depths: tuple[int, ...]
     widths: tuple[int, ...]
     kernels: tuple[int, ...] = (3, 5, 7)
+    first_widths: tuple[int, ...] | None = None
+
+    def widths_of(self, index: int) -> tuple[int, ...]:
+        """The hidden channels of the stage's block number ``index``."""
+        return self.first_widths if index == 0 and self.first_widths is not None else self.widths
 
 
 @dataclass(frozen=True, slots=True)
 class MBConvConfig:
-    """The fixed frame of a space: everything that no gene changes."""
+    """The fixed frame of a space: everything that no gene changes.
+
+    ``first_block_channels``: the stem goes on with a depthwise and a pointwise convolution to so many channels
+    (the block without expansion at the beginning of MobileNetV2); None: it does not. ``classifier_formats``: the
+    classifier has genes of its own with these (weight formats, activation formats); None: it shares the head's.
+    """
 
     in_channels: int
     classes: int
@@ -42,11 +55,13 @@ class MBConvConfig:
     weight_formats: tuple[str, ...]
     activation_formats: tuple[str, ...]
     end_formats: tuple[str, ...]
+    first_block_channels: int | None = None
+    classifier_formats: tuple[tuple[str, ...], tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class BlockPlace:
-    """Where a block stands: its fixed channels and stride, and the product of strides before it."""
+    """Where a block stands: its fixed channels and stride, the strides before it, and the sign of its input."""
 
     name: str
     stage: int
@@ -55,11 +70,15 @@ class BlockPlace:
     out_channels: int
     stride: int
     reduction: tuple[int, ...]
+    signed_input: bool
 
     @property
     def residual(self) -> bool:
         """Whether input and output have one shape, so that they are added."""
         return self.stride == 1 and self.in_channels == self.out_channels
+
+
+_CLASSIFIER = "classifier"
 
 
 def _after(size: int, strides: tuple[int, ...]) -> int:
@@ -71,21 +90,21 @@ def _after(size: int, strides: tuple[int, ...]) -> int:
 class MBConvSpace(SearchSpace):
     """Networks of inverted residual blocks in the frame of an `MBConvConfig`."""
 
-    def __init__(self, name: str, frame: MBConvConfig, rules: tuple[PairRule, ...] = ()) -> None:
+    def __init__(self, name: str, frame: MBConvConfig, rules: tuple[Rule, ...] = ()) -> None:
         self.frame = frame
         self.places = tuple(_places(frame))
         super().__init__(name, list(self._genes()), list(self._format_pairs()), rules)
 
     @property
     def config(self) -> Any:
-        """The frame as plain JSON values."""
-        return asdict(self.frame)
+        """The frame as plain JSON values; what is None is left out, so that spaces without it keep their hash."""
+        return asdict(self.frame, dict_factory=_without_none)
 
     @cached_property
     def slots(self) -> tuple[Slot, ...]:
         """Stem, every possible block, head."""
         stem = ("resolution", "stem.weight_format", "stem.activation_format")
-        head = ("resolution", "head.weight_format", "head.activation_format")
+        head = ("resolution", "head.weight_format", "head.activation_format", *self._classifier_genes())
         return (
             Slot("stem", stem, None, self._build_stem),
             *(self._block_slot(place) for place in self.places),
@@ -100,8 +119,8 @@ class MBConvSpace(SearchSpace):
         for place in self.places:
             stage, when = frame.stages[place.stage], self._condition(place)
             yield Gene(f"{place.name}.kernel", "kernel", stage.kernels, when)
-            yield Gene(f"{place.name}.width", "width", stage.widths, when)
-        yield from self._end_genes("stem")
+            yield Gene(f"{place.name}.width", "width", stage.widths_of(place.index), when)
+        yield from self._end_genes("stem", (frame.end_formats, frame.end_formats))
         for place in self.places:
             when = self._condition(place)
             for part in ("pointwise", "depthwise"):
@@ -112,19 +131,29 @@ class MBConvSpace(SearchSpace):
                     frame.activation_formats,
                     when,
                 )
-        yield from self._end_genes("head")
+        yield from self._end_genes("head", (frame.end_formats, frame.end_formats))
+        if frame.classifier_formats is not None:
+            yield from self._end_genes(_CLASSIFIER, frame.classifier_formats)
 
-    def _end_genes(self, end: str) -> Iterator[Gene]:
-        yield Gene(f"{end}.weight_format", "weight_format", self.frame.end_formats)
-        yield Gene(f"{end}.activation_format", "activation_format", self.frame.end_formats)
+    def _end_genes(self, end: str, formats: tuple[tuple[str, ...], tuple[str, ...]]) -> Iterator[Gene]:
+        yield Gene(f"{end}.weight_format", "weight_format", formats[0])
+        yield Gene(f"{end}.activation_format", "activation_format", formats[1])
+
+    def _classifier_genes(self) -> tuple[str, ...]:
+        if self.frame.classifier_formats is None:
+            return ()
+        return (f"{_CLASSIFIER}.weight_format", f"{_CLASSIFIER}.activation_format")
 
     def _format_pairs(self) -> Iterator[FormatPair]:
         yield _pair("conv", "stem")
+        if self.frame.first_block_channels is not None:
+            yield _pair("depthwise", "stem")
+            yield _pair("pointwise", "stem")
         for place in self.places:
             yield _pair("pointwise", f"{place.name}.pointwise")
             yield _pair("depthwise", f"{place.name}.depthwise")
         yield _pair("pointwise", "head")
-        yield _pair("linear", "head")
+        yield _pair("linear", "head" if self.frame.classifier_formats is None else _CLASSIFIER)
 
     def _condition(self, place: BlockPlace) -> tuple[str, int] | None:
         depths = self.frame.stages[place.stage].depths
@@ -149,15 +178,16 @@ class MBConvSpace(SearchSpace):
             "stem", "conv", frame.in_channels, frame.stem_channels, 3, frame.stem_stride, int(size),
             str(weight), str(activation), signed_input=True, relu=True,
         )  # fmt: skip
-        return Block("stem", "stem", (layer,))
+        return Block("stem", "stem", (layer, *_first_block(frame, layer)))
 
     def _build_head(self, values: tuple[Choice, ...]) -> Block:
-        frame, (resolution, weight, activation) = self.frame, values
+        frame, (resolution, weight, activation, *own) = self.frame, values
         size = _after(int(resolution), (frame.stem_stride, *(stage.stride for stage in frame.stages)))
         mix = Layer(
             "head.mix", "pointwise", frame.stages[-1].out_channels, frame.head_channels, 1, 1, size,
             str(weight), str(activation), signed_input=True, relu=True,
         )  # fmt: skip
+        weight, activation = own or (weight, activation)
         classifier = Layer(
             "head.classifier", "linear", frame.head_channels, frame.classes, 1, 1, 1,
             str(weight), str(activation), signed_input=False, relu=False,
@@ -165,18 +195,41 @@ class MBConvSpace(SearchSpace):
         return Block("head", "head", (mix, classifier))
 
 
+def _without_none(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: value for name, value in items if value is not None}
+
+
+def _first_block(frame: MBConvConfig, stem: Layer) -> tuple[Layer, ...]:
+    """What the stem goes on with, in the formats of its convolution."""
+    if frame.first_block_channels is None:
+        return ()
+    channels, size = stem.out_channels, stem.out_size
+    weight, activation = stem.weight_format, stem.activation_format
+    depthwise = Layer(
+        "stem.depthwise", "depthwise", channels, channels, 3, 1, size,
+        weight, activation, signed_input=False, relu=True,
+    )  # fmt: skip
+    project = Layer(
+        "stem.project", "pointwise", channels, frame.first_block_channels, 1, 1, size,
+        weight, activation, signed_input=False, relu=False,
+    )  # fmt: skip
+    return depthwise, project
+
+
 def _pair(op: str, prefix: str) -> FormatPair:
     return FormatPair(op, f"{prefix}.weight_format", f"{prefix}.activation_format")
 
 
 def _places(frame: MBConvConfig) -> Iterator[BlockPlace]:
-    channels = frame.stem_channels
+    channels, signed = frame.stem_channels, False  # the stem's convolution ends in a ReLU
+    if frame.first_block_channels is not None:
+        channels, signed = frame.first_block_channels, True
     strides: tuple[int, ...] = (frame.stem_stride,)
     for s, stage in enumerate(frame.stages):
         for b in range(max(stage.depths)):
             stride = stage.stride if b == 0 else 1
-            yield BlockPlace(f"stage{s}.block{b}", s, b, channels, stage.out_channels, stride, strides)
-            channels, strides = stage.out_channels, (*strides, stride)
+            yield BlockPlace(f"stage{s}.block{b}", s, b, channels, stage.out_channels, stride, strides, signed)
+            channels, strides, signed = stage.out_channels, (*strides, stride), True
 
 
 def build_block(place: BlockPlace, values: tuple[Choice, ...]) -> Block:
@@ -190,7 +243,7 @@ def build_block(place: BlockPlace, values: tuple[Choice, ...]) -> Block:
     size = _after(resolution, place.reduction)
     expand = Layer(
         f"{place.name}.expand", "pointwise", place.in_channels, width, 1, 1, size,
-        pw_weight, pw_activation, signed_input=place.name != "stage0.block0", relu=True,
+        pw_weight, pw_activation, signed_input=place.signed_input, relu=True,
     )  # fmt: skip
     depthwise = Layer(
         f"{place.name}.depthwise", "depthwise", width, width, kernel, place.stride, size,

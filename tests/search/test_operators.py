@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bitfront.search.operators import Mating
-from bitfront.supernet.genes import Choice, Genomes, PairRule
+from bitfront.supernet.genes import Choice, Genomes, Rule
 from bitfront.supernet.space import SearchSpace
 
 _DEEP = ("stage0.depth", "stage1.depth", "stage2.depth")
@@ -13,7 +13,7 @@ _DEEP = ("stage0.depth", "stage1.depth", "stage2.depth")
 def restricted(space: SearchSpace) -> SearchSpace:
     """Few format pairs, a fixed gene, and a rule that ties kernels to widths."""
     pairs = {("fp32", "fp32"), ("int8", "int8"), ("int4", "int8"), ("int4", "int4")}
-    rule = PairRule(
+    rule = Rule.pair(
         "stage0.block1.kernel", "stage0.block1.width", frozenset({(3, 8), (5, 8), (5, 40), (7, 40), (7, 32)})
     )
     fixed: dict[str, list[Choice]] = {

@@ -12,11 +12,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bitfront.supernet.errors import UnsupportedError
-from bitfront.supernet.genes import Gene, PairRule
+from bitfront.supernet.genes import Gene, Rule
 from bitfront.supernet.space import SearchSpace, Slot
 
 NAMES = ("a", "b", "c", "d")
-Pairs = frozenset[tuple[int, int]]
+Values = frozenset[tuple[int, ...]]
 
 
 class Bare(SearchSpace):
@@ -36,22 +36,22 @@ SPACE = Bare("bare", [Gene(name, "width", tuple(range(n))) for name, n in zip(NA
 EVERY = np.array(list(itertools.product(*map(range, SIZES))), dtype=np.uint8)
 
 
-def _pairs(first: int, second: int) -> st.SearchStrategy[Pairs]:
-    return st.frozensets(
-        st.tuples(st.integers(0, SIZES[first] - 1), st.integers(0, SIZES[second] - 1)), min_size=1
-    )
+def _values(*genes: int) -> st.SearchStrategy[Values]:
+    return st.frozensets(st.tuples(*(st.integers(0, SIZES[gene] - 1) for gene in genes)), min_size=1)
 
 
-Rules = dict[tuple[int, int], Pairs]
-RULES: st.SearchStrategy[Rules] = st.fixed_dictionaries({(0, 1): _pairs(0, 1)}, optional={(1, 2): _pairs(1, 2)})
+Rules = dict[tuple[int, ...], Values]
+RULES: st.SearchStrategy[Rules] = st.fixed_dictionaries(
+    {(0, 1): _values(0, 1)}, optional={(1, 2): _values(1, 2), (3, 0, 1): _values(3, 0, 1), (2,): _values(2)}
+)
 
 
 def _obeys(genome: np.ndarray[Any, Any], rules: Rules) -> bool:
-    return all((int(genome[i]), int(genome[j])) in pairs for (i, j), pairs in rules.items())
+    return all(tuple(genome[list(genes)].tolist()) in values for genes, values in rules.items())
 
 
 def _restricted(rules: Rules) -> Bare:
-    return SPACE.restrict(rules=[PairRule(NAMES[i], NAMES[j], pairs) for (i, j), pairs in rules.items()])
+    return SPACE.restrict(rules=[Rule(tuple(NAMES[i] for i in genes), values) for genes, values in rules.items()])
 
 
 @given(rules=RULES)
@@ -80,7 +80,8 @@ def test_what_contradicts_itself_is_refused(rules: Rules) -> None:
     if any(_obeys(genome, rules) for genome in EVERY):
         assert _restricted(rules).size() > 0
     else:
-        with pytest.raises(UnsupportedError, match=r"no choice is left for a, b, c: loosen"):
+        tied = sorted({gene for genes in rules if len(genes) > 1 for gene in genes})
+        with pytest.raises(UnsupportedError, match=f"no choice is left for {', '.join(NAMES[i] for i in tied)}:"):
             _restricted(rules)
 
 

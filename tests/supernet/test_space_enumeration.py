@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import chisquare
 
 from bitfront.supernet.errors import InvalidGenomeError
-from bitfront.supernet.genes import Genomes, PairRule
+from bitfront.supernet.genes import Genomes, Rule
 from bitfront.supernet.layers import Block
 from bitfront.supernet.spaces.mbconv import MBConvConfig, MBConvSpace, StageConfig
 
@@ -63,7 +63,7 @@ def by_formats(space: MBConvSpace) -> MBConvSpace:
 
 def by_rules(space: MBConvSpace) -> MBConvSpace:
     """Formats again, and one more rule that joins the format genes of a block into one group of four."""
-    return by_formats(space).restrict(rules=[PairRule(BLOCK1_POINTWISE, BLOCK1_DEPTHWISE, SAME)])
+    return by_formats(space).restrict(rules=[Rule.pair(BLOCK1_POINTWISE, BLOCK1_DEPTHWISE, SAME)])
 
 
 def _block1(network: Network) -> Block | None:

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bitfront.supernet.errors import InvalidGenomeError, UnknownNameError, UnsupportedError
-from bitfront.supernet.genes import Gene, PairRule
+from bitfront.supernet.genes import Gene, Rule
 from bitfront.supernet.space import SearchSpace, Slot
 from bitfront.supernet.spaces.mbconv import MBConvSpace
 
@@ -83,7 +83,7 @@ def test_unknown_gene(tiny_space: MBConvSpace) -> None:
         lambda: tiny_space.genome({"stage0.block0.widht": 8}),
         lambda: tiny_space.restrict({"stage0.block0.widht": [8]}),
         lambda: tiny_space.allowed_choices("stage0.block0.widht"),
-        lambda: tiny_space.restrict(rules=[PairRule("stage0.block0.widht", "resolution", frozenset())]),
+        lambda: tiny_space.restrict(rules=[Rule.pair("stage0.block0.widht", "resolution", frozenset())]),
     )
     for call in calls:
         with pytest.raises(UnknownNameError, match=r"stage0\.block0\.widht.*did you mean 'stage0\.block0\.width'"):
@@ -128,12 +128,12 @@ def test_rules_that_would_tie_genes_of_different_activity(
     tiny_space: MBConvSpace, first: str, second: str
 ) -> None:
     with pytest.raises(UnsupportedError, match=f"can not tie '{re.escape(first)}' to '{re.escape(second)}'"):
-        tiny_space.restrict(rules=[PairRule(first, second, frozenset())])
+        tiny_space.restrict(rules=[Rule.pair(first, second, frozenset())])
 
 
 def test_rules_that_tie_too_much(tiny_space: MBConvSpace) -> None:
     names = [gene.name for gene in tiny_space.genes if gene.active_if is None and gene.kind != "depth"]
-    rules = [PairRule(a, b, frozenset()) for a, b in itertools.pairwise(names)]
+    rules = [Rule.pair(a, b, frozenset()) for a, b in itertools.pairwise(names)]
     with pytest.raises(UnsupportedError, match="too many genes together"):
         tiny_space.restrict(rules=rules)
 

@@ -85,20 +85,25 @@ class IntegerFormat(NumberFormat):
 
 @final
 class FloatFormat(NumberFormat):
-    """Values kept as they are, in torch's float32."""
+    """Floating point of ``bits`` bits; ``dtype`` is torch's. Values are held in torch's float32 all the same."""
 
-    def __init__(self, name: str, bits: int) -> None:
+    def __init__(self, name: str, bits: int, dtype: torch.dtype) -> None:
         self.name = name
         self.storage_bits = bits
+        self.dtype = dtype
 
     @property
     def is_integer(self) -> bool:
         """Always false."""
         return False
 
+    def rounded(self, values: Tensor) -> Tensor:
+        """The nearest values of the format, ties to even; gradients go straight through."""
+        return values if values.dtype == self.dtype else values.to(self.dtype).to(values.dtype)
+
     def encode(self, values: Tensor, qparams: QParams) -> Tensor:
-        """The values themselves."""
-        return values
+        """The nearest values of the format; it has no scale."""
+        return self.rounded(values)
 
     def decode(self, codes: Tensor, qparams: QParams) -> Tensor:
         """The values themselves."""
