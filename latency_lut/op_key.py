@@ -10,7 +10,29 @@ the input map in pixels, weight and activation format, and ``relu`` where one fo
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+
 from bitfront.supernet.layers import Block, Layer
+from bitfront.supernet.quantization.policy import is_integer_layer
+
+_STORED = "int8"
+_LAYER = re.compile(r"(\w+)\((\d+)>(\d+),k(\d+),s(\d+),(\d+)px,w=(\w+),a=(\w+)((?:,relu)?)\)")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedLayer:
+    """What a key says of a layer; ``relu`` whether one follows."""
+
+    op: str
+    in_channels: int
+    out_channels: int
+    kernel: int
+    stride: int
+    in_size: int
+    weight_format: str
+    activation_format: str
+    relu: bool
 
 
 def layer_key(layer: Layer) -> str:
@@ -26,3 +48,27 @@ def op_key(block: Block) -> str:
     """The key of a block: equal exactly for blocks that cost the same on any device."""
     add = "+add" if block.residual else ""
     return f"{block.kind}{add}:" + ";".join(map(layer_key, block.layers))
+
+
+def border_key(channels: int, size: int, from_format: str, to_format: str) -> str:
+    """The key of a border: a ``channels`` x ``size`` x ``size`` tensor that changes its format between blocks."""
+    return f"border({channels}ch,{size}px,{from_format}>{to_format})"
+
+
+def handed_over(block: Block) -> str:
+    """The format in which a block hands its output over: int8 from an integer layer, else that layer's own."""
+    last = block.layers[-1]
+    return _STORED if is_integer_layer(last) else last.activation_format
+
+
+def asked_for(block: Block) -> str:
+    """The format in which a block takes its input."""
+    return block.layers[0].activation_format
+
+
+def layers_in(key: str) -> tuple[KeyedLayer, ...]:
+    """The layers that an op key or layer key speaks of, in order; none where it is no such key."""
+    return tuple(
+        KeyedLayer(op, int(ins), int(outs), int(kernel), int(stride), int(size), weight, activation, bool(relu))
+        for op, ins, outs, kernel, stride, size, weight, activation, relu in _LAYER.findall(key)
+    )

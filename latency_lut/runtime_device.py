@@ -1,42 +1,35 @@
-"""Devices that are a runtime on this machine: their tables are measured block by block, and can be resumed.
-
-A block is timed as it stands between neighbours of its own formats. What calling the runtime costs is taken off
-each block; it is known from chains of a block that keeps its shape: a chain of four takes three blocks longer
-than one, and the rest is the call. The sum of blocks is then corrected by a few whole networks measured alike.
-"""
+"""Devices that are a runtime on this machine: their tables are measured call by call, and can be resumed."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bitfront.latency_lut.correction import fit_correction, mean_relative_error
+from bitfront.latency_lut.bundle.profile import Call, Protocol, Samples, Timer, Times, summary, take_samples
+from bitfront.latency_lut.derive import LATENCY, derive
 from bitfront.latency_lut.device import MeasuringDevice
-from bitfront.latency_lut.measure import Call, Protocol, Timer, measure_calls, repeatability, typical
-from bitfront.latency_lut.op_key import op_key
+from bitfront.latency_lut.one_layer import REPRESENTATIVES, one_layer
+from bitfront.latency_lut.profile_plan import Chain, profile_plan
 from bitfront.latency_lut.slot_blocks import unique_blocks
-from bitfront.latency_lut.stored_times import LATENCY, StoredTimes
+from bitfront.latency_lut.stored_times import StoredTimes
 from bitfront.latency_lut.table import Table
 from bitfront.supernet.errors import UnsupportedError
 from bitfront.supernet.export.random_network import random_folded
 from bitfront.supernet.folded import Folded
-from bitfront.supernet.layers import Block
 from bitfront.supernet.progress import Progress, silent
 from bitfront.supernet.space import SearchSpace
 
-CORRECTION_NETWORKS = 16
-"""Random whole networks behind the correction of a table."""
+_FP32 = ("fp32", "fp32")
 
-_CHUNK = 64  # blocks that are compiled at a time, and that a kill may lose
-_CHAINS = 12
-_COPIES = 4
+Part = Callable[[], Folded]
+"""Builds a network, or a part of one; only while it is compiled are its weights in memory."""
 
 
 class RuntimeDevice(MeasuringDevice):
@@ -58,11 +51,7 @@ class RuntimeDevice(MeasuringDevice):
 
     @abstractmethod
     def compile_part(self, part: Folded, rng: np.random.Generator) -> Call:
-        """A call that runs a part of a network, between neighbours of its own formats, on random input."""
-
-    @abstractmethod
-    def compile_network(self, network: Folded, rng: np.random.Generator) -> Call:
-        """A call that runs a whole network on random input."""
+        """A call that runs a network, or a part of one between neighbours of its own formats, on random input."""
 
     @abstractmethod
     def machine(self) -> dict[str, Any]:
@@ -86,92 +75,86 @@ class RuntimeDevice(MeasuringDevice):
         Raises:
             UnsupportedError: a network has formats that this device can not execute.
         """
-        return typical(self.sample_networks(networks, rng))
+        return np.array([one.latency_ms for one in self.time_networks(networks, rng)])
 
-    def sample_networks(self, networks: Sequence[Folded], rng: np.random.Generator) -> NDArray[np.float64]:
-        """All samples behind `measure`, shape (n, rounds)."""
+    def time_networks(self, networks: Sequence[Folded], rng: np.random.Generator) -> list[Times]:
+        """All that is behind `measure`, in the same order.
+
+        Raises:
+            UnsupportedError: a network has formats that this device can not execute.
+        """
         for network in networks:
             self._refuse_unexecutable(network)
-        calls = [self.compile_network(network, rng) for network in networks]
-        return measure_calls(calls, rng, self.protocol, self.timer)
+        samples: Samples = {}
+        self.sample({str(i): partial(_same, network) for i, network in enumerate(networks)}, samples, rng)
+        return [summary(samples[str(i)]) for i in range(len(networks))]
 
     def table(
-        self, space: SearchSpace, path: Path, rng: np.random.Generator, progress: Progress | None = None
+        self, space: SearchSpace, path: Path | None, rng: np.random.Generator, progress: Progress | None = None
     ) -> Table:
-        """Measure every block of the space that is not known from ``path``, or from unfinished work beside it.
+        """Measure every call of the plan that is not known from ``path``, or from unfinished work beside it.
 
         Raises:
             InvalidTableError: the table at ``path`` is another device's or space's, has other settings, or was
                 measured elsewhere and is not complete.
             StorageError: a file can not be written.
         """
-        space, report = self.restrict(space), progress or silent
+        space = self.restrict(space)
         blocks = unique_blocks(space, self)
-        times = StoredTimes(path, self.name, space.hash(), self.provenance())
-        finished = times.finished(blocks)
+        stored = StoredTimes(path, self.name, space.hash(), self.provenance())
+        finished = stored.finished(blocks)
         if finished is not None:
             return finished
-        block_rng, chain_rng, network_rng = rng.spawn(3)
-        total = len(blocks) + CORRECTION_NETWORKS
-        self._measure_blocks(blocks, times, block_rng, lambda done, _: report(done, total))
-        overhead = self._call_overhead_ms(blocks, chain_rng)
-        entries = {key: {LATENCY: max(0.0, times.typical_ms(key) - overhead)} for key in times.details}
-        table = self._corrected(space, entries, {"call_overhead_ms": overhead}, times, network_rng)
-        times.finish(table)
-        report(total, total)
+        plan_rng, call_rng = rng.spawn(2)
+        plan = profile_plan(space, blocks, plan_rng)
+        parts = {key: partial(random_folded, plan[key], call_rng) for key in stored.unknown(plan)}
+        self.sample(parts, stored.samples, call_rng, stored.keep, progress or silent)
+        table = self._derived(space.hash(), plan, stored.times())
+        stored.finish(table)
         return table
 
-    def _measure_blocks(
-        self, blocks: Mapping[str, Block], times: StoredTimes, rng: np.random.Generator, progress: Progress
-    ) -> None:
-        missing = [key for key in blocks if key not in times.details]
-        # Shuffled, so that slow changes of the machine do not follow the structure of the space.
-        order = [missing[i] for i in rng.permutation(len(missing))]
-        for start in range(0, len(order), _CHUNK):
-            progress(len(blocks) - len(order) + start, len(blocks))
-            keys = order[start : start + _CHUNK]
-            times.add(keys, self._sample_parts([(blocks[key],) for key in keys], rng))
-        progress(len(blocks), len(blocks))
-
-    def _sample_parts(self, parts: Sequence[Sequence[Block]], rng: np.random.Generator) -> NDArray[np.float64]:
-        calls = [self.compile_part(random_folded(blocks, rng), rng) for blocks in parts]
-        return measure_calls(calls, rng, self.protocol, self.timer)
-
-    def _call_overhead_ms(self, blocks: Mapping[str, Block], rng: np.random.Generator) -> float:
-        """What a call costs beside its blocks; 0, left to the correction, where no block keeps its shape."""
-        keeping = [block for block in blocks.values() if block.residual]
-        if not keeping:
-            return 0.0
-        picks = rng.choice(len(keeping), size=min(_CHAINS, len(keeping)), replace=False)
-        parts = [_copies(keeping[i], copies) for i in picks for copies in (1, _COPIES)]
-        one, chain = typical(self._sample_parts(parts, rng)).reshape(-1, 2).T
-        return max(0.0, float(np.median(one - (chain - one) / (_COPIES - 1))))
-
-    def _corrected(
+    def sample(
         self,
-        space: SearchSpace,
-        entries: Mapping[str, Mapping[str, float]],
-        facts: Mapping[str, Any],
-        times: StoredTimes,
+        parts: Mapping[str, Part],
+        samples: Samples,
         rng: np.random.Generator,
-    ) -> Table:
-        # From the smallest to the largest, for a search goes to both ends.
-        genomes = np.concatenate([space.extremes(), space.sample(CORRECTION_NETWORKS - 2, rng, "sizes")])
-        networks = [space.blocks(genome) for genome in genomes]
-        samples = self.sample_networks([random_folded(network, rng) for network in networks], rng)
-        measured = typical(samples)
-        sums = np.array([sum(entries[op_key(block)][LATENCY] for block in network) for network in networks])
-        correction = fit_correction(sums, measured)
-        provenance = {
-            **self.provenance(),
-            **facts,
-            "correction_networks": CORRECTION_NETWORKS,
-            "correction_error": mean_relative_error(correction.offset + correction.scale * sums, measured),
-            "networks_tau_with_themselves": repeatability(samples),
+        keep: Callable[[], None] = lambda: None,
+        progress: Progress = silent,
+    ) -> None:
+        """Fill ``samples`` of every part up to the protocol's rounds; see `take_samples`."""
+
+        def open_call(key: str) -> Call:
+            return self.compile_part(parts[key](), rng)
+
+        take_samples(open_call, list(parts), samples, rng, self.protocol, self.timer, keep, progress)
+
+    def layer_gains(self, rng: np.random.Generator) -> dict[str, dict[tuple[str, str], float]]:
+        """Measured now, per operator and executable (weight, activation) format pair: fp32's time over the pair's.
+
+        The layers are those of `one_layer`, all timed in the same rounds.
+        """
+        wanted = [(op, pair) for op in REPRESENTATIVES for pair in sorted(self.executable(op) | {_FP32})]
+        parts = {f"{op} {pair}": partial(random_folded, one_layer(op, *pair), rng) for op, pair in wanted}
+        samples: Samples = {}
+        self.sample(parts, samples, rng)
+        times = {key: summary(values).latency_ms for key, values in samples.items()}
+        return {
+            op: {pair: times[f"{op} {_FP32}"] / times[f"{op} {pair}"] for pair in sorted(self.executable(op))}
+            for op in REPRESENTATIVES
         }
+
+    def _derived(self, space_hash: str, plan: Mapping[str, Chain], times: Mapping[str, Times]) -> Table:
+        found = derive(times, plan)
         return Table(
-            self.name, space.hash(), self.costs, entries, provenance, {LATENCY: correction}, times.details
-        )  # fmt: skip
+            device=self.name,
+            space_hash=space_hash,
+            costs=self.costs,
+            entries={key: {LATENCY: cost} for key, cost in found.entries.items()},
+            borders={key: {LATENCY: cost} for key, cost in found.borders.items()},
+            provenance={**self.provenance(), **found.facts},
+            correction={LATENCY: found.correction},
+            details={key: one._asdict() for key, one in times.items()},
+        )
 
     def _refuse_unexecutable(self, network: Folded) -> None:
         for folded in network.layers:
@@ -183,12 +166,5 @@ class RuntimeDevice(MeasuringDevice):
                 )
 
 
-def _copies(block: Block, copies: int) -> tuple[Block, ...]:
-    return tuple(
-        replace(
-            block,
-            name=f"copy{i}.{block.name}",
-            layers=tuple(replace(layer, name=f"copy{i}.{layer.name}") for layer in block.layers),
-        )
-        for i in range(copies)
-    )
+def _same(network: Folded) -> Folded:
+    return network

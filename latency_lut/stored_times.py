@@ -1,4 +1,4 @@
-"""Block times on disk while and after they are measured: what can be gone on from, and what it was measured on."""
+"""What calls took, on disk while and after they are measured: what can be gone on from, and where it holds."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from bitfront.latency_lut.bundle.profile import Samples, Times, summary
 from bitfront.latency_lut.table import InvalidTableError, Table
+from bitfront.supernet.errors import CorruptFileError
+from bitfront.supernet.files import read_json, write_json
 
-LATENCY = "latency_ms"
-MACHINE = ("cpu_model", "isa", "runtime", "runtime_version")
+MACHINE = ("cpu_model", "isa", "runtime", "runtime_version", "precision")
 """What a measured table's provenance says of where it holds."""
 SETTINGS = ("threads", "batch")
 """What it says of the meaning of its numbers."""
 
-_QUARTILES = (25, 50, 75)
+_KIND = "bitfront-samples"
+_VERSION = 1
 
 
 class ForeignTableWarning(UserWarning):
@@ -26,28 +26,29 @@ class ForeignTableWarning(UserWarning):
 
 
 class StoredTimes:
-    """The times of one device's blocks in one space: a finished table at ``path``, unfinished work beside it.
+    """Times of one device's calls in one space: a finished table at ``path``, samples of unfinished work beside.
 
-    ``details`` maps an op key to its raw quartiles in ms, the runtime's call included, and the rounds behind them.
+    ``samples`` maps call keys to durations in ms; whoever adds some calls `keep`. Without a ``path`` nothing is
+    kept.
 
     Raises:
         InvalidTableError: the table at ``path`` is another device's or space's, or has other settings.
         CorruptFileError: a file is not what this class wrote.
     """
 
-    def __init__(self, path: Path, device: str, space_hash: str, provenance: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path | None, device: str, space_hash: str, provenance: Mapping[str, Any]) -> None:
         self._path, self._device, self._space_hash = path, device, space_hash
-        self._partial = path.with_name(f"{path.stem}.partial.json")
         self._provenance = dict(provenance)
-        self._finished = Table.load(path, device, space_hash) if path.is_file() else None
-        self.details: dict[str, Mapping[str, Any]] = {}
-        if self._finished is not None:
+        self._finished: Table | None = None
+        self.samples: Samples = {}
+        if path is None:
+            return
+        self._partial = path.with_name(f"{path.stem}.partial.json")
+        if path.is_file():
+            self._finished = Table.load(path, device, space_hash)
             self._check_settings(self._finished)
-            self.details.update(self._finished.details)
         if self._partial.is_file():
-            table = Table.load(self._partial, device, space_hash)
-            if not _differences(table.provenance, self._provenance, MACHINE + SETTINGS):
-                self.details.update(table.details)
+            self.samples.update(self._begun())
 
     def finished(self, keys: Iterable[str]) -> Table | None:
         """The table that is there, if it has all ``keys``; with a warning where it is from elsewhere.
@@ -58,7 +59,7 @@ class StoredTimes:
         if self._finished is None:
             return None
         missing = sum(key not in self._finished.entries for key in keys)
-        foreign = _differences(self._finished.provenance, self._provenance, MACHINE)
+        foreign = differences(self._finished.provenance, self._provenance, MACHINE)
         if foreign and missing:
             raise InvalidTableError(
                 f"{self._path} lacks {missing} blocks and was measured on another machine or version ({foreign}): "
@@ -73,34 +74,67 @@ class StoredTimes:
             )
         return None if missing else self._finished
 
-    def add(self, keys: Sequence[str], samples: NDArray[np.float64]) -> None:
-        """Keep samples in ms, shape (n, rounds), of n blocks, on disk too."""
-        quartiles = np.percentile(samples, _QUARTILES, axis=1).T
-        for key, row in zip(keys, quartiles.tolist(), strict=True):
-            self.details[key] = {"quartiles_ms": row, "rounds": samples.shape[1]}
-        costs = {key: {LATENCY: self.typical_ms(key)} for key in self.details}
-        raw = Table(
-            self._device, self._space_hash, (LATENCY,), costs, self._provenance, details=self.details
-        )  # fmt: skip
-        raw.save(self._partial)
+    def times(self) -> dict[str, Times]:
+        """All that is known: of the finished table's calls, and of those with samples."""
+        known = {} if self._finished is None else {k: Times(**row) for k, row in self._finished.details.items()}
+        return known | {key: summary(values) for key, values in self.samples.items()}
 
-    def typical_ms(self, key: str) -> float:
-        """The raw time of a block that counts: the lower quartile."""
-        return float(self.details[key]["quartiles_ms"][0])
+    def unknown(self, keys: Iterable[str]) -> list[str]:
+        """Those of ``keys`` that the finished table does not know."""
+        known: Mapping[str, Any] = {} if self._finished is None else self._finished.details
+        return [key for key in keys if key not in known]
+
+    def keep(self) -> None:
+        """Write the samples.
+
+        Raises:
+            StorageError: the file can not be written.
+        """
+        if self._path is not None:
+            write_json(
+                self._partial,
+                {
+                    "kind": _KIND,
+                    "version": _VERSION,
+                    "device": self._device,
+                    "space_hash": self._space_hash,
+                    "provenance": self._provenance,
+                    "samples": self.samples,
+                },
+            )
 
     def finish(self, table: Table) -> None:
-        """Store the finished table and drop the unfinished one."""
-        table.save(self._path)
-        self._partial.unlink(missing_ok=True)
+        """Store the finished table and drop the unfinished work."""
+        if self._path is not None:
+            table.save(self._path)
+            self._partial.unlink(missing_ok=True)
+
+    def _begun(self) -> Samples:
+        """Samples of an interrupted call; none where they were taken elsewhere or otherwise."""
+        value = read_json(self._partial)
+        try:
+            if (value["kind"], value["version"]) != (_KIND, _VERSION):
+                raise ValueError(f"kind {value['kind']!r} version {value['version']!r}")
+            mine = (value["device"], value["space_hash"]) == (self._device, self._space_hash)
+            same = not differences(value["provenance"], self._provenance, MACHINE + SETTINGS)
+            samples = {str(key): [float(one) for one in values] for key, values in value["samples"].items()}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CorruptFileError(
+                f"{self._partial} holds no samples of version {_VERSION} ({error!r}): delete it to measure again"
+            ) from error
+        return samples if mine and same else {}
 
     def _check_settings(self, table: Table) -> None:
-        if other := _differences(table.provenance, self._provenance, SETTINGS):
+        if other := differences(table.provenance, self._provenance, SETTINGS):
             raise InvalidTableError(
                 f"{self._path} was measured with {other}: ask for the same, or keep the new table in another file"
             )
 
 
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any], names: Sequence[str]) -> str:
+def differences(there: Mapping[str, Any], here: Mapping[str, Any], names: Sequence[str]) -> str:
+    """The names whose values differ, in words; empty where none does."""
     return ", ".join(
-        f"{name} {there.get(name)!r}, here {here[name]!r}" for name in names if there.get(name) != here[name]
+        f"{name} {there.get(name)!r}, here {here.get(name)!r}"
+        for name in names
+        if there.get(name) != here.get(name)
     )

@@ -15,5 +15,10 @@ DEVICES: Registry[Callable[..., Device]] = Registry(
     {
         "bitfusion": "bitfront.latency_lut.devices.bitfusion:bitfusion",
         "host-onnxruntime": "bitfront.latency_lut.devices.host_onnxruntime:host_onnxruntime",
+        "host-openvino": "bitfront.latency_lut.devices.host_openvino:host_openvino",
+        "host-openvino-avx2": "bitfront.latency_lut.devices.host_openvino:host_openvino_avx2",
+        "host-openvino-avx512-core": "bitfront.latency_lut.devices.host_openvino:host_openvino_avx512_core",
+        "imported": "bitfront.latency_lut.devices.imported:imported",
+        "roofline": "bitfront.latency_lut.devices.roofline:roofline",
     },
 )

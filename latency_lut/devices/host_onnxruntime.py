@@ -5,18 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime
 
-from bitfront.latency_lut.measure import Call, Protocol, timer_for
+from bitfront.latency_lut.bundle.profile import Call, Protocol, onnxruntime_call, timer_for
 from bitfront.latency_lut.runtime_device import RuntimeDevice
 from bitfront.supernet.export.host_cpu import host_cpu
-from bitfront.supernet.export.onnx_graph import onnx_model, part_model
-from bitfront.supernet.export.onnx_runtime import open_session, session_options
+from bitfront.supernet.export.onnx_graph import part_model
 from bitfront.supernet.folded import Folded
 
 _PAIRS = frozenset({("fp32", "fp32"), ("int8", "int8")})
-_DEFAULT_ROUNDS = 12
+_WEIGHT_ONLY = frozenset({("int4", "fp32")})
+_DEFAULT_ROUNDS = Protocol().rounds
 
 
 class HostONNXRuntime(RuntimeDevice):
@@ -35,8 +34,8 @@ class HostONNXRuntime(RuntimeDevice):
         super().__init__(threads, batch, Protocol(rounds=rounds), timer_for(threads))
 
     def executable(self, op: str) -> frozenset[tuple[str, str]]:
-        """fp32 and int8: narrower formats would run as one of these, and give no gain."""
-        return _PAIRS
+        """fp32 and int8, in linear layers also int4 weights; other formats would run as one of these."""
+        return _PAIRS | _WEIGHT_ONLY if op == "linear" else _PAIRS
 
     def machine(self) -> dict[str, Any]:
         """CPU, instruction sets and version of ONNX Runtime."""
@@ -50,36 +49,9 @@ class HostONNXRuntime(RuntimeDevice):
 
     def compile_part(self, part: Folded, rng: np.random.Generator) -> Call:
         """A call of one or more blocks."""
-        return self._compile(part_model(part, self.batch), rng)
-
-    def compile_network(self, network: Folded, rng: np.random.Generator) -> Call:
-        """A call of a whole network."""
-        return self._compile(onnx_model(network, self.batch), rng)
-
-    def _compile(self, model: onnx.ModelProto, rng: np.random.Generator) -> Call:
-        session = open_session(model.SerializeToString(), model.graph.name, session_options(self.threads))
-        (entry,), (result,) = session.get_inputs(), session.get_outputs()
-        # Bound once, so that neither copies nor allocations are part of what is timed.
-        binding = session.io_binding()
-        binding.bind_ortvalue_input(entry.name, _value(_random(entry, rng)))
-        binding.bind_ortvalue_output(result.name, _value(np.zeros(result.shape, _dtype(result))))
-        return lambda: session.run_with_iobinding(binding)
+        return onnxruntime_call(part_model(part, self.batch).SerializeToString(), self.threads, rng)
 
 
 def host_onnxruntime(threads: int = 1, batch: int = 8, rounds: int = _DEFAULT_ROUNDS) -> HostONNXRuntime:
     """The device; options are those of `HostONNXRuntime`."""
     return HostONNXRuntime(threads, batch, rounds)
-
-
-def _dtype(entry: Any) -> type[np.uint8] | type[np.float32]:
-    return np.uint8 if entry.type == "tensor(uint8)" else np.float32
-
-
-def _random(entry: Any, rng: np.random.Generator) -> Any:
-    if _dtype(entry) is np.uint8:
-        return rng.integers(0, 256, entry.shape, dtype=np.uint8)
-    return rng.standard_normal(entry.shape, dtype=np.float32)
-
-
-def _value(array: Any) -> onnxruntime.OrtValue:
-    return onnxruntime.OrtValue.ortvalue_from_numpy(array)
