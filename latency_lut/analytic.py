@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,27 +17,53 @@ from bitfront.latency_lut.slot_blocks import unique_blocks
 from bitfront.latency_lut.table import Table
 from bitfront.supernet.layers import Block, Layer
 from bitfront.supernet.progress import Progress, silent
+from bitfront.supernet.quantization.policy import is_integer, is_integer_layer
 from bitfront.supernet.space import SearchSpace
 
 _CHUNK = 256
+_STORED = "int8"
+_LOGITS = _MIXED = "fp32"
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A layer to be costed; ``reads_image`` where its input is the network's own."""
+    """A layer to be costed.
+
+    ``reads_image`` where its input is the network's own; ``output_format`` is the one that it writes.
+    """
 
     layer: Layer
     reads_image: bool
+    output_format: str
 
     @property
     def key(self) -> str:
         """Equal exactly for work that costs the same."""
-        return layer_key(self.layer) + ("@image" if self.reads_image else "")
+        return f"{layer_key(self.layer)}>{self.output_format}" + ("@image" if self.reads_image else "")
 
 
 def work_of(block: Block) -> list[Work]:
     """The layers of a block, as work."""
-    return [Work(layer, block.kind == "stem" and layer is block.layers[0]) for layer in block.layers]
+    return [
+        Work(layer, reads_image(block, layer), _output_format(layer, consumer))
+        for layer, consumer in itertools.zip_longest(block.layers, block.layers[1:])
+    ]
+
+
+def reads_image(block: Block, layer: Layer) -> bool:
+    """Whether the layer is a network's first."""
+    return block.kind == "stem" and layer is block.layers[0]
+
+
+def _output_format(layer: Layer, consumer: Layer | None) -> str:
+    """As `quantization.policy` has it; what follows a block is not known, so that its last layer does not ask."""
+    if layer.op == "linear":
+        return _LOGITS
+    if consumer is not None and consumer.op != "linear" and is_integer(consumer.activation_format):
+        return consumer.activation_format
+    if is_integer_layer(layer):
+        return _STORED
+    return layer.activation_format if layer.weight_format == layer.activation_format else _MIXED
 
 
 class AnalyticDevice(Device):
@@ -53,9 +80,9 @@ class AnalyticDevice(Device):
         """
 
     def table(
-        self, space: SearchSpace, path: Path, rng: np.random.Generator, progress: Progress | None = None
+        self, space: SearchSpace, path: Path | None, rng: np.random.Generator, progress: Progress | None = None
     ) -> Table:
-        """Compute the table and write it to ``path``; nothing here is random."""
+        """Compute the table and write it to ``path``, if given; nothing here is random."""
         blocks = {key: work_of(block) for key, block in unique_blocks(space, self).items()}
         unique = {work.key: work for works in blocks.values() for work in works}
         costs = self._costed(unique, progress or silent)
@@ -64,7 +91,8 @@ class AnalyticDevice(Device):
             total = np.sum([costs[work.key] for work in works], axis=0)
             entries[key] = dict(zip(self.costs, total.tolist(), strict=True))
         table = Table(self.name, space.hash(), self.costs, entries, self.provenance())
-        table.save(path)
+        if path is not None:
+            table.save(path)
         return table
 
     def _costed(self, unique: Mapping[str, Work], progress: Progress) -> dict[str, NDArray[np.float64]]:

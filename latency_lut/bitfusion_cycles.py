@@ -2,48 +2,39 @@
 
 This follows the cycle model of the simulator that the authors of BitFusion released: for every tiling and every
 order of the five loops over tiles, count compute cycles and DRAM traffic, and take the schedule with the fewest
-cycles, then the least energy. Arrays over schedules have shape (orders, rows), see `bitfusion_tiles.Rows`.
+cycles, then the least energy. Arrays over schedules have shape (orders, rows), see `bitfusion_tiles.Rows`. What
+published models of it differ in is a `bitfusion_profile.Profile`.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bitfront.latency_lut.bitfusion_tiles import (
-    BUFFER_BITS,
-    OUTPUTS,
-    PARTIAL_SUM_BITS,
-    TENSORS,
-    Convolution,
-    Ints,
-    Rows,
-    padded,
-    tilings,
-)
+from bitfront.latency_lut.bitfusion_profile import Profile, dram_cycles, energy_nj
+from bitfront.latency_lut.bitfusion_released import RELEASED
+from bitfront.latency_lut.bitfusion_tiles import BUFFER_BITS, OUTPUTS, TENSORS, Convolution, Ints, Rows, tilings
+from bitfront.supernet.errors import UnsupportedError
 
 CLOCK_HZ = 500e6
-DRAM_BITS_PER_CYCLE = 192
+
+_CHUNK = 128  # convolutions whose schedules are held in memory at one time
 
 # Which loops over tiles change which part of a tensor is needed. The two loops over the output map have equal
 # tile counts and index the same tensors, so both are called "o".
 _INDEXED_BY = {"weights": {"ic", "oc"}, "activations": {"b", "o", "ic"}, "outputs": {"b", "o", "oc"}}
-
-_CORE_NJ_PER_CYCLE = 0.2351
-_READ_NJ = {"weights": 0.0214e-3, "activations": 0.0595e-3, "outputs": 0.0332e-3}
-_WRITE_NJ = {"weights": 0.0289e-3, "activations": 0.1137e-3, "outputs": 0.0731e-3}
-_DRAM_NJ = 15e-3
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
     """What convolutions cost, each of shape (n,), for the whole batch.
 
-    Cycles include stalls; the energy is dynamic, in nJ.
+    ``cycles`` include ``stall_cycles``, in which the array waits for DRAM; ``energy_nj`` is all that the profile
+    counts.
     """
 
     cycles: Ints
@@ -51,6 +42,20 @@ class Cost:
     dram_read_bits: Ints
     dram_write_bits: Ints
     energy_nj: NDArray[np.float64]
+
+    def at(self, positions: NDArray[np.int64]) -> Cost:
+        """The costs of some of the convolutions, in that order."""
+        return Cost(*(getattr(self, field.name)[positions] for field in fields(self)))
+
+    @property
+    def stall_share(self) -> NDArray[np.float64]:
+        """Share of the cycles in which the array waits for DRAM, in [0, 1)."""
+        return self.stall_cycles / self.cycles
+
+    @property
+    def dram_bound(self) -> NDArray[np.bool_]:
+        """Whether moving the data takes longer than computing; else the convolution is compute-bound."""
+        return dram_cycles(self.dram_read_bits + self.dram_write_bits) > self.cycles - self.stall_cycles
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,28 +66,57 @@ class _Traffic:
     held: Ints
 
 
-def simulate(convolutions: Sequence[Convolution], batch: int = 1) -> Cost:
+def simulate(convolutions: Sequence[Convolution], batch: int = 1, profile: Profile = RELEASED) -> Cost:
     """Each convolution under its best schedule for a batch of images.
 
     Raises:
         UnsupportedError: not even the smallest tile of a convolution fits the buffers.
     """
-    rows, tile_bits = tilings(convolutions, batch)
-    orders = _orders(batch)
-    traffic = {name: _walk(name, tile_bits[name], rows, orders) for name in TENSORS}
-    compute = _compute_cycles(rows)
-    stalls = _stall_cycles(traffic, compute)
-    loads = sum((traffic[name].bits for name in TENSORS), np.zeros_like(stalls))
-    stores = traffic["outputs"].bits
-    energy = _energy_nj(rows, compute, traffic, loads + stores)
+    starts = range(0, len(convolutions), _CHUNK)
+    parts = [_simulate(convolutions[start : start + _CHUNK], batch, profile) for start in starts]
+    return Cost(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Cost)))
+
+
+def _simulate(convolutions: Sequence[Convolution], batch: int, profile: Profile) -> Cost:
+    rows, traffic = _schedules(convolutions, batch, profile)
+    compute = rows.tiles * rows.images_and_places * -(-rows.oc // OUTPUTS) * rows.steps
+    moved = {name: traffic[name].bits for name in TENSORS}
+    reads, writes = _total(moved), moved["outputs"]
+    stalls = _stall_cycles(traffic, reads, writes, compute, profile)
+    energy = energy_nj(profile.energies, compute, stalls, profile.array_bits(rows), moved)
     best = _best(rows.owner, compute + stalls, energy)
-    return Cost(
-        (compute + stalls).ravel()[best],
-        stalls.ravel()[best],
-        loads.ravel()[best],
-        stores.ravel()[best],
-        energy.ravel()[best],
-    )
+    counted = np.array([part.ravel()[best] for part in (compute + stalls, stalls, reads, writes)])
+    return Cost(counted[0], counted[1], counted[2], counted[3], energy.ravel()[best])
+
+
+def fitting(convolutions: Sequence[Convolution], batch: int = 1, profile: Profile = RELEASED) -> NDArray[np.bool_]:
+    """Whether some tile of each convolution fits the buffers, shape (n,)."""
+    rows = tilings(convolutions, batch)
+    fitting = np.zeros(len(convolutions), dtype=bool)
+    fitting[rows.owner[_fits(profile.occupied_bits(rows))]] = True
+    return fitting
+
+
+def _schedules(
+    convolutions: Sequence[Convolution], batch: int, profile: Profile
+) -> tuple[Rows, dict[str, _Traffic]]:
+    rows = tilings(convolutions, batch)
+    fits = _fits(profile.occupied_bits(rows))
+    without = np.setdiff1d(np.arange(len(convolutions)), rows.owner[fits])
+    if len(without):
+        raise UnsupportedError(
+            f"no tile of {convolutions[without[0]]} fits half the buffers of BitFusion: use a smaller kernel"
+        )
+    rows = rows.where(fits)
+    moved, occupied = profile.moved_bits(rows), profile.occupied_bits(rows)
+    orders = _orders(batch)
+    return rows, {name: _walk(name, moved[name], occupied[name], rows, orders) for name in TENSORS}
+
+
+def _fits(occupied: dict[str, Ints]) -> NDArray[np.bool_]:
+    """Whether a tile fits half of each buffer; the other half is filled meanwhile."""
+    fits: NDArray[np.bool_] = np.all([occupied[name] <= BUFFER_BITS[name] // 2 for name in TENSORS], axis=0)
+    return fits
 
 
 def _orders(batch: int) -> list[tuple[str, ...]]:
@@ -91,71 +125,38 @@ def _orders(batch: int) -> list[tuple[str, ...]]:
     return sorted(set(itertools.permutations(loops)))
 
 
-def _walk(name: str, tile_bits: Ints, rows: Rows, orders: Sequence[tuple[str, ...]]) -> _Traffic:
+def _walk(name: str, moved: Ints, occupied: Ints, rows: Rows, orders: Sequence[tuple[str, ...]]) -> _Traffic:
     """From the inside out, a tensor is held over the loops that do not index it.
 
     Once its part outgrows half the buffer it is held no more, and every further loop fetches it again.
     """
     counts = {"b": rows.n_b, "o": rows.n_o, "ic": rows.n_ic, "oc": rows.n_oc}
-    traffic = _Traffic(*np.empty((2, len(orders), len(tile_bits)), dtype=np.int64))
+    traffic = _Traffic(*np.empty((2, len(orders), len(moved)), dtype=np.int64))
     for i, order in enumerate(orders):
-        bits, held, is_held = tile_bits, tile_bits.copy(), np.ones(len(tile_bits), dtype=bool)
+        times, held = np.ones((2, len(moved)), dtype=np.int64)
+        is_held = np.ones(len(moved), dtype=bool)
         for loop in reversed(order):
             again = loop in _INDEXED_BY[name] or ~is_held
-            bits = np.where(again, bits * counts[loop], bits)
-            is_held &= bits <= BUFFER_BITS[name] // 2
-            np.copyto(held, bits, where=is_held)
-        traffic.bits[i], traffic.held[i] = bits, held
+            times = np.where(again, times * counts[loop], times)
+            is_held &= times * occupied <= BUFFER_BITS[name] // 2
+            np.copyto(held, times, where=is_held)
+        traffic.bits[i], traffic.held[i] = times * moved, held * moved
     return traffic
 
 
-def _compute_cycles(rows: Rows) -> Ints:
-    unrolled = -(-(rows.kernel**2 * rows.ic) // rows.lanes)
-    by_channel = rows.kernel**2 * -(-rows.ic // rows.lanes)
-    steps = np.where(rows.from_image, unrolled, by_channel)
-    cycles: Ints = rows.tiles * rows.images_and_places * -(-rows.oc // OUTPUTS) * steps
-    return cycles
-
-
-def _stall_cycles(traffic: dict[str, _Traffic], compute: Ints) -> Ints:
+def _stall_cycles(
+    traffic: dict[str, _Traffic], reads: Ints, writes: Ints, compute: Ints, profile: Profile
+) -> Ints:
     """Cycles without computing: DRAM traffic beyond what computing hides, and the first load and last store."""
-    load = sum(traffic[name].held for name in TENSORS)
-    store = traffic["outputs"].held
-    moved = sum(traffic[name].bits for name in TENSORS) + traffic["outputs"].bits
-    hidden = -(-(moved - load - store) // DRAM_BITS_PER_CYCLE)
-    ends = -(-load // DRAM_BITS_PER_CYCLE) + -(-store // DRAM_BITS_PER_CYCLE)
-    stalls: Ints = np.maximum(0, hidden - compute) + ends
+    load, store = _total({name: traffic[name].held for name in TENSORS}), traffic["outputs"].held
+    overlapped = profile.overlapped_cycles(reads, writes, load, store)
+    stalls: Ints = np.maximum(0, overlapped - compute) + dram_cycles(load) + dram_cycles(store)
     return stalls
 
 
-def _energy_nj(rows: Rows, compute: Ints, traffic: dict[str, _Traffic], dram: Ints) -> NDArray[np.float64]:
-    reads = _buffer_reads(rows)
-    energy = compute * _CORE_NJ_PER_CYCLE + dram * _DRAM_NJ
-    for name in TENSORS:
-        energy += reads[name] * _READ_NJ[name] + traffic[name].bits * _WRITE_NJ[name]
-    # Partial sums go back into the output buffer as often as they are read, and results leave it for DRAM.
-    energy += reads["outputs"] * _WRITE_NJ["outputs"] + traffic["outputs"].bits * _READ_NJ["outputs"]
-    return np.asarray(energy)
-
-
-def _buffer_reads(rows: Rows) -> dict[str, Ints]:
-    """Bits that the array reads from each buffer, in the stationary order that moves the fewest padded bits."""
-    depth, places = rows.kernel**2 * rows.ic, rows.images_and_places
-    w, a, s = rows.weight_bits, rows.activation_bits, PARTIAL_SUM_BITS
-    outputs = padded(rows.oc, OUTPUTS)
-    inputs = np.where(rows.from_image, padded(depth, rows.lanes), padded(rows.ic, rows.lanes) * rows.kernel**2)
-    moved = [
-        inputs * places * (a + outputs * (w + s)),  # input stationary
-        outputs * places * (s + inputs * (a + w)),  # output stationary
-        inputs * outputs * (w + places * (a + s)),  # weight stationary
-    ]
-    order = np.argmin(moved, axis=0)
-    every, tiles = depth * places * rows.oc, rows.tiles
-    return {
-        "weights": tiles * w * np.choose(order, [every, every, depth * rows.oc]),
-        "activations": tiles * a * np.choose(order, [depth * places, every, every]),
-        "outputs": tiles * s * np.choose(order, [every, places * rows.oc, every]),
-    }
+def _total(tensors: dict[str, Ints]) -> Ints:
+    total: Ints = np.sum([tensors[name] for name in TENSORS], axis=0)
+    return total
 
 
 def _best(owner: Ints, cycles: Ints, energy: NDArray[np.float64]) -> NDArray[np.intp]:

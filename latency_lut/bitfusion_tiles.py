@@ -1,4 +1,4 @@
-"""The tilings of convolutions on BitFusion, and what one tile moves.
+"""The tilings of convolutions on BitFusion.
 
 BitFusion (Sharma et al., ISCA 2018) is a systolic array of 16 inputs x 32 outputs whose multipliers are fused
 from 2-bit ones, so that fewer bits mean more products a cycle. A *row* is one tiling of one convolution: arrays
@@ -12,8 +12,6 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
-
-from bitfront.supernet.errors import UnsupportedError
 
 Ints = NDArray[np.int64]
 
@@ -77,6 +75,25 @@ class Rows:
         """Outputs of one tile per output channel."""
         return self.b * self.o**2
 
+    @property
+    def depth(self) -> Ints:
+        """Products that an output sums up in one tile."""
+        return self.kernel**2 * self.ic
+
+    @property
+    def steps(self) -> Ints:
+        """Cycles that an output takes in one tile; im2col fills the lanes across the kernel's places."""
+        by_place = self.kernel**2 * -(-self.ic // self.lanes)
+        steps: Ints = np.where(self.from_image, -(-self.depth // self.lanes), by_place)
+        return steps
+
+    @property
+    def taken(self) -> Ints:
+        """Places of the input that one tile needs, per image and channel."""
+        side = self.kernel + (self.o - 1) * self.stride
+        taken: Ints = np.where(self.from_image, self.o**2 * self.kernel**2, side**2)
+        return taken
+
     def where(self, keep: NDArray[np.bool_]) -> Rows:
         """The rows that are kept."""
         return Rows(*(getattr(self, field.name)[keep] for field in fields(self)))
@@ -87,30 +104,20 @@ def fusion(weight_bits: int, activation_bits: int) -> int:
     return (_MOST_BITS // max(activation_bits, _LEAST_BITS)) * (_MOST_BITS // max(weight_bits, _LEAST_BITS))
 
 
+def fused_bits(bits: Ints) -> Ints:
+    """Bits that an operand of so many bits takes in the array: 8 for 5 to 7, 4 for 3."""
+    result: Ints = _MOST_BITS // (_MOST_BITS // np.maximum(bits, _LEAST_BITS))
+    return result
+
+
 def padded(values: Ints, multiple: Ints | int) -> Ints:
     """The values, rounded up to a multiple."""
     result: Ints = -(-values // multiple) * multiple
     return result
 
 
-def tilings(convolutions: Sequence[Convolution], batch: int) -> tuple[Rows, dict[str, Ints]]:
-    """Every tiling whose parts fit half of each buffer (the other half is filled meanwhile), and its `tile_bits`.
-
-    Raises:
-        UnsupportedError: not even the smallest tile of a convolution fits.
-    """
-    rows = _every_tiling(convolutions, batch)
-    bits = _tile_bits(rows)
-    fits = np.logical_and.reduce([bits[name] <= BUFFER_BITS[name] // 2 for name in TENSORS])
-    without = np.setdiff1d(np.arange(len(convolutions)), rows.owner[fits])
-    if len(without):
-        raise UnsupportedError(
-            f"no tile of {convolutions[without[0]]} fits half the buffers of BitFusion: use a smaller kernel"
-        )
-    return rows.where(fits), {name: values[fits] for name, values in bits.items()}
-
-
-def _every_tiling(convolutions: Sequence[Convolution], batch: int) -> Rows:
+def tilings(convolutions: Sequence[Convolution], batch: int) -> Rows:
+    """Every tiling of every convolution for a batch of images, whether its parts fit the buffers or not."""
     grids = [_grid(convolution, batch) for convolution in convolutions]
     owner = np.repeat(np.arange(len(grids)), [grid.shape[1] for grid in grids])
     tile = np.concatenate(grids, axis=1)
@@ -140,14 +147,3 @@ def _powers(full: int, step: int = 1) -> Ints:
     doublings = (-(-full // step) - 1).bit_length()
     result: Ints = np.minimum(step << np.arange(doublings + 1, dtype=np.int64), full)
     return result
-
-
-def _tile_bits(rows: Rows) -> dict[str, Ints]:
-    """Bits of each tensor that one tile needs."""
-    side = rows.kernel + (rows.o - 1) * rows.stride
-    taken = np.where(rows.from_image, rows.o**2 * rows.kernel**2, side**2)
-    return {
-        "weights": padded(rows.kernel**2 * rows.ic, rows.lanes) * rows.oc * rows.weight_bits,
-        "activations": taken * rows.ic * rows.b * rows.activation_bits,
-        "outputs": rows.o**2 * padded(rows.oc, OUTPUTS) * rows.b * PARTIAL_SUM_BITS,
-    }

@@ -2,110 +2,108 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitfront.latency_lut.device import Device
-from bitfront.latency_lut.op_key import layer_key, op_key
-from bitfront.latency_lut.peak_memory import LiveFold, LiveSet, live_set
-from bitfront.latency_lut.slot_blocks import combinations, radices, slot_blocks
+from bitfront.latency_lut.slot_table import SlotTable, SlotTables, slot_tables
 from bitfront.latency_lut.table import Correction, InvalidTableError, Table
+from bitfront.latency_lut.unique_costs import UniqueCosts
 from bitfront.supernet.errors import UnsupportedError
 from bitfront.supernet.genes import Genomes
-from bitfront.supernet.layers import Block, Layer
-from bitfront.supernet.quantization.formats import FORMATS
-from bitfront.supernet.quantization.policy import layer_bytes
-from bitfront.supernet.space import SearchSpace, Slot
+from bitfront.supernet.space import SearchSpace
 
-PEAK_MEMORY = "peak_memory_bytes"
-DEVICE_FREE_COSTS = ("size_bytes", "macs", "bitops")
-"""Summed costs that any device gives, as they follow from shapes and formats."""
+CHUNK = 4096
+"""Genomes that are costed at a time: what is gathered of so many stays in the caches."""
 
-_CHUNK = 4096
-_MOST_COMBINATIONS = 1 << 24
+_TURNED = 256  # genomes that fit the first cache
 _MOST_OFFENDERS = 5
 
 
 @dataclass(frozen=True)
-class SlotIndex:
-    """Where in the flat cost array a genome's blocks stand.
-
-    The row of slot s is ``offset[s] + genome @ radix[:, s]`` where the gene at position ``owner[s]`` is at least
-    ``threshold[s]``, else 0. ``radix`` has shape (n_genes, slots), the others (slots,).
-    """
-
-    radix: NDArray[np.float32]
-    offset: NDArray[np.float64]
-    owner: NDArray[np.intp]
-    threshold: NDArray[np.uint8]
-
-    def rows(self, genomes: Genomes) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        """(rows, whether the slot is active), both of shape (slots, n)."""
-        active = np.ascontiguousarray((genomes[:, self.owner] >= self.threshold).T)
-        # Whole numbers below 2**24 are exact in float32, and only float products are fast.
-        numbers = genomes.astype(np.float32) @ self.radix
-        rows = (numbers + self.offset).astype(np.intp)
-        return np.ascontiguousarray(rows.T) * active, active
-
-
-@dataclass(frozen=True)
 class CostModel:
-    """Costs of candidates on one device.
-
-    ``values`` has shape (rows, len(summed) + 5): per combination of a slot's genes its summed costs, then its
-    `LiveSet`. Row 0 is the skipped block, which costs nothing. Rows that the device can not execute are NaN.
-    """
+    """Costs of candidates on one device: ``names``, the last of which is peak memory."""
 
     device: str
-    summed: tuple[str, ...]
-    index: SlotIndex
-    values: NDArray[np.float64]
+    names: tuple[str, ...]
+    tables: SlotTables
     correction: dict[str, Correction]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The costs that `cost` gives."""
-        return (*self.summed, PEAK_MEMORY)
 
     def cost(self, genomes: Genomes) -> dict[str, NDArray[np.float64]]:
         """Costs of canonical, valid genomes (n, n_genes), each of shape (n,).
 
-        ``latency_ms`` and ``energy_mj`` are those of one call (where the device gives them); ``bitops`` are
-        MACs times weight bits times activation bits; ``peak_memory_bytes`` is explained in `peak_memory`.
+        ``latency_ms`` and ``energy_mj`` are those of one call (where the device gives them), with what borders
+        between blocks of different formats cost; ``bitops`` are MACs times weight bits times activation bits;
+        ``peak_memory_bytes`` is explained in `peak_memory`.
 
         Raises:
             UnsupportedError: a genome lies outside the (restricted) space that was compiled.
         """
         result = np.empty((len(self.names), len(genomes)))
-        for start in range(0, len(genomes), _CHUNK):
-            self._cost_chunk(genomes[start : start + _CHUNK], result[:, start : start + _CHUNK])
+        for start in range(0, len(genomes), CHUNK):
+            result[:, start : start + CHUNK] = self._cost_chunk(genomes[start : start + CHUNK]).T
         self._refuse_nan(result)
-        for row, name in enumerate(self.summed):
-            if name in self.correction:
-                result[row] = self.correction[name].offset + self.correction[name].scale * result[row]
+        for row, name in enumerate(self.names):
+            correction = self.correction.get(name)
+            if correction is not None:
+                result[row] *= correction.scale
+                result[row] += correction.offset
         return dict(zip(self.names, result, strict=True))
 
-    def _cost_chunk(self, genomes: Genomes, result: NDArray[np.float64]) -> None:
-        rows, active = self.index.rows(genomes)
-        sums, fold = result[:-1], LiveFold(len(genomes))
-        sums[:] = 0
-        for slot in reversed(range(len(rows))):
-            # One gather fetches whole rows; turned once, all that follows runs over contiguous memory.
-            gathered = np.ascontiguousarray(self.values.take(rows[slot], axis=0).T)
-            sums += gathered[: len(sums)]
-            fold.add(gathered[len(sums) :], active[slot])
-        result[-1] = fold.peak_bytes
+    def estimated(self, genomes: Genomes) -> NDArray[np.bool_]:
+        """Whether the cost of canonical, valid genomes rests on an interpolated entry, shape (n,)."""
+        result = np.zeros(len(genomes), dtype=bool)
+        for slot, rows in self.rows(genomes):
+            result |= slot.estimated[rows]
+        return result
+
+    def rows(self, genomes: Genomes) -> Iterator[tuple[SlotTable, NDArray[np.intp]]]:
+        """Each slot's table and the row of each genome in it, from the output to the input.
+
+        What a block costs depends on what its successor demands, and that may be a block further on.
+        """
+        genes, radix = _transposed(genomes), self.tables.radix
+        # Nine in ten entries of the radix are 0. A dense product would also start threads, and wait for them.
+        numbers = radix @ genes.astype(radix.dtype)
+        numbers += radix.dtype.type(self.tables.demands)
+        demanded = np.zeros(len(genomes), dtype=radix.dtype)  # 0: nothing follows
+        for slot, number in zip(reversed(self.tables.slots), reversed(numbers), strict=True):
+            if slot.owner is not None:
+                number *= genes[slot.owner] >= slot.threshold
+            number += demanded
+            rows = number.astype(np.intp)
+            yield slot, rows
+            demanded = slot.demand.take(rows)
+
+    def _cost_chunk(self, genomes: Genomes) -> NDArray[np.float64]:
+        total = np.zeros((len(genomes), len(self.names)))
+        peak = np.zeros(len(genomes))
+        for slot, rows in self.rows(genomes):
+            gathered = slot.costs.take(rows, axis=0)
+            total += gathered
+            np.maximum(peak, gathered[:, -1], out=peak)
+        total[:, -1] = peak
+        return total
 
     def _refuse_nan(self, result: NDArray[np.float64]) -> None:
-        bad = np.flatnonzero(np.isnan(result).any(0))
+        # Every cost of a row is NaN, or none.
+        bad = np.flatnonzero(np.isnan(result[0]))
         if len(bad):
             raise UnsupportedError(
                 f"{len(bad)} genomes, the first at row {bad[0]}, are outside what was compiled for device "
                 f"{self.device!r}: sample from device.restrict(space), or pass them through its repair()"
             )
+
+
+def _transposed(genomes: Genomes) -> Genomes:
+    """Genomes (n, n_genes) as contiguous rows of one gene each, shape (n_genes, n)."""
+    genes = np.empty(genomes.shape[::-1], dtype=np.uint8)
+    for start in range(0, len(genomes), _TURNED):
+        genes[:, start : start + _TURNED] = genomes[start : start + _TURNED].T
+    return genes
 
 
 def compile_costs(space: SearchSpace, device: Device, table: Table) -> CostModel:
@@ -117,67 +115,11 @@ def compile_costs(space: SearchSpace, device: Device, table: Table) -> CostModel
         UnsupportedError: a slot has so many genes that it can not be tabulated.
     """
     _check_origin(space, device, table)
-    summed = (*device.costs, *DEVICE_FREE_COSTS)
-    sizes = [_checked_size(space, slot) for slot in space.slots]
-    offset = 1 + np.concatenate([[0], np.cumsum(sizes)])
-    values = np.full((offset[-1], len(summed) + len(LiveSet._fields)), np.nan)
-    values[0] = 0
-    rows, missing = _Rows(device.costs, table), dict[str, None]()
-    for slot, start in zip(space.slots, offset[:-1], strict=True):
-        for number, block in slot_blocks(space, slot, device):
-            key = op_key(block)
-            if key in table.entries:
-                values[start + number] = rows.of(key, block)
-            else:
-                missing[key] = None
-    _refuse_missing(list(missing), device)
-    correction = {cost: table.corrected(cost) for cost in device.costs}
-    return CostModel(device.name, summed, _slot_index(space, offset[:-1]), values, correction)
-
-
-class _Rows:
-    """Rows of the cost array by op key, each worked out once."""
-
-    def __init__(self, costs: Sequence[str], table: Table) -> None:
-        self._costs, self._table = costs, table
-        self._rows: dict[str, tuple[float, ...]] = {}
-        self._layers: dict[str, tuple[float, ...]] = {}
-
-    def of(self, key: str, block: Block) -> tuple[float, ...]:
-        if key not in self._rows:
-            entry = self._table.entries[key]
-            summed = np.sum([self._of_layer(layer) for layer in block.layers], axis=0)
-            self._rows[key] = (*(entry[cost] for cost in self._costs), *summed, *live_set(block))
-        return self._rows[key]
-
-    def _of_layer(self, layer: Layer) -> tuple[float, ...]:
-        key = layer_key(layer)
-        if key not in self._layers:
-            weight, activation = FORMATS.get(layer.weight_format), FORMATS.get(layer.activation_format)
-            bitops = layer.macs * weight.storage_bits * activation.storage_bits
-            self._layers[key] = (layer_bytes(layer), layer.macs, bitops)
-        return self._layers[key]
-
-
-def _slot_index(space: SearchSpace, offset: NDArray[np.int64]) -> SlotIndex:
-    radix = np.zeros((space.n_genes, len(space.slots)), dtype=np.float32)
-    for s, slot in enumerate(space.slots):
-        radix[[space.position[name] for name in slot.genes], s] = radices(space, slot)
-    # A slot without a condition compares any gene with 0, which always holds.
-    conditions = [slot.active_if or (space.genes[0].name, 0) for slot in space.slots]
-    owner = np.array([space.position[name] for name, _ in conditions])
-    threshold = np.array([index for _, index in conditions], dtype=np.uint8)
-    return SlotIndex(radix, offset.astype(np.float64), owner, threshold)
-
-
-def _checked_size(space: SearchSpace, slot: Slot) -> int:
-    size = combinations(space, slot)
-    if size > _MOST_COMBINATIONS:
-        raise UnsupportedError(
-            f"slot {slot.name!r} of space {space.name!r} has {size} combinations of its genes, the most that are "
-            f"tabulated are {_MOST_COMBINATIONS}: split it into slots with fewer genes"
-        )
-    return size
+    unique = UniqueCosts(device.costs, table)
+    tables = slot_tables(space, device, unique)
+    _refuse_missing(unique.missing, device)
+    correction = {cost: table.corrected(cost) for cost in device.costs if cost in table.correction}
+    return CostModel(device.name, unique.names, tables, correction)
 
 
 def _check_origin(space: SearchSpace, device: Device, table: Table) -> None:

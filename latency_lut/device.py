@@ -5,15 +5,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar, final
+from typing import TYPE_CHECKING, Any, TypeVar, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitfront.latency_lut.table import Table
 from bitfront.supernet.folded import Folded
+from bitfront.supernet.layers import Block
 from bitfront.supernet.progress import Progress
 from bitfront.supernet.space import SearchSpace
+
+if TYPE_CHECKING:
+    from bitfront.latency_lut.cost_model import CostModel
 
 Space = TypeVar("Space", bound=SearchSpace)
 
@@ -39,25 +43,55 @@ class Device(ABC):
 
     @abstractmethod
     def table(
-        self, space: SearchSpace, path: Path, rng: np.random.Generator, progress: Progress | None = None
+        self, space: SearchSpace, path: Path | None, rng: np.random.Generator, progress: Progress | None = None
     ) -> Table:
-        """The costs of every block of ``space`` (restricted to this device) by op key, kept at ``path``.
+        """The costs of every block of ``space`` (restricted to this device) by op key, kept at ``path``, if given.
 
         A measured device goes on from what an interrupted call left at ``path``.
         """
+
+    def covers(self, block: Block) -> bool:
+        """Whether the device has costs for a block in formats that it executes; some tables have gaps."""
+        return True
 
     @abstractmethod
     def provenance(self) -> dict[str, Any]:
         """Where this device's numbers come from, JSON-able: machine, versions, settings."""
 
     @final
-    def restrict(self, space: Space) -> Space:
-        """The space without what this device can not execute.
+    def compile(
+        self,
+        space: SearchSpace,
+        path: Path | None = None,
+        rng: np.random.Generator | None = None,
+        progress: Progress | None = None,
+    ) -> CostModel:
+        """`table`, as the cost model of ``space`` restricted to this device.
 
         Raises:
+            InvalidTableError: an earlier table at ``path`` can not be used, or lacks blocks of the space.
             UnsupportedError: a layer of the space has no format pair that the device executes.
         """
-        return space.restrict_formats(self.executable)
+        from bitfront.latency_lut.cost_model import compile_costs
+
+        space = self.restrict(space)
+        table = self.table(space, path, rng or np.random.default_rng(0), progress)
+        return compile_costs(space, self, table)
+
+    @final
+    def restrict(self, space: Space) -> Space:
+        """The space without what this device can not execute or has no costs for; see `restrict_to_covered`.
+
+        Raises:
+            UnsupportedError: a layer of the space has no format pair that the device executes, or a slot has no
+                block that it covers.
+        """
+        from bitfront.latency_lut.coverage import restrict_to_covered
+
+        executable = space.restrict_formats(self.executable)
+        if type(self).covers is Device.covers:
+            return executable
+        return restrict_to_covered(executable, self, self.covers)
 
 
 class MeasuringDevice(Device):

@@ -2,11 +2,11 @@
 
 While a layer runs, its input and its output are alive, and in a residual block the addend until it is added.
 A tensor takes the bits in which it is stored: those of its consumer's activation format where that quantizes
-it; else 8 where an integer layer made it and 32 where a float layer did (``quantization.policy``). Weights are
-not counted, they are ``size_bytes``.
+it; else 8 where an integer layer made it, and those of a float layer's own format
+(``quantization.policy``). Weights are not counted, they are ``size_bytes``.
 
 The format of a block's last output is its successor's choice, and which block that is, is the depth genes'
-choice. So a block is summed up by a `LiveSet`, and `LiveFold` joins those of one network from back to front.
+choice. So a block is summed up by a `LiveSet`, which gives its peak for every demand that can follow.
 """
 
 from __future__ import annotations
@@ -15,15 +15,12 @@ import itertools
 from functools import cache
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bitfront.supernet.layers import Block, Layer
 from bitfront.supernet.quantization.formats import FORMATS
 from bitfront.supernet.quantization.policy import is_integer, is_integer_layer
 
-_REAL_BITS = 32
 _STORED_BITS = 8
+_SINGLE_BITS = 32
 
 
 class LiveSet(NamedTuple):
@@ -32,15 +29,12 @@ class LiveSet(NamedTuple):
     ``inner_bytes`` is its peak before its last layer; ``base_bytes`` its live set at the last layer, without
     the output whose bits the successor decides, and ``bytes_per_bit`` the size of that output (0 in a residual
     block, which adds in its own format); ``default_bits`` holds for it if the successor leaves it as it is.
-    ``demanded_bits`` are those that this block asks of its predecessor, 0 where it takes what comes (a float
-    or pooled input).
     """
 
     inner_bytes: float
     base_bytes: float
     bytes_per_bit: float
     default_bits: float
-    demanded_bits: float
 
 
 def live_set(block: Block) -> LiveSet:
@@ -56,25 +50,18 @@ def live_set(block: Block) -> LiveSet:
     per_bit, default = _output_elements(last) / 8, _default_bits(last)
     if block.residual:
         base, per_bit = base + per_bit * default, 0.0
-    demanded = 0 if first.op == "linear" or not is_integer(first.activation_format) else _input_bits(first)
-    return LiveSet(inner, base, per_bit, default, demanded)
+    return LiveSet(inner, base, per_bit, default)
 
 
-class LiveFold:
-    """Joins the live sets of n networks, block by block from output to input."""
+def demanded_bits(block: Block) -> int:
+    """The bits in which a block wants its input stored; 0 where it takes what comes: a float or pooled input."""
+    first = block.layers[0]
+    return 0 if first.op == "linear" or not is_integer(first.activation_format) else _input_bits(first)
 
-    def __init__(self, n: int) -> None:
-        self.peak_bytes: NDArray[np.float64] = np.zeros(n)
-        # Logits leave the network as real numbers.
-        self._demanded: NDArray[np.float64] = np.full(n, float(_REAL_BITS))
 
-    def add(self, live: NDArray[np.float64], active: NDArray[np.bool_]) -> None:
-        """The next block towards the input: a `LiveSet` (5, n), all 0 where ``active`` (n,) is false."""
-        inner, base, per_bit, default, demanded = live
-        bits = np.where(self._demanded > 0, self._demanded, default)
-        np.maximum(self.peak_bytes, inner, out=self.peak_bytes)
-        np.maximum(self.peak_bytes, base + per_bit * bits, out=self.peak_bytes)
-        np.copyto(self._demanded, demanded, where=active)
+def peak_bytes(live: LiveSet, bits: int) -> float:
+    """The block's peak before a successor that demands ``bits``; the caller of a network demands 32."""
+    return max(live.inner_bytes, live.base_bytes + live.bytes_per_bit * (bits or live.default_bits))
 
 
 @cache
@@ -95,7 +82,13 @@ def _output_elements(layer: Layer) -> int:
 
 
 def _default_bits(layer: Layer) -> int:
-    return _STORED_BITS if is_integer_layer(layer) else _REAL_BITS
+    return _STORED_BITS if is_integer_layer(layer) else _real_bits(layer)
+
+
+def _real_bits(layer: Layer) -> int:
+    """A float layer stores its output in its own format; one that mixes operands computes in single precision."""
+    narrow = layer.weight_format == layer.activation_format
+    return _bits(layer.activation_format) if narrow else _SINGLE_BITS
 
 
 def _output_bits(layer: Layer, consumer: Layer) -> int:

@@ -8,8 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bitfront.latency_lut.op_key import layer_key
 from bitfront.supernet.errors import BitfrontError, CorruptFileError
 from bitfront.supernet.files import read_json, write_json
+from bitfront.supernet.layers import Block
+
+INTERPOLATED = "interpolated"
+"""The detail of an entry that was estimated: the keys of the entries behind it."""
 
 _KIND = "bitfront-table"
 _VERSION = 1
@@ -32,10 +37,12 @@ class Correction:
 class Table:
     """Costs of blocks on one device. A table that exists is valid, though it may be incomplete.
 
-    ``entries``: op key to {cost name: value}, each with exactly the names in ``costs``, finite and >= 0.
-    ``space_hash``: `SearchSpace.hash` of the space it was made for. ``provenance``: JSON-able, for people.
-    ``correction``: per cost, no correction where a cost is not named. ``details``: op key to JSON-able facts
-    about how an entry was measured (quartiles, repeats).
+    ``entries``: op key of a block or layer key to {cost name: value}, each with exactly the names in ``costs``,
+    finite and >= 0. ``space_hash``: `SearchSpace.hash` of the space it was made for. ``provenance``: JSON-able,
+    for people.
+    ``correction``: per cost, no correction where a cost is not named. ``details``: op key (or call key) to
+    JSON-able facts: how an entry was measured (quartiles, repeats) or, under `INTERPOLATED`, estimated.
+    ``borders``: border key to costs as in ``entries``; a border without a row costs nothing.
 
     Raises:
         InvalidTableError: costs are missing, unknown, NaN, infinite or negative; all entries are refused.
@@ -48,6 +55,7 @@ class Table:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     correction: Mapping[str, Correction] = field(default_factory=dict)
     details: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    borders: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _refuse(list(_offenders(self)), f"the table of device {self.device!r}")
@@ -55,6 +63,24 @@ class Table:
     def corrected(self, cost: str) -> Correction:
         """The correction of a cost; the identity where none is stored."""
         return self.correction.get(cost, Correction())
+
+    def cost_of(self, key: str, block: Block) -> Mapping[str, float] | None:
+        """Costs of a block by its op key: its own entry or, where there is none, the sum of its layers' entries.
+
+        None where the table does not know them all.
+        """
+        if (own := self.entries.get(key)) is not None:
+            return own
+        rows = [self.entries.get(layer_key(layer)) for layer in block.layers]
+        known = [row for row in rows if row is not None]
+        if len(known) < len(rows):
+            return None
+        return {cost: sum(row[cost] for row in known) for cost in self.costs}
+
+    def is_estimated(self, key: str, block: Block) -> bool:
+        """Whether `cost_of` rests on an entry that was interpolated."""
+        keys = [key] if key in self.entries else map(layer_key, block.layers)
+        return any(INTERPOLATED in self.details.get(one, {}) for one in keys)
 
     def save(self, path: Path) -> None:
         """Write the table as JSON.
@@ -74,20 +100,31 @@ class Table:
                 "provenance": dict(self.provenance),
                 "correction": correction,
                 "entries": {key: dict(row) for key, row in self.entries.items()},
+                "borders": {key: dict(row) for key, row in self.borders.items()},
                 "details": {key: dict(row) for key, row in self.details.items()},
             },
         )
 
     @staticmethod
-    def load(path: Path, device: str, space_hash: str) -> Table:
-        """Read back what `save` wrote, for this device (by name) and space (by `SearchSpace.hash`).
+    def read(path: Path) -> Table:
+        """Read back what `save` wrote.
 
         Raises:
             MissingFileError: there is no such file.
             CorruptFileError: it is no JSON, or not a table of this version.
-            InvalidTableError: it belongs to another device or space, or holds impossible costs.
+            InvalidTableError: it holds impossible costs.
         """
-        table = _parsed(path, read_json(path))
+        return _parsed(path, read_json(path))
+
+    @staticmethod
+    def load(path: Path, device: str, space_hash: str) -> Table:
+        """`read`, for this device (by name) and space (by `SearchSpace.hash`).
+
+        Raises:
+            MissingFileError, CorruptFileError, InvalidTableError: as `read`.
+            InvalidTableError: it belongs to another device or space.
+        """
+        table = Table.read(path)
         table.require(device, space_hash, str(path))
         return table
 
@@ -120,6 +157,7 @@ def _parsed(path: Path, value: Any) -> Table:
             provenance=dict(value["provenance"]),
             correction={key: Correction(float(a), float(b)) for key, (a, b) in value["correction"].items()},
             details={key: dict(row) for key, row in value["details"].items()},
+            borders={key: dict(row) for key, row in value.get("borders", {}).items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CorruptFileError(
@@ -135,7 +173,7 @@ def _offenders(table: Table) -> Iterator[str]:
     for cost, correction in table.correction.items():
         if cost not in table.costs or not math.isfinite(correction.offset) or not 0 < correction.scale < math.inf:
             yield f"correction of {cost}: offset {correction.offset}, scale {correction.scale}"
-    for key, row in table.entries.items():
+    for key, row in (*table.entries.items(), *table.borders.items()):
         for cost in table.costs:
             if cost not in row:
                 yield f"{key}: no {cost}"

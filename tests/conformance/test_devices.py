@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ import pytest
 from bitfront.latency_lut.cost_model import compile_costs
 from bitfront.latency_lut.device import Device
 from bitfront.latency_lut.devices import DEVICES
+from bitfront.latency_lut.devices.bitfusion import bitfusion
 from bitfront.latency_lut.slot_blocks import unique_blocks
 from bitfront.latency_lut.table import Table
+from bitfront.supernet.errors import UnsupportedError
 from bitfront.supernet.quantization.formats import FORMATS
 from bitfront.supernet.spaces.mbconv import MBConvConfig, MBConvSpace, StageConfig
 
@@ -37,8 +40,22 @@ def _tiny() -> MBConvSpace:
 
 
 @pytest.fixture(scope="class", params=DEVICES.names())
-def device(request: pytest.FixtureRequest) -> Device:
-    return DEVICES.get(request.param)()
+def device(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Device:
+    try:
+        return DEVICES.get(request.param)(**_options(request.param, tmp_path_factory))
+    except UnsupportedError as error:
+        pytest.skip(str(error))  # OpenVINO or vector instructions that are not here
+
+
+def _options(name: str, places: pytest.TempPathFactory) -> dict[str, str]:
+    """What a device can not be made without."""
+    if name != "imported":
+        return {}
+    file = places.mktemp("imported") / "table.json"
+    source = bitfusion()
+    table = source.table(source.restrict(_tiny()), None, np.random.default_rng(0))
+    replace(table, device=name).save(file)
+    return {"file": str(file)}
 
 
 @pytest.fixture(scope="class")

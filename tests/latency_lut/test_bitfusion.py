@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -178,7 +179,7 @@ def test_a_kernel_beyond_the_buffers_is_refused() -> None:
 
 
 def _costs(layer: Layer, batch: int = 1, reads_image: bool = False) -> tuple[float, float]:
-    latency, energy = bitfusion(batch=batch).layer_costs([Work(layer, reads_image)])[0].tolist()
+    latency, energy = bitfusion(batch=batch).layer_costs([Work(layer, reads_image, "int8")])[0].tolist()
     return latency, energy
 
 
@@ -227,6 +228,44 @@ def test_bits_pay_where_computing_is_the_bottleneck() -> None:
     assert int8[1] > int6[1] > int4[1]
 
 
+def test_layers_are_bound_by_what_takes_longer() -> None:
+    dense = Layer("x", "conv", 256, 256, 3, 1, 28, "int8", "int8", True, True)
+    classifier = Layer("x", "linear", 8192, 8192, 1, 1, 1, "int4", "int4", False, False)
+    works = [Work(dense, False, "int8"), Work(classifier, False, "fp32")]
+    device = bitfusion(batch=16)
+    assert device.dram_bound(works).tolist() == [False, True]
+    assert device.stall_shares(works)[0] < 0.05
+    assert device.stall_shares(works)[1] == pytest.approx(1_051_308 / 1_575_596)
+
+
+@settings(max_examples=40)
+@given(st.lists(convolutions, min_size=1, max_size=4))
+def test_cycles_are_those_of_computing_or_of_moving(several: list[Convolution]) -> None:
+    cost = simulate(several)
+    compute = cost.cycles - cost.stall_cycles
+    moving = (cost.dram_read_bits + cost.dram_write_bits) / 192
+    assert (cost.cycles >= np.maximum(compute, moving)).all()
+    assert cost.dram_bound.tolist() == (np.ceil(moving) > compute).tolist()
+    assert ((cost.stall_share > 0) & (cost.stall_share < 1)).all()
+    # What is not hidden behind computing is stalled for.
+    assert (cost.stall_cycles >= moving - compute).all()
+
+
+def test_the_figures_in_the_documentation_come_from_its_script(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "devices.md").read_text()
+    script = re.search(r"```python\n(.*?NETWORKS = 100.*?)```", page, re.DOTALL)
+    assert script
+    exec(compile(script[1].replace("NETWORKS = 100", "NETWORKS = 4"), "docs/devices.md", "exec"), {})
+    printed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    ratios = {(words[0], words[1]): float(words[2]) for words in printed if len(words) == 3}
+    assert len(printed) == 12
+    for profile in ("released", "apq"):
+        assert 1 <= ratios[profile, "digits"] < 1.2
+        assert ratios[profile, "mobilenet_v2"] > 1.5
+
+
 @pytest.mark.parametrize("batch", [0, -1, 2.0, True, "8"])
 def test_a_batch_is_a_whole_number_from_one(batch: Any) -> None:
     with pytest.raises(UnsupportedError, match="batch"):
@@ -246,6 +285,6 @@ def test_a_block_costs_the_sum_of_its_layers(tmp_path: Path) -> None:
     blocks = unique_blocks(space, device)
     assert table.entries.keys() == blocks.keys()
     for key in list(blocks)[:: len(blocks) // 40]:
-        works = [Work(layer, blocks[key].kind == "stem") for layer in blocks[key].layers]
+        works = [Work(layer, blocks[key].kind == "stem", "int8") for layer in blocks[key].layers]
         parts = np.sum([device.layer_costs([work])[0] for work in works], axis=0)
         assert list(table.entries[key].values()) == pytest.approx(parts.tolist(), rel=1e-12)

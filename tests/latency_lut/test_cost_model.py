@@ -1,15 +1,22 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from bitfront.latency_lut.cost_model import CostModel, compile_costs
 from bitfront.latency_lut.device import Device
-from bitfront.latency_lut.op_key import op_key
+from bitfront.latency_lut.op_key import asked_for, border_key, handed_over, layer_key, op_key
+from bitfront.latency_lut.profile_plan import input_shape, output_shape
 from bitfront.latency_lut.slot_blocks import unique_blocks
 from bitfront.latency_lut.table import Correction, InvalidTableError, Table
 from bitfront.supernet.errors import UnsupportedError
@@ -42,11 +49,19 @@ class Toy(Device):
         return int.from_bytes(hashlib.sha256(f"{key}{cost}".encode()).digest()[:2]) / 1024
 
     def table(
-        self, space: SearchSpace, path: Path, rng: np.random.Generator, progress: Progress | None = None
+        self, space: SearchSpace, path: Path | None, rng: np.random.Generator, progress: Progress | None = None
     ) -> Table:
-        keys = unique_blocks(space, self)
-        entries = {key: {cost: self.cost_of(key, cost) for cost in self.costs} for key in keys}
-        return Table(self.name, space.hash(), self.costs, entries)
+        blocks = unique_blocks(space, self)
+        keys = {
+            border_key(*output_shape(a), handed_over(a), asked_for(b))
+            for a in blocks.values()
+            for b in blocks.values()
+            if output_shape(a) == input_shape(b) and handed_over(a) != asked_for(b)
+        }
+        return Table(self.name, space.hash(), self.costs, self.rows(blocks), borders=self.rows(keys))
+
+    def rows(self, keys: Iterable[str]) -> dict[str, dict[str, float]]:
+        return {key: {cost: self.cost_of(key, cost) for cost in self.costs} for key in keys}
 
     def provenance(self) -> dict[str, Any]:
         return {}
@@ -54,6 +69,9 @@ class Toy(Device):
 
 DEVICE = Toy()
 SPACE = DEVICE.restrict(digits())
+DRAWN = st.lists(
+    st.tuples(*(st.integers(0, int(size) - 1) for size in SPACE.cardinalities)), min_size=1, max_size=5
+).map(lambda rows: np.array(rows, dtype=np.uint8))
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +116,13 @@ def _live_sets(blocks: tuple[Block, ...]) -> list[float]:
 def _expected(genome: Any) -> dict[str, float]:
     blocks = SPACE.blocks(genome)
     layers = [layer for block in blocks for layer in block.layers]
+    keys = [*map(op_key, blocks)]
+    for a, b in itertools.pairwise(blocks):
+        if handed_over(a) != asked_for(b):
+            keys.append(border_key(*output_shape(a), handed_over(a), asked_for(b)))
     return {
-        "latency_ms": sum(DEVICE.cost_of(op_key(block), "latency_ms") for block in blocks),
-        "energy_mj": sum(DEVICE.cost_of(op_key(block), "energy_mj") for block in blocks),
+        "latency_ms": sum(DEVICE.cost_of(key, "latency_ms") for key in keys),
+        "energy_mj": sum(DEVICE.cost_of(key, "energy_mj") for key in keys),
         "size_bytes": size_bytes(layers),
         "peak_memory_bytes": max(_live_sets(blocks)),
         "macs": sum(layer.macs for layer in layers),
@@ -108,16 +130,35 @@ def _expected(genome: Any) -> dict[str, float]:
     }
 
 
-def test_a_sum_equals_its_parts(model: CostModel, genomes: Genomes) -> None:
-    costs = model.cost(genomes)
+def _is_sum_of_parts(costs: dict[str, NDArray[np.float64]], genomes: Genomes) -> None:
     expected = [_expected(genome) for genome in genomes]
-    assert set(costs) == set(model.names) == set(expected[0])
     for name, values in costs.items():
         assert values.shape == (len(genomes),)
         assert values.dtype == np.float64
         # Sums of dyadic numbers and whole bytes: exact in any order.
         np.testing.assert_array_equal(values, [one[name] for one in expected], err_msg=name)
-        assert len(np.unique(values)) > 10
+
+
+def test_a_sum_equals_its_parts(model: CostModel, genomes: Genomes) -> None:
+    costs = model.cost(genomes)
+    assert set(costs) == set(model.names) == set(_expected(genomes[0]))
+    _is_sum_of_parts(costs, genomes)
+    assert min(len(np.unique(values)) for values in costs.values()) > 10
+
+
+@given(drawn=DRAWN)
+def test_a_sum_equals_its_parts_wherever_it_is_drawn(model: CostModel, drawn: Genomes) -> None:
+    genomes = SPACE.repair(drawn)
+    _is_sum_of_parts(model.cost(genomes), genomes)
+
+
+@given(drawn=DRAWN, other=st.integers(0, 2**32 - 1))
+def test_inactive_genes_do_not_matter(model: CostModel, drawn: Genomes, other: int) -> None:
+    genomes = SPACE.repair(drawn)
+    noise = np.random.default_rng(other).integers(0, SPACE.cardinalities, genomes.shape)
+    loose = np.where(SPACE.active(genomes), genomes, noise).astype(np.uint8)
+    for name, values in model.cost(loose).items():
+        np.testing.assert_array_equal(values, model.cost(genomes)[name])
 
 
 def test_the_order_and_size_of_a_batch_do_not_matter(model: CostModel) -> None:
@@ -131,11 +172,45 @@ def test_the_order_and_size_of_a_batch_do_not_matter(model: CostModel) -> None:
         assert costs[name][4321] == alone[name][0]
 
 
-def test_inactive_genes_do_not_matter(model: CostModel, genomes: Genomes) -> None:
-    noise = np.random.default_rng(3).integers(0, SPACE.cardinalities, genomes.shape).astype(np.uint8)
-    loose = np.where(SPACE.active(genomes), genomes, noise)
-    assert (loose != genomes).any(1).mean() > 0.5
-    for name, values in model.cost(loose).items():
+def test_borders_cost_where_formats_meet_whatever_is_skipped_between(table: Table, genomes: Genomes) -> None:
+    free = compile_costs(SPACE, DEVICE, replace(table, borders={}))
+    one = next(iter(table.borders))
+    single = compile_costs(SPACE, DEVICE, replace(table, borders={one: {"latency_ms": 1.0, "energy_mj": 0.0}}))
+    more = single.cost(genomes)["latency_ms"] - free.cost(genomes)["latency_ms"]
+    crossed = [
+        sum(
+            border_key(*output_shape(a), handed_over(a), asked_for(b)) == one
+            for a, b in itertools.pairwise(SPACE.blocks(genome))
+        )
+        for genome in genomes
+    ]
+    np.testing.assert_allclose(more, crossed, atol=1e-9)
+    assert 0 < np.mean(crossed) < 1
+
+
+def test_a_block_without_an_entry_costs_the_sum_of_its_layers(table: Table, genomes: Genomes) -> None:
+    blocks = unique_blocks(SPACE, DEVICE)
+    layers = {layer_key(layer) for block in blocks.values() for layer in block.layers}
+    by_layer = compile_costs(SPACE, DEVICE, replace(table, entries=DEVICE.rows(layers), borders={}))
+    expected = [
+        sum(DEVICE.cost_of(layer_key(layer), "latency_ms") for layer in SPACE.layers(genome)) for genome in genomes
+    ]
+    np.testing.assert_array_equal(by_layer.cost(genomes)["latency_ms"], expected)
+
+
+def test_estimated_entries_are_flagged(table: Table, model: CostModel, genomes: Genomes) -> None:
+    assert not model.estimated(genomes).any()
+    keys = sorted(table.entries)[::7]
+    marked = replace(table, details={key: {"interpolated": ["some", "others"]} for key in keys})
+    flags = compile_costs(SPACE, DEVICE, marked).estimated(genomes)
+    expected = [any(op_key(block) in keys for block in SPACE.blocks(genome)) for genome in genomes]
+    np.testing.assert_array_equal(flags, expected)
+    assert 0 < flags.mean() < 1
+
+
+def test_a_device_compiles_itself(model: CostModel, genomes: Genomes) -> None:
+    compiled = DEVICE.compile(digits())
+    for name, values in compiled.cost(genomes).items():
         np.testing.assert_array_equal(values, model.cost(genomes)[name])
 
 
@@ -146,7 +221,7 @@ def test_an_empty_batch_costs_nothing(model: CostModel) -> None:
 
 def test_whole_network_corrections_apply_to_sums(table: Table, model: CostModel, genomes: Genomes) -> None:
     correction = {"latency_ms": Correction(offset=-0.25, scale=1.5)}
-    corrected = Table(table.device, table.space_hash, table.costs, table.entries, correction=correction)
+    corrected = replace(table, correction=correction)
     costs, plain = compile_costs(SPACE, DEVICE, corrected).cost(genomes), model.cost(genomes)
     np.testing.assert_allclose(costs["latency_ms"], 1.5 * plain["latency_ms"] - 0.25, rtol=1e-15)
     np.testing.assert_array_equal(costs["energy_mj"], plain["energy_mj"])
@@ -197,6 +272,23 @@ def test_a_slot_too_large_to_tabulate_is_refused() -> None:
     space = MBConvSpace("wide", MBConvConfig(1, 2, 8, 1, (stage,), 8, resolutions, formats, formats, formats))
     with pytest.raises(UnsupportedError, match=r"slot 'stage0.block0'.*30720000"):
         compile_costs(space, DEVICE, Table("toy", space.hash(), DEVICE.costs, {}))
+
+
+def test_large_tables_are_exact() -> None:
+    """A slot with more rows than 16 bits count."""
+    stage = StageConfig(out_channels=8, stride=1, depths=(1,), widths=tuple(range(1, 161)), kernels=(3,))
+    formats = ("fp32", "int8", "int6", "int4")
+    whole = MBConvSpace("large", MBConvConfig(1, 2, 8, 1, (stage,), 8, (8,), formats, formats, ("fp32",)))
+    space = DEVICE.restrict(whole)
+    layers = {layer_key(layer) for block in unique_blocks(space, DEVICE).values() for layer in block.layers}
+    table = Table("toy", space.hash(), DEVICE.costs, DEVICE.rows(layers))
+    model = compile_costs(space, DEVICE, table)
+    assert max(len(slot.costs) for slot in model.tables.slots) > 1 << 16
+    genomes = np.concatenate([space.extremes(), space.sample(50, np.random.default_rng(0))])
+    expected = [
+        sum(DEVICE.cost_of(layer_key(layer), "latency_ms") for layer in space.layers(one)) for one in genomes
+    ]
+    np.testing.assert_array_equal(model.cost(genomes)["latency_ms"], expected)
 
 
 def test_unique_blocks_are_those_that_genomes_build(genomes: Genomes) -> None:

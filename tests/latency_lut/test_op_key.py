@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bitfront.latency_lut.op_key import layer_key, op_key
+from bitfront.latency_lut.op_key import asked_for, border_key, handed_over, layer_key, op_key
 from bitfront.supernet.layers import Block, Layer
 from bitfront.supernet.spaces.digits import digits
 
@@ -48,6 +48,27 @@ def test_the_block_itself_shapes_its_key(change: dict[str, Any]) -> None:
 def test_names_and_signs_do_not_change_the_key() -> None:
     renamed = replace(LAYER, name="b.expand", signed_input=False)
     assert op_key(replace(BLOCK, name="b", layers=(renamed, renamed))) == op_key(BLOCK)
+
+
+def test_border_keys_read_well() -> None:
+    assert border_key(24, 56, "fp32", "int8") == "border(24ch,56px,fp32>int8)"
+
+
+@pytest.mark.parametrize(
+    ("weight", "activation", "handed"),
+    [
+        ("int8", "int8", "int8"),
+        ("int4", "int6", "int8"),  # integer kernels store 8 bits
+        ("fp32", "fp32", "fp32"),
+        ("bf16", "bf16", "bf16"),
+        ("int4", "fp32", "fp32"),  # weights alone make no integer layer
+        ("fp32", "int8", "int8"),
+    ],
+)
+def test_a_block_hands_over_what_its_last_layer_stores(weight: str, activation: str, handed: str) -> None:
+    last = replace(LAYER, weight_format=weight, activation_format=activation)
+    assert handed_over(replace(BLOCK, layers=(LAYER, last))) == handed
+    assert asked_for(replace(BLOCK, layers=(last, LAYER))) == activation
 
 
 def _anonymous(block: Block) -> Block:

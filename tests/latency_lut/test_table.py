@@ -9,11 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bitfront.latency_lut.op_key import layer_key, op_key
 from bitfront.latency_lut.table import Correction, InvalidTableError, Table
 from bitfront.supernet.errors import CorruptFileError, MissingFileError
+from bitfront.supernet.layers import Block, Layer
 
 COSTS = ("latency_ms", "energy_mj")
 ENTRIES = {"stem": {"latency_ms": 0.5, "energy_mj": 0.25}, "head": {"latency_ms": 0.0, "energy_mj": 2}}
+
+BORDERS = {"border(24ch,56px,fp32>int8)": {"latency_ms": 0.0625, "energy_mj": 0.0}}
+LAYERS = tuple(
+    Layer(op, "pointwise", 8, 8, 1, 1, 4, weight, "int8", signed_input=True, relu=True)
+    for op, weight in (("a", "int8"), ("b", "int4"))
+)
+BLOCK = Block("block", "mbconv", (LAYERS[0], LAYERS[1], LAYERS[0]))
 
 
 def _table(entries: Any = ENTRIES, **other: Any) -> Table:
@@ -36,6 +45,7 @@ def test_a_table_survives_saving(tmp_path: Path) -> None:
         provenance={"cpu": "x", "threads": 1},
         correction={"latency_ms": Correction(-0.5, 1.25)},
         details={"stem": {"repeats": 12, "quartiles": [1, 2, 3]}},
+        borders=BORDERS,
     )
     table.save(tmp_path / "a" / "table.json")
     assert _load(tmp_path / "a" / "table.json") == table
@@ -54,6 +64,47 @@ def test_a_cost_without_a_correction_stays_as_it_is() -> None:
     table = _table(correction={"latency_ms": Correction(1.0, 2.0)})
     assert table.corrected("latency_ms") == Correction(1.0, 2.0)
     assert table.corrected("energy_mj") == Correction(0.0, 1.0)
+
+
+def test_a_file_without_borders_has_none(saved: Path) -> None:
+    value = json.loads(saved.read_text())
+    del value["borders"]
+    saved.write_text(json.dumps(value))
+    assert _load(saved).borders == {}
+
+
+def test_impossible_borders_are_refused() -> None:
+    with pytest.raises(InvalidTableError, match=r"1 bad entries, the first: border\(.*\): latency_ms is -1.0"):
+        _table(borders={"border(24ch,56px,fp32>int8)": {"latency_ms": -1.0, "energy_mj": 0.0}})
+
+
+PARTS = {
+    layer_key(LAYERS[0]): {"latency_ms": 1.0, "energy_mj": 0.5},
+    layer_key(LAYERS[1]): {"latency_ms": 4.0, "energy_mj": 0.25},
+}
+OWN = {op_key(BLOCK): {"latency_ms": 5.0, "energy_mj": 1.0}}
+
+
+class TestCostOfABlock:
+    def test_its_own_entry_comes_first(self) -> None:
+        table = _table({**PARTS, **OWN})
+        assert table.cost_of(op_key(BLOCK), BLOCK) == {"latency_ms": 5.0, "energy_mj": 1.0}
+
+    def test_else_its_layers_are_summed(self) -> None:
+        assert _table(PARTS).cost_of(op_key(BLOCK), BLOCK) == {"latency_ms": 6.0, "energy_mj": 1.25}
+
+    def test_a_layer_that_lacks_leaves_nothing(self) -> None:
+        table = _table({layer_key(LAYERS[0]): PARTS[layer_key(LAYERS[0])]})
+        assert table.cost_of(op_key(BLOCK), BLOCK) is None
+
+    @pytest.mark.parametrize(("marked", "with_own", "estimated"), [(0, 0, 1), (0, 1, 0), (2, 1, 1), (3, 1, 0)])
+    def test_it_is_estimated_where_an_entry_it_rests_on_is(
+        self, marked: int, with_own: int, estimated: int
+    ) -> None:
+        key = [*map(layer_key, LAYERS), op_key(BLOCK), "another"][marked]
+        entries = {**PARTS, **(OWN if with_own else {})}
+        table = _table(entries, details={key: {"interpolated": ["x", "y"]}})
+        assert table.is_estimated(op_key(BLOCK), BLOCK) is bool(estimated)
 
 
 def test_the_table_of_another_device_is_refused(saved: Path) -> None:
@@ -84,7 +135,7 @@ def test_json_that_is_no_table_is_corrupt(saved: Path, text: str) -> None:
         _load(saved)
 
 
-@pytest.mark.parametrize("field", ["version", "entries", "costs", "correction", "details"])
+@pytest.mark.parametrize("field", ["version", "entries", "costs", "correction", "details", "borders"])
 def test_a_table_with_a_broken_field_is_corrupt(saved: Path, field: str) -> None:
     value = json.loads(saved.read_text())
     saved.write_text(json.dumps({**value, field: None}))
