@@ -19,7 +19,8 @@ CORRECTION_NETWORKS = 20
 """Random whole networks behind the correction of a table."""
 
 _PAIRS_PER_JUNCTION = 4
-_JOINED_BY = " + "
+JOINED_BY = " + "
+"""Between the op keys of a call's key."""
 
 Chain = tuple[Block, ...]
 Shape = tuple[int, int]
@@ -28,12 +29,12 @@ Shape = tuple[int, int]
 
 def call_key(blocks: Iterable[Block]) -> str:
     """Names a call by what it runs."""
-    return _JOINED_BY.join(map(op_key, blocks))
+    return JOINED_BY.join(map(op_key, blocks))
 
 
 def keys_of_call(key: str) -> tuple[str, ...]:
     """The op keys that `call_key` joined."""
-    return tuple(key.split(_JOINED_BY))
+    return tuple(key.split(JOINED_BY))
 
 
 def is_network(blocks: Sequence[Block]) -> bool:

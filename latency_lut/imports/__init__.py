@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bitfront.latency_lut.imports.base import ImportedTable
+from bitfront.supernet.errors import UnknownNameError
 from bitfront.supernet.registry import Registry
 from bitfront.supernet.space import SearchSpace
 
@@ -21,3 +22,18 @@ IMPORTERS: Registry[Callable[[Path, SearchSpace], ImportedTable]] = Registry(
         "parquet": "bitfront.latency_lut.imports.own:read_parquet",
     },
 )
+
+_BY_SUFFIX = {".csv": "csv", ".parquet": "parquet", ".json": "apq", ".dict": "apq", ".yaml": "ofa", ".yml": "ofa"}
+
+
+def detect(path: Path) -> str:
+    """The format of a file by its name; a folder is taken for one of Once-for-All's.
+
+    Raises:
+        UnknownNameError: the name does not tell.
+    """
+    if path.is_dir():
+        return "ofa"
+    if path.suffix.lower() not in _BY_SUFFIX:
+        raise UnknownNameError("ending of a table's file", path.suffix or path.name, _BY_SUFFIX)
+    return _BY_SUFFIX[path.suffix.lower()]

@@ -110,7 +110,7 @@ def _parsed(file: Path, data: bytes) -> tuple[dict[Hashable, Any], list[str]]:
     try:
         loader = _Loader(data)
         value = loader.get_single_data()
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:  # PyYAML raises all
         raise InvalidTableError(
             f"{file} is no valid YAML ({error}): give a table in Once-for-All's form"
         ) from error
@@ -137,6 +137,6 @@ def _add(rows: dict[int, dict[str, Row]], file: str, raw: Mapping[Hashable, Any]
     }
     for resolution in sorted({int(found[1]) for key in of_file if (found := _IMAGE.match(key))}):
         there = rows.setdefault(resolution, {})
-        for key in of_file.keys() & there.keys():
+        for key in sorted(of_file.keys() & there.keys()):
             yield f"{file}: {key} is in {there[key].file} too, at resolution {resolution}"
         there.update(of_file)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,8 +23,6 @@ from bitfront.supernet.errors import UnknownNameError, UnsupportedError
 from bitfront.supernet.layers import Block, Layer, Op
 from bitfront.supernet.spaces.digits import digits
 
-DATA = Path(os.environ.get("BITFRONT_DATA", Path(__file__).parents[3] / "shared" / "data"))
-PUBLISHED = DATA / "apq" / "BitFusion_new.b1.dict"
 DEVICE = bitfusion(profile="apq")
 IMAGE = Work(
     Layer("x", "conv", 3, 32, 3, 2, 224, "int8", "int8", True, True), reads_image=True, output_format="int8"
@@ -84,9 +81,8 @@ def test_the_head_of_the_published_table_is_an_unrolled_first_layer() -> None:
     assert found[1].tolist() == [pytest.approx(0.5061844841862639, rel=1e-12)]
 
 
-@pytest.mark.skipif(not PUBLISHED.is_file(), reason=f"the published table is not at {PUBLISHED}")
-def test_every_entry_of_the_published_table_is_met() -> None:
-    table = json.loads(PUBLISHED.read_text())
+def test_every_entry_of_the_published_table_is_met(published_apq_table: Path) -> None:
+    table = json.loads(published_apq_table.read_text())
     keys = [key for key in table if key.startswith("(")]
     assert len(keys) == 6567
     cycles, energy_mj = _cycles_and_mj([_work(key) for key in keys])
@@ -95,9 +91,8 @@ def test_every_entry_of_the_published_table_is_met() -> None:
     assert energy_mj == pytest.approx(published[:, 1], rel=1e-12)
 
 
-@pytest.mark.skipif(not PUBLISHED.is_file(), reason=f"the published table is not at {PUBLISHED}")
-def test_what_the_published_table_leaves_out_fits_no_buffer() -> None:
-    table = json.loads(PUBLISHED.read_text())
+def test_what_the_published_table_leaves_out_fits_no_buffer(published_apq_table: Path) -> None:
+    table = json.loads(published_apq_table.read_text())
     shapes = {key.split("-W")[0] for key in table if key.startswith("(")}
     keys = [f"{shape}-W{w}A{a}" for shape in shapes for w, a in itertools.product((4, 6, 8), (4, 6, 8))]
     covered = {key for key in keys if DEVICE.covers(Block("x", "mbconv", (_work(key).layer,)))}

@@ -52,11 +52,13 @@ class Toy(Device):
         self, space: SearchSpace, path: Path | None, rng: np.random.Generator, progress: Progress | None = None
     ) -> Table:
         blocks = unique_blocks(space, self)
+        before = {(output_shape(block), handed_over(block)) for block in blocks.values()}
+        after = {(input_shape(block), asked_for(block)) for block in blocks.values()}
         keys = {
-            border_key(*output_shape(a), handed_over(a), asked_for(b))
-            for a in blocks.values()
-            for b in blocks.values()
-            if output_shape(a) == input_shape(b) and handed_over(a) != asked_for(b)
+            border_key(*shape, handed, asked)
+            for shape, handed in before
+            for other, asked in after
+            if shape == other and handed != asked
         }
         return Table(self.name, space.hash(), self.costs, self.rows(blocks), borders=self.rows(keys))
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bitfront.latency_lut.cost_model import CostModel
 from bitfront.latency_lut.devices.imported import ImportedDevice
 from bitfront.latency_lut.imports import IMPORTERS
+from bitfront.latency_lut.imports.base import ImportedTable
 from bitfront.latency_lut.imports.table import imported_table
 from bitfront.latency_lut.op_key import layer_key, op_key
 from bitfront.latency_lut.slot_blocks import every_block
@@ -32,9 +33,9 @@ IN_EXAMPLES = settings(max_examples=25, suppress_health_check=[HealthCheck.funct
 read = IMPORTERS.get("apq")
 
 
-def _device(path: Path, space: SearchSpace, folder: Path) -> ImportedDevice:
+def _device(imported: ImportedTable, space: SearchSpace, folder: Path) -> ImportedDevice:
     saved = folder / "imported.json"
-    imported_table(read(path, space), space, "accelerator").save(saved)
+    imported_table(imported, space, "accelerator").save(saved)
     return ImportedDevice(str(saved))
 
 
@@ -42,9 +43,14 @@ def _device(path: Path, space: SearchSpace, folder: Path) -> ImportedDevice:
 
 
 @pytest.fixture(scope="module")
-def compiled(published_apq_table: Path, tmp_path_factory: pytest.TempPathFactory) -> CostModel:
+def published(published_apq_table: Path) -> ImportedTable:
+    return read(published_apq_table, proxyless())
+
+
+@pytest.fixture(scope="module")
+def compiled(published: ImportedTable, tmp_path_factory: pytest.TempPathFactory) -> CostModel:
     space = proxyless()
-    return _device(published_apq_table, space, tmp_path_factory.mktemp("published")).compile(space)
+    return _device(published, space, tmp_path_factory.mktemp("published")).compile(space)
 
 
 def _network(space: MBConvSpace, depth: int, expand: int, kernel: int, bits: str) -> NDArray[np.uint8]:
@@ -97,17 +103,16 @@ def _searched(genome: NDArray[np.uint8]) -> Iterator[Layer]:
         yield from block.layers
 
 
-def test_every_row_of_the_published_table_is_used(published_apq_table: Path) -> None:
-    imported = read(published_apq_table, proxyless())
-    assert (len(imported.entries), imported.ignored) == (6569, 0)
-    assert imported.costs == ("latency_ms", "energy_mj")
+def test_every_row_of_the_published_table_is_used(published: ImportedTable) -> None:
+    assert (len(published.entries), published.ignored) == (6569, 0)
+    assert published.costs == ("latency_ms", "energy_mj")
 
 
 def test_gaps_of_the_published_table_restrict_a_space_without_rules(
     published_apq_table: Path, tmp_path: Path
 ) -> None:
     free = MBConvSpace("free", proxyless().frame)
-    restricted = _device(published_apq_table, free, tmp_path).restrict(free)
+    restricted = _device(read(published_apq_table, free), free, tmp_path).restrict(free)
     assert free.size() > restricted.size() == proxyless().size()
 
 
@@ -172,7 +177,7 @@ def test_entries_are_the_rows_of_the_layers_that_have_one(lost: set[int], tmp_pa
 def test_what_it_costs_is_the_sum_of_the_rows(tmp_path: Path) -> None:
     space = _space()
     rows = _rows(space)
-    device = _device(_written(tmp_path / "table.dict", rows), space, tmp_path)
+    device = _device(read(_written(tmp_path / "table.dict", rows), space), space, tmp_path)
     restricted = device.restrict(space)
     genomes = restricted.sample(100, np.random.default_rng(0))
     cost = device.compile(space).cost(genomes)

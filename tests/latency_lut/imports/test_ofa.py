@@ -331,7 +331,17 @@ def test_files_of_one_resolution_may_not_share_a_key(tmp_path: Path) -> None:
         read(folder, space)
 
 
-@pytest.mark.parametrize("data", [b"a: [", b"\xff\xfe\xff", b"a: !!python/object:os.system {}", b"[" * 20_000])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"a: [",
+        b"\xff\xfe\xff",
+        b"a: !!python/object:os.system {}",
+        b"a: !!int ''",
+        b"a: !!timestamp x",
+        b"[" * 20_000,
+    ],
+)
 def test_what_is_no_yaml_is_refused(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "table.yaml"
     path.write_bytes(data)

@@ -31,7 +31,9 @@ FORMATS = pytest.mark.parametrize("form", list(WRITERS))
 
 @pytest.fixture(scope="module")
 def space(tiny_space: MBConvSpace) -> MBConvSpace:
-    return tiny_space.restrict({"resolution": [8]})
+    """Of two formats, as every key of the space is listed for every file."""
+    formats = {gene.name: ("int8", "int4") for gene in tiny_space.genes if gene.is_policy and "block" in gene.name}
+    return tiny_space.restrict({"resolution": [8], **formats})
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +80,8 @@ def test_the_device_costs_what_the_original_did(
         assert energy == pytest.approx(sum(plain[op_key(block)]["energy_mj"] for block in blocks) + crossed)
 
 
-def test_raw_calls_become_costs(tiny_space: MBConvSpace, tmp_path: Path) -> None:
+def test_raw_calls_become_costs(space: MBConvSpace, tmp_path: Path) -> None:
     """What a bundle's script writes; the times are made up, and every block takes 1 ms more alone."""
-    space = tiny_space.restrict({"resolution": [8]})
     blocks = unique_blocks(bitfusion().restrict(space), bitfusion())
     plan = profile_plan(bitfusion().restrict(space), blocks, np.random.default_rng(0))
     times = {
