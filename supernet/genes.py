@@ -1,4 +1,4 @@
-"""Genes, the rules that tie pairs of genes, and the independent groups of genes that follow from them."""
+"""Genes, the rules that tie genes, and the independent groups of genes that follow from them."""
 
 from __future__ import annotations
 

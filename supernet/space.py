@@ -295,7 +295,7 @@ class SearchSpace(ABC):
         return self.restrict(rules=rules)
 
     def allowed_choices(self, name: str) -> tuple[Choice, ...]:
-        """The choice values of a gene that restrictions leave (pair rules may forbid more)."""
+        """The choice values of a gene that restrictions leave (rules may forbid more)."""
         gene = self.genes[self._gene_position(name)]
         return tuple(gene.choices[i] for i in self._allowed[name])
 

@@ -17,6 +17,9 @@ from bitfront.supernet.export.onnx_graph import part_model
 from bitfront.supernet.folded import Folded
 from bitfront.supernet.progress import Progress, silent
 
+LIMIT = "ONEDNN_MAX_CPU_ISA"
+"""The environment variable by which oneDNN, and OpenVINO with it, leaves vector instructions alone."""
+
 _PRECISIONS = ("fp32", "bf16")
 _BF16_ISA = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 _DEFAULT_ROUNDS = Protocol().rounds
@@ -78,7 +81,7 @@ class HostOpenVINO(RuntimeDevice):
 class LimitedOpenVINO(HostOpenVINO):
     """OpenVINO on this CPU with no more than some vector instructions, as a lesser CPU would run it.
 
-    The limit (oneDNN's ONEDNN_MAX_CPU_ISA) is read when OpenVINO is loaded, so that another process measures.
+    The limit (`LIMIT`) is read when OpenVINO is loaded, so that another process measures.
     bf16 is refused: under a limit the hint makes OpenVINO take kernels that the limit forbids.
     """
 
@@ -115,7 +118,7 @@ class LimitedOpenVINO(HostOpenVINO):
         Raises:
             DeviceError: that process failed.
         """
-        sample_in_child(self, parts, samples, rng, {"ONEDNN_MAX_CPU_ISA": self.max_cpu_isa}, keep, progress)
+        sample_in_child(self, parts, samples, rng, {LIMIT: self.max_cpu_isa}, keep, progress)
 
 
 class AVX2OpenVINO(LimitedOpenVINO):

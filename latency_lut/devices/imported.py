@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from bitfront.latency_lut.device import Device
 from bitfront.latency_lut.interpolate import Interpolator
-from bitfront.latency_lut.op_key import layers_in, op_key
+from bitfront.latency_lut.op_key import layer_key, layers_in, op_key
 from bitfront.latency_lut.slot_blocks import unique_blocks
 from bitfront.latency_lut.table import INTERPOLATED, Table
 from bitfront.supernet.errors import UnsupportedError
@@ -69,7 +69,7 @@ class ImportedDevice(Device):
             known = self._known.cost_of(key, block)
             if known is not None:
                 entries[key] = dict(known)
-                details |= {key: self._known.details[key]} if key in self._known.details else {}
+                details |= self._details(key, block)
             elif self.interpolate and (estimate := self._interpolator.estimate(block)) is not None:
                 entries[key], sources = estimate
                 details[key] = {INTERPOLATED: sources}
@@ -90,6 +90,17 @@ class ImportedDevice(Device):
     def provenance(self) -> dict[str, Any]:
         """The table's own, and how it is used here."""
         return {**self._known.provenance, "file": str(self._file), "interpolate": self.interpolate}
+
+    def _details(self, key: str, block: Block) -> dict[str, Mapping[str, Any]]:
+        """The details of a known entry; a sum of layers is an estimate where one of them is."""
+        own = self._known.details.get(key, {})
+        if INTERPOLATED not in own and self._known.is_estimated(key, block):
+            layers = dict.fromkeys(map(layer_key, block.layers))
+            own = {
+                **own,
+                INTERPOLATED: [one for one in layers if INTERPOLATED in self._known.details.get(one, {})],
+            }
+        return {key: own} if own else {}
 
     @cached_property
     def _executable(self) -> dict[str, frozenset[tuple[str, str]]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,16 +49,6 @@ def refuse(path: Path, offenders: Iterable[str], rule: str) -> None:
             f"{path} has {len(listed)} bad row{'s' * (len(listed) != 1)}, the first: {first}. {rule} "
             "(nothing was imported)"
         )
-
-
-def bad_costs(rows: Mapping[str, Costs]) -> list[str]:
-    """Offenders among costs: what is not a finite number of at least 0."""
-    return [
-        f"{key}: {cost} is {value}"
-        for key, row in rows.items()
-        for cost, value in row.items()
-        if not math.isfinite(value) or value < 0
-    ]
 
 
 def repeated(keys: Sequence[str]) -> list[str]:

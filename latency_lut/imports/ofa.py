@@ -116,12 +116,12 @@ def _head_keys(block: Block, rows: Rows) -> list[str]:
     pooled, pool = _shape(1, mix.out_channels), _shape(mix.out_size, mix.out_channels)
     start = [_conv_key("Conv_1", mix), f"AvgPool2D-input:{pool}-output:{pooled}"]
     direct = f"Logits-input:{pooled}-output:{classifier.out_channels}"
-    ways = [[direct]] if direct in rows else []
-    for key in rows if not ways else ():
+    ways = []
+    for key in rows:
         if key.startswith(f"Conv_2-input:{pooled}-output:1x1x"):
             logits = f"Logits-input:{key.rpartition(':')[2]}-output:{classifier.out_channels}"
             ways += [[key, logits]] if logits in rows else []
-    return start + (ways[0] if len(ways) == 1 else [direct])
+    return start + (ways[0] if direct not in rows and len(ways) == 1 else [direct])
 
 
 def _shape(size: int, channels: int) -> str:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ from bitfront.latency_lut.bundle import profile
 from bitfront.latency_lut.bundle.profile import Samples
 from bitfront.latency_lut.device import MeasuringDevice
 from bitfront.latency_lut.devices import DEVICES, host_openvino
-from bitfront.latency_lut.devices.host_openvino import AVX2OpenVINO, AVX512CoreOpenVINO, HostOpenVINO
+from bitfront.latency_lut.devices.host_openvino import LIMIT, AVX2OpenVINO, AVX512CoreOpenVINO, HostOpenVINO
 from bitfront.latency_lut.one_layer import one_layer
 from bitfront.latency_lut.runtime_device import Part
 from bitfront.supernet.errors import MeasuringError, UnsupportedError
@@ -33,6 +36,16 @@ def rng() -> np.random.Generator:
 def parts_of(n: int = 2) -> dict[str, Part]:
     network = random_folded(one_layer("pointwise", "fp32", "fp32"), rng())
     return {str(i): lambda: network for i in range(n)}
+
+
+_KERNELS = """
+import sys, openvino
+core = openvino.Core()
+hints = {"INFERENCE_PRECISION_HINT": "f32", "PERF_COUNT": True}
+request = core.compile_model(core.read_model(sys.argv[1]), "CPU", hints).create_infer_request()
+request.infer()
+print([node.exec_type for node in request.get_profiling_info() if node.node_type == "Convolution"])
+"""
 
 
 class TestDevice:
@@ -128,10 +141,33 @@ class TestLimited:
             AVX2OpenVINO()
 
     @needs_avx512
-    def test_the_limit_costs_time(self) -> None:
-        part = random_folded(one_layer("pointwise", "fp32", "fp32"), rng())
-        whole, limited = HostOpenVINO(rounds=12), AVX2OpenVINO(rounds=12)
-        assert limited.measure([part], rng())[0] > 1.1 * whole.measure([part], rng())[0]
+    def test_the_limit_decides_the_kernels(self, tmp_path: Path) -> None:
+        """Asked of OpenVINO in a process with the device's environment, as its child has it."""
+        model = tmp_path / "model.onnx"
+        model.write_bytes(
+            part_model(random_folded(one_layer("pointwise", "fp32", "fp32"), rng()), 1).SerializeToString()
+        )
+        kernels = {}
+        for limit in ("", AVX2OpenVINO.max_cpu_isa):
+            environment = {**os.environ, **({LIMIT: limit} if limit else {})}
+            told = subprocess.run(
+                [sys.executable, "-c", _KERNELS, str(model)],
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            kernels[limit] = told.stdout
+        assert "avx512" in kernels[""]
+        assert "avx512" not in kernels[AVX2OpenVINO.max_cpu_isa]
+        assert "avx2" in kernels[AVX2OpenVINO.max_cpu_isa]
+
+    def test_the_child_gets_the_limit(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        script = tmp_path / "tells.py"
+        script.write_text(f"import os; raise SystemExit('limited to ' + os.environ['{LIMIT}'])")
+        monkeypatch.setattr(profile, "__file__", str(script))
+        with pytest.raises(MeasuringError, match="limited to AVX2"):
+            AVX2OpenVINO().sample(parts_of(), {}, rng())
 
     def test_samples_come_back_and_are_kept_on_the_way(self) -> None:
         samples: Samples = {"0": [1.0] * 6}

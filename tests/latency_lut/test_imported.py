@@ -12,14 +12,16 @@ import pytest
 
 from bitfront.latency_lut.devices.bitfusion import bitfusion
 from bitfront.latency_lut.devices.imported import ImportedDevice
+from bitfront.latency_lut.imports import IMPORTERS
 from bitfront.latency_lut.interpolate import Interpolator
 from bitfront.latency_lut.op_key import layer_key, op_key
-from bitfront.latency_lut.slot_blocks import unique_blocks
+from bitfront.latency_lut.slot_blocks import every_block, unique_blocks
 from bitfront.latency_lut.table import InvalidTableError, Table
 from bitfront.supernet.errors import CorruptFileError, MissingFileError, UnsupportedError
 from bitfront.supernet.layers import Block, Layer
 from bitfront.supernet.spaces.digits import digits
 from bitfront.supernet.spaces.mbconv import MBConvSpace
+from bitfront.supernet.spaces.proxyless import proxyless
 
 Cost = Callable[[Block], float]
 
@@ -80,6 +82,19 @@ class TestGaps:
         expected = [any(op_key(block) in gaps for block in restricted.blocks(genome)) for genome in genomes]
         np.testing.assert_array_equal(flags, expected)
 
+    def test_a_sum_of_layers_is_flagged_where_one_of_them_is(
+        self, space: MBConvSpace, blocks: dict[str, Block], tmp_path: Path
+    ) -> None:
+        layers = dict.fromkeys(layer_key(layer) for block in blocks.values() for layer in block.layers)
+        guessed = next(layer_key(block.layers[1]) for block in blocks.values() if block.kind == "mbconv")
+        rows = {key: {"latency_ms": 1.0} for key in layers}
+        details = {guessed: {"interpolated": [next(iter(layers))]}}
+        Table("phone", space.hash(), ("latency_ms",), rows, details=details).save(tmp_path / "phone.json")
+        table = ImportedDevice(str(tmp_path / "phone.json")).table(space, None, np.random.default_rng(0))
+        flagged = {key for key, block in blocks.items() if guessed in map(layer_key, block.layers)}
+        assert 0 < len(flagged) < len(blocks)
+        assert table.details == {key: {"interpolated": [guessed]} for key in flagged}
+
 
 class TestInterpolator:
     def _layers(self) -> dict[str, Layer]:
@@ -120,6 +135,22 @@ class TestInterpolator:
         interpolator = Interpolator(Table("d", "s", ("latency_ms",), entries))
         layer = replace(Layer("x", "pointwise", 24, 48, 1, 1, 20, "int8", "int8", True, True), **change)
         assert interpolator.estimate(Block("b", "mbconv", (layer,))) is None
+
+    def test_rows_left_out_of_a_published_table_are_met(self, published_apq_table: Path) -> None:
+        space = proxyless()
+        entries = dict(IMPORTERS.get("apq")(published_apq_table, space).entries)
+        layers = {layer_key(layer): layer for block in every_block(space) for layer in block.layers}
+        rng = np.random.default_rng(0)
+        left_out = rng.choice(sorted(entries.keys() & layers.keys()), 300, replace=False).tolist()
+        truth = {key: entries.pop(key) for key in left_out}
+        interpolator = Interpolator(Table("d", "s", ("latency_ms", "energy_mj"), entries))
+        errors = []
+        for key, costs in truth.items():
+            found = interpolator.estimate(Block("b", "mbconv", (layers[key],)))
+            assert found is not None
+            errors.append([abs(found[0][cost] / costs[cost] - 1) for cost in ("latency_ms", "energy_mj")])
+        assert np.mean(errors, axis=0).max() < 0.02
+        assert np.quantile(errors, 0.9, axis=0).max() < 0.06
 
     def test_two_entries_are_too_few(self) -> None:
         entries = {key: {"latency_ms": 1.0} for key in list(self._layers())[:2]}
