@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import shutil
@@ -10,11 +11,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from bitfront.experiments.device_places import imported_names
 from bitfront.experiments.machine import dependencies, installed_version, memory_bytes, this_machine
+from bitfront.supernet.errors import BitfrontError, UnsupportedError
 from bitfront.supernet.progress import Progress
 from bitfront.supernet.registry import Registry
+
+if TYPE_CHECKING:
+    from bitfront.latency_lut.device import Device
 
 State = Literal["fine", "doubtful", "broken"]
 
@@ -37,7 +43,6 @@ _REGISTRIES = (
     "bitfront.experiments.benchmarks:BENCHMARKS",
 )
 _DEVICES = "bitfront.latency_lut.devices:DEVICES"
-_OPS = ("conv", "pointwise", "depthwise", "linear")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,13 @@ def _looks(home: Path) -> list[tuple[str, str, Look]]:
     for target in _REGISTRIES:
         kind = target.rpartition(":")[2].lower()
         found.append(("names", kind, partial(_names, kind, target)))
-    return [*found, ("devices", "devices", _devices)]
+    found += [("devices", name, partial(_device, home, name)) for name in _device_names(home)]
+    return found
+
+
+def _device_names(home: Path) -> list[str]:
+    """Registered and imported ones."""
+    return sorted({*_registry(_DEVICES).names(), *imported_names(home)})
 
 
 def _machine() -> Iterator[Check]:
@@ -147,28 +158,37 @@ def _names(kind: str, target: str) -> Iterator[Check]:
         yield Check("names", kind, ", ".join(registry.names()) or "none")
 
 
-def _devices() -> Iterator[Check]:
-    registry = _registry(_DEVICES)
-    for name in registry.names():
-        device = registry.get(name)()
-        by_formats: dict[str, list[str]] = {}
-        for op in _OPS:
-            by_formats.setdefault(_formats(device.executable(op)), []).append(op)
-        parts = [
-            f"{'all layers' if ops == list(_OPS) else ', '.join(ops)}: {text}" for text, ops in by_formats.items()
-        ]
-        how = "measured on this machine" if device.is_measured else "modelled"
-        yield Check("devices", name, f"{how}; {'; '.join(parts)}")
+def _device(home: Path, name: str) -> Iterator[Check]:
+    """What a device executes, and where it is at hand, what that gains on one layer of each kind."""
+    from bitfront.experiments.device_names import default_options, device_factory, needed_options
+
+    factory = device_factory(home, name)
+    if missing := needed_options(factory):
+        yield Check("devices", name, f"needs options: {', '.join(missing)}")
+        return
+    try:
+        device = factory()
+    except BitfrontError as error:  # its runtime is not installed, or its imported table is damaged
+        yield Check("devices", name, str(error), "doubtful")
+        return
+    yield from _seen(name, device)
+    if "precision" in default_options(factory):
+        with contextlib.suppress(UnsupportedError):  # the CPU has none
+            yield from _seen(f"{name} precision=bf16", factory(precision="bf16"))
 
 
-def _formats(pairs: frozenset[tuple[str, str]]) -> str:
-    """(weight format, activation format) pairs in words."""
-    weights, activations = (sorted({pair[i] for pair in pairs}) for i in (0, 1))
-    if all(weight == activation for weight, activation in pairs):
-        return f"{' or '.join(weights)} for weights and activations alike"
-    if len(pairs) == len(weights) * len(activations):
-        return f"weights {', '.join(weights)} with activations {', '.join(activations)}, in any pair"
-    return ", ".join(f"{weight} with {activation}" for weight, activation in sorted(pairs))
+def _seen(name: str, device: Device) -> Iterator[Check]:
+    import numpy as np
+
+    from bitfront.experiments.device_facts import formats
+    from bitfront.experiments.device_names import kind_of
+    from bitfront.experiments.device_words import formats_in_words, gains_in_words, kind_in_words
+    from bitfront.latency_lut.runtime_device import RuntimeDevice
+
+    yield Check("devices", name, f"{kind_in_words(kind_of(device))}; {formats_in_words(formats(device))}")
+    if isinstance(device, RuntimeDevice):
+        gains = gains_in_words(device.layer_gains(np.random.default_rng(0)))
+        yield Check("devices", f"{name} gains", f"one layer, measured now, beside its fp32: {gains}")
 
 
 def _registry(target: str) -> Registry[Any]:

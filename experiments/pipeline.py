@@ -68,7 +68,7 @@ def run_experiment(store: Store, home: Path, experiment_id: str, reporter: Repor
     experiment = store.claim(experiment_id)
     log = LogReporter(log_path(home, experiment_id))
     try:
-        run = Run(store, home, experiment_id, spec_from(experiment.spec), Reporters(reporter, log))
+        run = Run(store, home, experiment_id, spec_from(experiment.spec, home=home), Reporters(reporter, log))
         # Torch's threads wait for each other at every operator: on shared cores two are slower than one.
         with one_thread(), closing(run):
             run_stages(run)

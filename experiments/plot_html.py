@@ -22,7 +22,7 @@ _PAGE = """<!DOCTYPE html>
 <style>html, body {{ margin: 0; height: 100%; background: #fff; }}</style>
 </head>
 <body>
-<noscript><p>This page draws with JavaScript; front.png beside it shows the same.</p></noscript>
+<noscript><p>This page draws with JavaScript; the picture as PNG shows the same.</p></noscript>
 {body}
 </body>
 </html>
@@ -31,14 +31,19 @@ _PAGE = """<!DOCTYPE html>
 
 def front_figure_html(picture: FrontPicture) -> str:
     """The page as one HTML text that needs nothing from anywhere else."""
+    return whole_page(_figure(picture), picture.heading, "front", "100vh")
+
+
+def whole_page(figure: Any, title: str, name: str, height: str) -> str:
+    """A Plotly figure as an HTML text that needs nothing from anywhere else; ``height`` as in CSS."""
     from plotly.io import to_html
 
     body = to_html(
-        _figure(picture),
+        figure,
         include_plotlyjs=True,
         full_html=False,
-        div_id="front",
-        default_height="100vh",
+        div_id=name,
+        default_height=height,
         config={
             "displaylogo": False,
             "responsive": True,
@@ -46,7 +51,7 @@ def front_figure_html(picture: FrontPicture) -> str:
             "plotlyServerURL": "",
         },
     )
-    return _PAGE.format(title=html.escape(picture.heading), body=body)
+    return _PAGE.format(title=html.escape(title), body=body)
 
 
 def _figure(picture: FrontPicture) -> Any:

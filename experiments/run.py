@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from bitfront.experiments.device_names import device_factory, own_options
 from bitfront.experiments.places import experiment_folder
 from bitfront.experiments.reporter import Reporter
 from bitfront.experiments.spec import Spec
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.statuses import Status
 from bitfront.latency_lut.device import Device
-from bitfront.latency_lut.devices import DEVICES
 from bitfront.search.executors import EXECUTORS
 from bitfront.search.executors.base import Executor
 from bitfront.supernet.data import DATASETS
@@ -116,8 +116,8 @@ class Run:
 
     def device(self) -> Device:
         """The target device with the spec's options."""
-        return DEVICES.get(self.spec.device.name)(**self.device_options())
+        return device_factory(self.home, self.spec.device.name)(**self.spec.device.options)
 
-    def device_options(self) -> dict[str, Any]:
-        """The options that the spec gives to the device."""
-        return dict(self.spec.device.options)
+    def own_device_options(self) -> dict[str, Any]:
+        """The options that the spec gives to the device, without those that are the device's defaults."""
+        return own_options(device_factory(self.home, self.spec.device.name), self.spec.device.options)

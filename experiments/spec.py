@@ -151,26 +151,29 @@ def parse_spec(text: str, source: str = "the spec") -> Spec:
     return spec_from(read_mapping(text, source), source)
 
 
-def spec_from(data: Mapping[str, Any], source: str = "the spec") -> Spec:
-    """The spec in plain values, as from JSON.
+def spec_from(data: Mapping[str, Any], source: str = "the spec", home: Path | None = None) -> Spec:
+    """The spec in plain values, as from JSON. It may name the imported devices of ``home``, or BITFRONT_HOME's.
 
     Raises:
         SpecError: as `load_spec`.
     """
+    from bitfront.experiments.store.home import home as usual_home
+
+    home = home or usual_home()
     try:
-        spec = Spec.model_validate(data)
+        spec = Spec.model_validate(data, context={"home": home})
     except ValidationError as error:
         problems = [problem_of(details, data, Spec) for details in error.errors(include_url=False)]
         raise SpecError(source, problems) from error
-    if problems := list(_problems_together(spec)):
+    if problems := list(_problems_together(spec, home)):
         raise SpecError(source, problems)
     return spec
 
 
-def _problems_together(spec: Spec) -> Iterator[Problem]:
+def _problems_together(spec: Spec, home: Path) -> Iterator[Problem]:
     metrics = {f"objectives[{i}]": metric for i, metric in enumerate(spec.objectives)}
     metrics |= {f"constraints[{i}]": one.metric for i, one in enumerate(spec.parsed_constraints())}
-    yield from device_problems(spec.device.name, spec.device.options, metrics)
+    yield from device_problems(home, spec.device.name, spec.device.options, metrics)
     yield from strategy_problems(spec.search.strategy, spec.search.options)
     if spec.executor.kind == "local" and ((spec.executor.workers or 1) > 1 or spec.executor.address):
         yield Problem(

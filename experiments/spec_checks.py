@@ -6,14 +6,16 @@ import importlib
 import math
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
+from bitfront.experiments.device_places import imported_names
 from bitfront.experiments.spec_errors import broken, broken_by, nearest, shown
 from bitfront.search.constraints import check_metric, parse_constraint
 from bitfront.supernet.errors import BitfrontError
 from bitfront.supernet.genes import Choice
 from bitfront.supernet.registry import Registry
 
+DEVICES = "bitfront.latency_lut.devices:DEVICES"
 _Option = bool | int | float | str
 
 
@@ -34,6 +36,15 @@ def known_in(target: str) -> AfterValidator:
         return name
 
     return AfterValidator(check)
+
+
+def _device(name: str, info: ValidationInfo) -> str:
+    """A registered device, or an imported one of the home that the validation's context names."""
+    imported = imported_names(info.context["home"]) if info.context else []
+    known = sorted({*registry_at(DEVICES).names(), *imported})
+    if name not in known:
+        raise broken("there is no such device", f"{nearest(name, known)}; 'bitfront device import' adds more")
+    return name
 
 
 def _metric(name: str) -> str:
@@ -80,6 +91,7 @@ def by_name(value: object) -> object:
     return {"name": value} if isinstance(value, str) else value
 
 
+DeviceName = Annotated[str, AfterValidator(_device)]
 Metric = Annotated[str, AfterValidator(_metric)]
 ConstraintText = Annotated[str, AfterValidator(_constraint)]
 Choices = Annotated[

@@ -5,6 +5,8 @@ from __future__ import annotations
 import fnmatch
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,6 @@ from bitfront.supernet.errors import BitfrontError
 from bitfront.supernet.genes import Choice, Gene
 from bitfront.supernet.space import SearchSpace
 
-_DEVICES = "bitfront.latency_lut.devices:DEVICES"
 _STRATEGIES = "bitfront.search.strategies:STRATEGIES"
 _GIVEN_OTHERWISE = frozenset({"problem", "rng", "population"})
 _DEVICE_COSTS = ("latency_ms", "energy_mj")
@@ -46,12 +47,20 @@ def _refused_options(name: str, options: Mapping[str, Any]) -> Iterator[Problem]
             yield Problem(f"search.options.{option}", shown(value), f"has a wrong type ({error})", "give a number")
 
 
-def device_problems(name: str, options: Mapping[str, Any], metrics: Mapping[str, str]) -> Iterator[Problem]:
-    """Options that a device does not have or accept, and metrics (place to name) that it does not give."""
-    factory = registry_at(_DEVICES).get(name)
+def device_problems(
+    home: Path, name: str, options: Mapping[str, Any], metrics: Mapping[str, str]
+) -> Iterator[Problem]:
+    """Options that a known device does not have, lacks or refuses, and metrics (place to name) that it lacks."""
+    from bitfront.experiments.device_names import device_factory, needed_options
+
+    factory = device_factory(home, name)
     unknown = list(_unknown_options("device.options", name, factory, options))
     if unknown:
         yield from unknown
+        return
+    missing = [option for option in needed_options(factory) if option not in options]
+    if missing:
+        yield Problem("device.options", None, f"{name} can not do without {', '.join(missing)}", "give it")
         return
     try:
         costs = factory(**options).costs
@@ -104,7 +113,8 @@ def _unknown_options(place: str, name: str, factory: Any, options: Mapping[str, 
     parameters = inspect.signature(factory).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return
-    known = [parameter.name for parameter in parameters if parameter.name not in _GIVEN_OTHERWISE]
+    given = {*_GIVEN_OTHERWISE, *(factory.keywords if isinstance(factory, partial) else ())}
+    known = [parameter.name for parameter in parameters if parameter.name not in given]
     for option, value in options.items():
         if option not in known:
             yield Problem(f"{place}.{option}", shown(value), f"{name} has no such option", nearest(option, known))

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bitfront.experiments.spec_checks import Options, known_in
+from bitfront.experiments.spec_checks import DeviceName, Options, known_in
 
 
 class Section(BaseModel):
@@ -18,9 +18,9 @@ class Section(BaseModel):
 class DeviceSection(Section):
     """The device that networks are made for. `device: NAME` is enough where it needs no options."""
 
-    name: Annotated[str, known_in("bitfront.latency_lut.devices:DEVICES")] = Field(
+    name: DeviceName = Field(
         description="`host-onnxruntime` is this machine's CPU, really measured; `bitfusion` is a modelled "
-        "accelerator whose cycles depend on bits.",
+        "accelerator whose cycles depend on bits. `bitfront device ls` lists all, imported ones too.",
         examples=["host-onnxruntime"],
     )
     options: Options = Field(

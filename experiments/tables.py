@@ -43,7 +43,7 @@ def status_text(status: str) -> Text:
 
 def experiments_table(experiments: Iterable[Experiment]) -> Table:
     """One line an experiment."""
-    table = _table()
+    table = plain_table()
     table.add_column("id", no_wrap=True)
     table.add_column("status", no_wrap=True)
     table.add_column("created", no_wrap=True)
@@ -58,7 +58,7 @@ def experiments_table(experiments: Iterable[Experiment]) -> Table:
 def front_table(rows: Sequence[Mapping[str, Any]], objectives: Sequence[str]) -> Table:
     """One line a candidate, as `rows.front_rows` gives them; dominated ones are dim and marked."""
     others = [name for name in objectives if name not in _ALWAYS_SHOWN]
-    table = _table()
+    table = plain_table()
     table.add_column("candidate", justify="right", no_wrap=True)
     table.add_column("architecture", overflow="fold", min_width=18)
     table.add_column("bits", no_wrap=True)
@@ -92,7 +92,7 @@ def front_notes(rows: Sequence[Mapping[str, Any]], hidden: int, batch: int | Non
 def bench_table(result: BenchResult) -> Table:
     """One line a figure, with its goal where it has one."""
     goals = {goal.figure: goal for goal in result.goals}
-    table = _table()
+    table = plain_table()
     table.add_column("figure")
     table.add_column("value", justify="right")
     table.add_column("goal")
@@ -106,7 +106,7 @@ def bench_table(result: BenchResult) -> Table:
 
 def checks_table(checks: Sequence[Check]) -> Table:
     """One line a check, in its groups."""
-    table = _table(header=False)
+    table = plain_table(header=False)
     table.add_column("")
     table.add_column("", no_wrap=True)
     table.add_column("", overflow="fold")
@@ -165,5 +165,6 @@ def _number(value: float | None, factor: float, form: str) -> str:
     return _NOTHING if value is None else form.format(value * factor)
 
 
-def _table(header: bool = True) -> Table:
+def plain_table(header: bool = True) -> Table:
+    """A table without lines but one below its head."""
     return Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), show_header=header, header_style="bold")

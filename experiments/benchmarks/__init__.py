@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 BENCHMARKS: Registry[Callable[..., BenchResult]] = Registry(
     "benchmark",
     {
+        "cost-model": "bitfront.experiments.benchmarks.cost_model:run",
         "demo": "bitfront.experiments.benchmarks.demo:run",
+        "lut-fidelity": "bitfront.experiments.benchmarks.lut_fidelity:run",
         "transfer": "bitfront.experiments.benchmarks.transfer:run",
     },
 )

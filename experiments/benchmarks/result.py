@@ -14,6 +14,8 @@ from bitfront.experiments.machine import this_machine, versions
 from bitfront.supernet.errors import NumericalError
 
 _FORM = re.compile(r"\s*(\w+)\s*(<=|>=|<|>)\s*(\S+)\s*")
+_PICTURE = re.compile(r"[A-Za-z0-9_-]+")
+_PNG = b"\x89PNG\r\n\x1a\n"
 _HOLDS: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
     ">=": operator.ge,
@@ -36,8 +38,11 @@ class Goal:
 class BenchResult:
     """Figures of one benchmark, over ``seeds`` seeds, with the machine and the versions they were taken on.
 
+    ``pictures``: name to PNG. They are files beside the JSON, and no part of it.
+
     Raises:
         NumericalError: a figure is NaN or infinite.
+        ValueError: a picture's name is not fit to be a part of a file's name, or it is no PNG.
     """
 
     bench: str
@@ -46,6 +51,7 @@ class BenchResult:
     goals: tuple[Goal, ...] = ()
     machine: Mapping[str, Any] = field(default_factory=lambda: this_machine().to_json())
     versions: Mapping[str, str] = field(default_factory=versions)
+    pictures: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         for name, value in self.figures.items():
@@ -53,17 +59,28 @@ class BenchResult:
                 raise NumericalError(
                     f"figure {name!r} of benchmark {self.bench!r} is {value}: nothing can be said"
                 )
+        for name, image in self.pictures.items():
+            if not _PICTURE.fullmatch(name) or not image.startswith(_PNG):
+                raise ValueError(f"picture {name!r} must be a PNG with a name of letters, digits, '-' and '_'")
 
     @classmethod
-    def of(cls, bench: str, seeds: int, figures: Mapping[str, float], goals: Sequence[str]) -> Self:
+    def of(
+        cls,
+        bench: str,
+        seeds: int,
+        figures: Mapping[str, float],
+        goals: Sequence[str],
+        pictures: Mapping[str, bytes] | None = None,
+    ) -> Self:
         """A result whose goals are judged; each goal reads ``"FIGURE >= NUMBER"`` (or ``<=``, ``>``, ``<``).
 
         Raises:
-            ValueError: a goal has another form, or names a figure that is not there.
+            ValueError: a goal has another form, or names a figure that is not there; a picture is none.
             NumericalError: a figure is NaN or infinite.
         """
         plain = {name: float(value) for name, value in figures.items()}
-        return cls(bench, seeds, plain, tuple(_judged(plain, text) for text in goals))
+        judged = tuple(_judged(plain, text) for text in goals)
+        return cls(bench, seeds, plain, judged, pictures=dict(pictures or {}))
 
     def json_line(self) -> str:
         """The result as JSON on one line, without a line end."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
@@ -13,6 +13,9 @@ from bitfront.experiments.commands.group import tell
 from bitfront.experiments.commands.launch import Id
 from bitfront.experiments.commands.look import Json
 from bitfront.experiments.commands.opened import find, opened_existing
+
+if TYPE_CHECKING:
+    from bitfront.experiments.benchmarks.result import BenchResult
 
 _SEEDS = 5
 _QUICK_SEEDS = 2
@@ -60,7 +63,14 @@ def bench(
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Also write the JSON there.")
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            show_default=False,
+            help="Also write the JSON there, and pictures beside it; without it, pictures go into BITFRONT_HOME.",
+        ),
     ] = None,
 ) -> None:
     """Run a benchmark.
@@ -80,11 +90,21 @@ def bench(
         result = benchmark(quick=quick, seeds=seeds or (_QUICK_SEEDS if quick else _SEEDS), reporter=reporter)
     err().print(Text(f"{name}, {result.seeds} seeds, {result.machine['cpu']}", style="bold"))
     err().print(bench_table(result))
-    if output is not None:
-        from bitfront.supernet.files import write_text
-
-        write_text(output, result.json_line() + "\n")
+    _keep_bench(result, output)
     typer.echo(result.json_line())
+
+
+def _keep_bench(result: BenchResult, output: Path | None) -> None:
+    from bitfront.experiments.store.home import home
+    from bitfront.supernet.files import write_bytes, write_text
+
+    if output is not None:
+        write_text(output, result.json_line() + "\n")
+    beside = output or home() / "bench" / result.bench
+    for name, image in result.pictures.items():
+        path = beside.with_name(f"{beside.stem}-{name}.png")
+        write_bytes(path, image)
+        tell(f"picture: {path}")
 
 
 def doctor(as_json: Json = False) -> None:

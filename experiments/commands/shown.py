@@ -19,19 +19,19 @@ _WIDTH = 40
 
 def print_details(console: Console, values: Mapping[str, Any]) -> None:
     """The values of `details.details`, a section at a time."""
-    _section(console, values["id"], _head(values))
-    _section(console, "spec", _rows(values["spec"]))
+    section(console, values["id"], _head(values))
+    section(console, "spec", rows(values["spec"]))
     if values["supernet"]:
-        _section(console, "supernet", _record(values["supernet"], ("id", "state", "space", "data", "path")))
+        section(console, "supernet", _record(values["supernet"], ("id", "state", "space", "data", "path")))
     for predictor in values["predictors"]:
-        _section(console, f"{predictor['kind']} predictor", _record(predictor, ("id", "path")))
+        section(console, f"{predictor['kind']} predictor", _record(predictor, ("id", "path")))
     if values["table"]:
-        _section(console, "device table", _record(values["table"], ("id", "device", "path", "provenance")))
+        section(console, "device table", _record(values["table"], ("id", "device", "path", "provenance")))
     if values["search"]["generations"]:
-        _section(console, "search", _search(values["search"], values["front"]))
+        section(console, "search", _search(values["search"], values["front"]))
     for export in values["exports"]:
-        _section(console, f"{export['format']} of candidate {export['candidate_id']}", _export(export))
-    _section(console, "files", values["files"].items())
+        section(console, f"{export['format']} of candidate {export['candidate_id']}", _export(export))
+    section(console, "files", values["files"].items())
 
 
 def sparkline(values: list[float], width: int = _WIDTH) -> str:
@@ -59,8 +59,8 @@ def _head(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _record(record: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    yield from _rows({name: record[name] for name in names})
-    yield from _rows(record.get("metrics", {}))
+    yield from rows({name: record[name] for name in names})
+    yield from rows(record.get("metrics", {}))
 
 
 def _search(search: Mapping[str, Any], front: Mapping[str, int]) -> Iterator[tuple[str, Any]]:
@@ -80,7 +80,7 @@ def _export(export: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         yield "test top1", f"{export['top1_test']:.4f}"
 
 
-def _rows(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def rows(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """One row a value. Of a list of records, such as a training's history, the last one stands for all."""
     for name, value in values.items():
         if isinstance(value, list) and value and isinstance(value[-1], Mapping):
@@ -103,11 +103,12 @@ def _nested(value: Any) -> str:
     return f"({_short(value)})" if isinstance(value, Mapping) and value else _short(value)
 
 
-def _section(console: Console, title: str, rows: Any) -> None:
+def section(console: Console, title: str, lines: Any) -> None:
+    """A title, and below it the (name, value) pairs of ``lines``; nothing where there are none."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
-    for name, value in rows:
+    for name, value in lines:
         grid.add_row(Text(f"  {name}"), value if isinstance(value, Text) else Text(str(value)))
     if grid.row_count:
         console.print(Text(title, style="bold"))

@@ -76,7 +76,8 @@ def export_candidate(
     if format_name not in FORMATS:
         raise UnknownNameError("export format", format_name, FORMATS)
     candidate = store.candidate(experiment_id, candidate_id)
-    run = Run(store, home, experiment_id, spec_from(store.get(experiment_id).spec), reporter or Reporters())
+    spec = spec_from(store.get(experiment_id).spec, home=home)
+    run = Run(store, home, experiment_id, spec, reporter or Reporters())
     folder = folder or experiment_folder(home, experiment_id) / "exports" / f"candidate-{candidate_id}"
     return _export(run, candidate, format_name, folder)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 
+from bitfront.experiments.device_places import table_path
 from bitfront.experiments.run import Run
 from bitfront.experiments.store.errors import ConflictError
 from bitfront.experiments.store.records import TableRecord
@@ -21,7 +21,7 @@ def compiled_costs(run: Run, device: Device, space: MBConvSpace) -> CostModel:
     Raises:
         InvalidTableError, CorruptFileError: an earlier table can not be used.
     """
-    path = _path(run, device, space)
+    path = table_path(run.home, device.name, run.own_device_options(), space.hash())
     existed = path.exists()
     table = device.table(space, path, run.rng("table"), run.progress(f"{device.name} table"))
     digest = _digest(table)
@@ -44,13 +44,10 @@ def _refuse_other_costs(run: Run, digest: str) -> None:
         )
 
 
-def _path(run: Run, device: Device, space: MBConvSpace) -> Path:
-    described = json.dumps([run.device_options(), space.hash()], sort_keys=True)
-    return run.home / "tables" / f"{device.name}-{hashlib.sha256(described.encode()).hexdigest()[:12]}.json"
-
-
 def _digest(table: Table) -> str:
     entries = {key: dict(row) for key, row in table.entries.items()}
     correction = {cost: [c.offset, c.scale] for cost, c in table.correction.items()}
-    described = json.dumps([table.device, table.space_hash, entries, correction], sort_keys=True)
-    return hashlib.sha256(described.encode()).hexdigest()[:16]
+    described: list[object] = [table.device, table.space_hash, entries, correction]
+    if table.borders:  # tables without any keep the name that experiments know them by
+        described.append({key: dict(row) for key, row in table.borders.items()})
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]

@@ -44,6 +44,7 @@ _MOST_REPEATS = 10_000
 _MOST_AT_ONCE = 512  # compiled models in memory
 _ROUNDS_A_KILL_MAY_LOSE = 4
 _VECTOR_FLAGS = ("avx", "fma", "f16c", "amx", "asimd", "sve", "i8mm", "bf16")
+_SECONDS_BETWEEN = 0.5  # lines of progress
 _VNNI = {"avx_vnni", "avx512_vnni"}
 
 
@@ -347,7 +348,12 @@ def _lines(done: int, total: int) -> None:
 
 
 def _bar(start: float) -> Progress:
+    told = [-math.inf]
+
     def show(done: int, total: int) -> None:
+        if time.monotonic() - told[0] < _SECONDS_BETWEEN and done < total:
+            return
+        told[0] = time.monotonic()
         left = (time.monotonic() - start) * (total - done) / done if done else 0.0
         print(
             f"\r{done / total:6.1%} measured, about {left / 60:.1f} min left ", end="", file=sys.stderr, flush=True

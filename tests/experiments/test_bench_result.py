@@ -16,6 +16,8 @@ from bitfront.supernet.registry import Registry
 
 Call = Callable[..., Result]
 
+PNG = b"\x89PNG\r\n\x1a\n..."
+
 
 class TestResult:
     @pytest.mark.parametrize(
@@ -52,11 +54,22 @@ class TestResult:
         with pytest.raises(NumericalError, match="'gain'"):
             BenchResult.of("b", 1, {"gain": value}, [])
 
+    def test_pictures_are_no_part_of_the_line(self) -> None:
+        plain = BenchResult.of("b", 1, {"gain": 1.0}, [])
+        drawn = BenchResult.of("b", 1, {"gain": 1.0}, [], {"gain-1": PNG})
+        assert drawn.json_line() == plain.json_line()
+        assert drawn.pictures == {"gain-1": PNG}
+
+    @pytest.mark.parametrize(("name", "image"), [("a/b", PNG), ("..", PNG), ("", PNG), ("a", b"<svg/>")])
+    def test_picture_that_is_none(self, name: str, image: bytes) -> None:
+        with pytest.raises(ValueError, match="must be a PNG"):
+            BenchResult.of("b", 1, {"gain": 1.0}, [], {name: image})
+
 
 def fake(quick: bool, seeds: int, reporter: Reporter) -> BenchResult:
     """A benchmark for these tests."""
     reporter.say("benching")
-    return BenchResult.of("fake", seeds, {"quick": quick, "tau": 0.5}, ["tau >= 0.6"])
+    return BenchResult.of("fake", seeds, {"quick": quick, "tau": 0.5}, ["tau >= 0.6"], {"tau": PNG})
 
 
 class TestCommand:
@@ -84,6 +97,19 @@ class TestCommand:
     def test_written_to_a_file_too(self, call: Call, tmp_path: Path) -> None:
         result = call("bench", "fake", "-o", tmp_path / "new" / "fake.json")
         assert json.loads((tmp_path / "new" / "fake.json").read_text()) == json.loads(result.stdout)
+
+    def test_pictures_lie_beside_the_file(self, call: Call, tmp_path: Path, home: Path) -> None:
+        result = call("bench", "fake", "-o", tmp_path / "new" / "mine.json")
+        path = tmp_path / "new" / "mine-tau.png"
+        assert path.read_bytes() == PNG
+        assert f"picture: {path}" in result.stderr.splitlines()
+        assert not home.exists()
+
+    def test_pictures_without_a_file_lie_in_the_home(self, call: Call, home: Path) -> None:
+        result = call("bench", "fake")
+        path = home / "bench" / "fake-tau.png"
+        assert path.read_bytes() == PNG
+        assert str(path) in result.stderr
 
     def test_names(self, call: Call) -> None:
         assert call("bench").stdout == "fake\n"

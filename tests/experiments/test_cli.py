@@ -35,7 +35,7 @@ Call = Callable[..., Result]
 Find = Callable[[Store, str], None]
 RunExperiment = Callable[[Store, Path, str, Reporter], None]
 
-COMMANDS = ("init", "run", "resume", "ls", "show", "logs", "front", "export", "bench", "doctor")
+COMMANDS = ("init", "run", "resume", "ls", "show", "logs", "front", "export", "device", "bench", "doctor")
 HEAVY = {
     "torch", "ray", "sklearn", "pandas", "sqlalchemy", "numpy", "scipy", "pymoo", "pydantic", "yaml",
     "matplotlib", "plotly", "onnx", "onnxruntime", "alembic", "safetensors",

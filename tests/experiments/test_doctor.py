@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from typer.testing import Result
 
-from bitfront.experiments import doctor, machine
+from bitfront.experiments import device_names, doctor, machine
 from bitfront.experiments.doctor import Check, checks
 from bitfront.experiments.store.home import open_store
+from bitfront.latency_lut.device import Device
+from bitfront.supernet.errors import UnsupportedError
 from bitfront.supernet.progress import silent
 
 Call = Callable[..., Result]
 
 
 @pytest.fixture
-def healthy(home: Path) -> dict[str, Check]:
-    """What is found here, by name."""
+def healthy(home: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Check]:
+    """What is found here, by name; of the measured devices only one is asked, which takes a second."""
+    monkeypatch.setattr(doctor, "_device_names", lambda home: ["bitfusion", "host-onnxruntime"])
     return {check.name: check for check in checks(home, silent)}
 
 
@@ -27,6 +31,7 @@ def healthy(home: Path) -> dict[str, Check]:
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the quick part."""
     monkeypatch.setattr(doctor, "dependencies", lambda: ["numpy"])
+    monkeypatch.setattr(doctor, "_device_names", lambda home: ["bitfusion"])
     monkeypatch.setattr(doctor, "_REGISTRIES", ("bitfront.supernet.quantization.formats:FORMATS",))
 
 
@@ -41,7 +46,17 @@ def test_nothing_is_broken_here(healthy: dict[str, Check], home: Path) -> None:
     assert "any pair" in healthy["bitfusion"].value
     assert "int4" in healthy["bitfusion"].value
     assert healthy["host-onnxruntime"].value.startswith("measured on this machine")
-    assert "int4" not in healthy["host-onnxruntime"].value
+    gains = healthy["host-onnxruntime gains"].value
+    for op in ("conv", "pointwise", "depthwise", "linear"):
+        assert re.search(rf"{op}\([^)]+\) [^;]*int8 \d+\.\dx (faster|slower)", gains)
+
+
+def test_devices_are_the_registered_and_the_imported_ones(home: Path) -> None:
+    names = doctor._device_names(home)
+    (home / "devices").mkdir(parents=True)
+    (home / "devices" / "phone.json").write_text("{}")
+    assert doctor._device_names(home) == sorted([*names, "phone"])
+    assert "bitfusion" in names
 
 
 @pytest.mark.usefixtures("few")
@@ -94,6 +109,34 @@ class TestCommand:
         assert result.exit_code == 1
         assert "int3 can not be loaded" in result.stdout
         assert "error: broken: formats" in result.stderr
+
+    def test_device_that_can_not_be_used_here_is_doubtful_only(
+        self, call: Call, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def lacking() -> Device:
+            raise UnsupportedError("needs a runtime: pip install it")
+
+        def with_file(file: str) -> Device:
+            raise NotImplementedError
+
+        factories = {"lacking": lacking, "with-file": with_file}
+        monkeypatch.setattr(doctor, "_device_names", lambda home: list(factories))
+        monkeypatch.setattr(device_names, "device_factory", lambda home, name: factories[name])
+        result = call("doctor", "--json")
+        assert result.exit_code == 0
+        found = {check["name"]: (check["state"], check["value"]) for check in json.loads(result.stdout)}
+        assert found["lacking"] == ("doubtful", "needs a runtime: pip install it")
+        assert found["with-file"] == ("fine", "needs options: file")
+
+    def test_imported_device_that_is_damaged_is_doubtful_only(
+        self, call: Call, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(doctor, "_device_names", lambda home: ["phone"])
+        (home / "devices").mkdir(parents=True)
+        (home / "devices" / "phone.json").write_text("{")
+        found = {check["name"]: check for check in json.loads(call("doctor", "--json").stdout)}
+        assert found["phone"]["state"] == "doubtful"
+        assert "phone.json is not valid JSON" in found["phone"]["value"]
 
     def test_little_disk_is_doubtful_only(self, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(doctor, "_LEAST_FREE", 2**80)

@@ -1,0 +1,158 @@
+"""Do measured tables predict whole networks? Sums of blocks against the networks themselves, on this machine.
+
+Per target and space a table is profiled, as an experiment would; then random networks with mixed bit-width
+policies, which no table has seen, are measured and compared with what the compiled cost model says. Beside it
+a baseline that counts MACs, fitted on the very networks that corrected the table. The truth does not repeat itself
+exactly either: Kendall's tau between its even and odd rounds is the most that can be asked of a prediction.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import kendalltau
+
+from bitfront.experiments.benchmarks.fidelity_plot import Scatter, fidelity_figure
+from bitfront.experiments.benchmarks.result import BenchResult
+from bitfront.experiments.reporter import Reporter
+from bitfront.latency_lut.correction import fit_correction, mean_relative_error
+from bitfront.latency_lut.derive import LATENCY, repeatability
+from bitfront.latency_lut.devices import DEVICES
+from bitfront.latency_lut.profile_plan import CORRECTION_NETWORKS
+from bitfront.latency_lut.runtime_device import RuntimeDevice
+from bitfront.latency_lut.slot_blocks import unique_blocks
+from bitfront.supernet.errors import UnsupportedError
+from bitfront.supernet.export.random_network import random_folded
+from bitfront.supernet.genes import Genomes
+from bitfront.supernet.space import SearchSpace
+from bitfront.supernet.spaces import SPACES
+
+_NETWORKS = 40
+_QUICK_NETWORKS = 12
+_HIGHEST_ERROR = 0.03
+_LEAST_TAU = 0.95
+_TAU_BELOW_TRUTH = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One target in one space; ``options`` are the device's."""
+
+    name: str
+    device: str
+    space: str
+    options: dict[str, Any]
+
+
+CASES = tuple(
+    Case(f"{target}_{size}", device, space, {"batch": batch, **options})
+    for size, space, batch in ((224, "mobilenet_v2", 1), (32, "mobilenet_v2_cifar", 8))
+    for target, device, options in (
+        ("openvino_fp32", "host-openvino", {"precision": "fp32"}),
+        ("openvino_bf16", "host-openvino", {"precision": "bf16"}),
+        ("onnxruntime", "host-onnxruntime", {}),
+    )
+)
+
+
+def run(quick: bool, seeds: int, reporter: Reporter) -> BenchResult:
+    """Figures of every case; seeds draw the networks. Quick: the small space with few choices, few networks."""
+    figures: dict[str, float] = {}
+    goals: list[str] = []
+    scatters: list[Scatter] = []
+    for case in CASES:
+        device = _device(case)
+        if device is None:
+            reporter.say(f"{case.name} is left out: {case.device} can not run here")
+            continue
+        if quick and case.space == "mobilenet_v2":
+            continue
+        found, scatter = _one(case, device, quick, seeds, reporter)
+        figures |= {f"{name}_{case.name}": value for name, value in found.items()}
+        goals += [f"mape_{case.name} <= {_HIGHEST_ERROR}", f"tau_over_least_{case.name} >= 0"]
+        scatters.append(scatter)
+    return BenchResult.of("lut-fidelity", seeds, figures, goals, {"scatter": fidelity_figure(scatters)})
+
+
+def _device(case: Case) -> RuntimeDevice | None:
+    try:
+        device = DEVICES.get(case.device)(**case.options)
+    except UnsupportedError:
+        return None
+    return device if isinstance(device, RuntimeDevice) else None
+
+
+def _one(
+    case: Case, device: RuntimeDevice, quick: bool, seeds: int, reporter: Reporter
+) -> tuple[dict[str, float], Scatter]:
+    space = device.restrict(_space(case, quick))
+    start = time.monotonic()
+    model = device.compile(space, rng=np.random.default_rng(0), progress=reporter.progress(f"{case.name} table"))
+    seconds = time.monotonic() - start
+    rng = np.random.default_rng(0)
+    fitted = space.sample(CORRECTION_NETWORKS, rng, "sizes")
+    fitted_ms = device.measure(list(_networks(space, fitted, rng)), rng)
+    by_macs = fit_correction(model.cost(fitted)["macs"], fitted_ms)
+    found: list[dict[str, float]] = []
+    progress = reporter.progress(f"{case.name} networks")
+    for seed in range(seeds):
+        genomes = _drawn(space, _QUICK_NETWORKS if quick else _NETWORKS, np.random.default_rng([1, seed]))
+        times = device.time_networks(list(_networks(space, genomes, rng)), rng)
+        measured = np.array([one.latency_ms for one in times])
+        costs = model.cost(genomes)
+        truth = repeatability(times)
+        found.append(scores(costs[LATENCY], by_macs.offset + by_macs.scale * costs["macs"], measured, truth))
+        progress(seed + 1, seeds)
+    figures = {name: float(np.mean([score[name] for score in found])) for name in found[0]}
+    figures |= {"blocks": float(len(unique_blocks(space, device))), "profile_seconds": seconds}
+    return figures, Scatter(case.name, costs[LATENCY], measured, figures["mape"], figures["tau"])
+
+
+def _space(case: Case, quick: bool) -> SearchSpace:
+    """At its largest resolution: networks of one resolution are harder to tell apart than those of several."""
+    whole = SPACES.get(case.space)()
+    space = whole.restrict({"resolution": whole.allowed_choices("resolution")[-1:]})
+    if not quick:
+        return space
+    few = {gene.name: gene.choices[:1] for gene in space.genes if gene.kind == "kernel"}
+    return space.restrict(few | {gene.name: gene.choices[-2:] for gene in space.genes if gene.kind == "width"})
+
+
+def _drawn(space: SearchSpace, n: int, rng: np.random.Generator) -> Genomes:
+    """Half of middling networks, as uniform genes give, half from the smallest to the largest."""
+    return np.concatenate([space.sample(n - n // 2, rng), space.sample(n // 2, rng, "sizes")])
+
+
+def _networks(space: SearchSpace, genomes: Genomes, rng: np.random.Generator) -> Iterator[Any]:
+    return (random_folded(space.blocks(genome), rng) for genome in genomes)
+
+
+def scores(
+    predicted: NDArray[np.float64],
+    by_macs: NDArray[np.float64],
+    measured: NDArray[np.float64],
+    truth: float | None,
+) -> dict[str, float]:
+    """How latencies predicted by a table and by MACs, all of shape (n,), stand to measured ones.
+
+    ``truth`` is Kendall's tau of the measurement with itself; ``tau_over_least`` is how far the table's tau is
+    above what is asked of it.
+    """
+    truth_tau = 1.0 if truth is None else truth
+    tau = float(kendalltau(predicted, measured).statistic)
+    return {
+        "mape": mean_relative_error(predicted, measured),
+        "tau": tau,
+        "truth_tau": truth_tau,
+        "tau_over_least": tau - min(_LEAST_TAU, truth_tau - _TAU_BELOW_TRUTH),
+        "r2": float(np.corrcoef(predicted, measured)[0, 1] ** 2),
+        "mape_macs": mean_relative_error(by_macs, measured),
+        "tau_macs": float(kendalltau(by_macs, measured).statistic),
+        "shortest_ms": float(measured.min()),
+        "longest_ms": float(measured.max()),
+    }
