@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import signal
@@ -82,6 +83,10 @@ def test_its_script_is_the_one_that_measures_here(folder: Path) -> None:
 def test_its_script_imports_nothing_of_this_project(folder: Path) -> None:
     assert "import bitfront" not in (folder / "profile.py").read_text()
     assert "from bitfront" not in (folder / "profile.py").read_text()
+
+
+def test_its_script_runs_on_older_pythons(folder: Path) -> None:
+    ast.parse((folder / "profile.py").read_text(), feature_version=(3, 9))
 
 
 def test_sessions_are_set_as_for_exported_models() -> None:
