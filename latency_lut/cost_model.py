@@ -40,7 +40,7 @@ class CostModel:
         ``peak_memory_bytes`` is explained in `peak_memory`.
 
         Raises:
-            UnsupportedError: a genome lies outside the (restricted) space that was compiled.
+            UnsupportedError: a genome has a block that was not compiled, as the device or the space has none.
         """
         result = np.empty((len(self.names), len(genomes)))
         for start in range(0, len(genomes), CHUNK):

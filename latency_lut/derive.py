@@ -10,7 +10,7 @@ of, and what a change of formats costs. Sums are then corrected by whole network
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,6 +30,7 @@ LATENCY = "latency_ms"
 # Weak against measurements: it decides only what they leave open, in favour of no border and of equal shares.
 _PREFERENCE = 1e-4
 _MOST_OFFENDERS = 5
+_LEAST_NETWORKS = 3
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,10 @@ def derive(times: Mapping[str, Times], calls: Mapping[str, Chain]) -> Derived:
     """Costs of all single blocks among ``calls`` (call key to blocks) out of the calls' ``times``.
 
     Raises:
-        InvalidTableError: a call has no time, or no whole network was timed.
+        InvalidTableError: a call has no time or is none of block, pair and network; a block of a pair or network
+            was not timed alone; a network took no time; or there are too few networks. The first are listed.
     """
-    _refuse_missing(times, calls)
+    _refuse(times, calls)
     alone = {key: times[key].latency_ms for key, chain in calls.items() if len(chain) == 1}
     junctions = _junctions(times, calls, alone)
     entries = {key: _between(calls[key][0], alone[key], junctions) for key in alone}
@@ -105,17 +107,34 @@ def repeatability(times: Sequence[Times]) -> float | None:
     return float(kendalltau(even, odd).statistic)
 
 
-def _refuse_missing(times: Mapping[str, Times], calls: Mapping[str, Chain]) -> None:
-    missing = [key for key in calls if key not in times]
-    if missing:
+def _refuse(times: Mapping[str, Times], calls: Mapping[str, Chain]) -> None:
+    offenders = list(_offenders(times, calls))
+    if offenders:
+        listed = "; ".join(offenders[:_MOST_OFFENDERS])
         raise InvalidTableError(
-            f"{len(missing)} of {len(calls)} calls were not timed, the first: "
-            f"{'; '.join(missing[:_MOST_OFFENDERS])}. Profile the device to the end"
+            f"no costs can be derived from {len(calls)} calls, for {len(offenders)} reasons, the first: {listed}. "
+            "Profile the device to the end"
         )
-    if not any(is_network(chain) for chain in calls.values()):
+    networks = sum(is_network(chain) for chain in calls.values())
+    if networks < _LEAST_NETWORKS:
         raise InvalidTableError(
-            "no whole network was timed, so that sums of blocks can not be corrected: time some"
+            f"{networks} whole networks were timed, but sums of blocks are corrected by {_LEAST_NETWORKS} at "
+            "least: time more"
         )
+
+
+def _offenders(times: Mapping[str, Times], calls: Mapping[str, Chain]) -> Iterator[str]:
+    alone = {key for key, chain in calls.items() if len(chain) == 1}
+    for key, chain in calls.items():
+        if key not in times:
+            yield f"no time of {key}"
+        elif is_network(chain) and times[key].latency_ms <= 0:
+            yield f"a network takes {times[key].latency_ms} ms: {key}"
+        elif len(chain) > 2 and not is_network(chain):
+            yield f"{len(chain)} blocks that are no whole network: {key}"
+    for key in dict.fromkeys(op_key(block) for chain in calls.values() for block in chain):
+        if key not in alone:
+            yield f"no time of this block alone: {key}"
 
 
 def _junctions(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,9 @@ from bitfront.latency_lut.table import Table
 from bitfront.supernet.layers import Block
 
 _NEIGHBOURS = 16
-_LEAST_NEIGHBOURS = 3
+_MORE_THAN_UNKNOWNS = 2
+# Beyond the neighbours a power law may end: their cost per MAC is left by this factor at most.
+_MOST_BEYOND = 1.5
 # Weak against real differences; it keeps slopes that the neighbours do not tell at 0.
 _RIDGE = 1e-4
 _NEAR = 0.1  # doublings of a channel count or a size
@@ -39,6 +42,11 @@ class _Kind:
     macs: Floats
     costs: Floats
 
+    @cached_property
+    def unknowns(self) -> int:
+        """Of a fit: an offset, and a slope for every direction in which shapes differ."""
+        return 1 + int(np.linalg.matrix_rank(self.shapes - self.shapes.mean(0)))
+
 
 class Interpolator:
     """Estimates of blocks and layers that a table lacks."""
@@ -51,7 +59,8 @@ class Interpolator:
     def estimate(self, block: Block) -> Estimate | None:
         """Costs of a block from similar blocks, or layer by layer from known and similar layers.
 
-        None where there is too little of the same kind: at least three entries are needed.
+        None where there is too little of the same kind: a fit needs more entries than it has unknowns. The cost
+        per MAC stays within 1.5 times the neighbours' range.
         """
         key = op_key(block)
         if key not in self._found:
@@ -75,7 +84,7 @@ class Interpolator:
     def _from_similar(self, key: str) -> Estimate | None:
         layers = layers_in(key)
         kind = self._kinds.get(_kind_of(key, layers))
-        if kind is None or len(kind.keys) < _LEAST_NEIGHBOURS:
+        if kind is None or len(kind.keys) < kind.unknowns + _MORE_THAN_UNKNOWNS:
             return None
         difference = kind.shapes - _shape(layers)
         distance = np.sqrt((difference**2).sum(1))
@@ -84,11 +93,14 @@ class Interpolator:
         design = np.column_stack([np.ones(len(nearest)), difference[nearest]]) * weight[:, None]
         ridge = _RIDGE * np.eye(design.shape[1])
         ridge[0, 0] = 0
-        right = np.log(kind.costs[nearest] / kind.macs[nearest, None]) * weight[:, None]
+        logs = np.log(kind.costs[nearest] / kind.macs[nearest, None])
+        right = logs * weight[:, None]
         solution, *_ = np.linalg.lstsq(
             np.vstack([design, ridge]), np.vstack([right, np.zeros((len(ridge), right.shape[1]))]), rcond=None
         )
-        costs = np.exp(solution[0]) * _macs(layers)
+        margin = np.log(_MOST_BEYOND)
+        per_mac = np.clip(solution[0], logs.min(0) - margin, logs.max(0) + margin)
+        costs = np.exp(per_mac) * _macs(layers)
         return dict(zip(self._table.costs, costs.tolist(), strict=True)), [kind.keys[i] for i in nearest]
 
 
@@ -132,8 +144,4 @@ def _sizes(layers: tuple[KeyedLayer, ...]) -> Iterator[int]:
 
 
 def _macs(layers: tuple[KeyedLayer, ...]) -> float:
-    total = 0.0
-    for one in layers:
-        inputs = 1 if one.op == "depthwise" else one.in_channels
-        total += inputs * one.out_channels * one.kernel**2 * (-(-one.in_size // one.stride)) ** 2
-    return total
+    return float(sum(one.macs for one in layers))

@@ -34,6 +34,13 @@ class KeyedLayer:
     activation_format: str
     relu: bool
 
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulate operations for one input, as `Layer.macs`."""
+        inputs = 1 if self.op == "depthwise" else self.in_channels
+        out_size = (self.in_size + 2 * (self.kernel // 2) - self.kernel) // self.stride + 1
+        return inputs * self.out_channels * self.kernel**2 * out_size**2
+
 
 def layer_key(layer: Layer) -> str:
     """The key of one layer: equal exactly for layers that cost the same on any device."""

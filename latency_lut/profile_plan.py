@@ -57,13 +57,17 @@ def input_shape(block: Block) -> Shape:
 def profile_plan(space: SearchSpace, blocks: Mapping[str, Block], rng: np.random.Generator) -> dict[str, Chain]:
     """Call key to chain of blocks, for the unique ``blocks`` of a space that is restricted to a device.
 
-    Only the networks are random, and all but the two extreme ones: from the smallest to the largest, for a search
-    goes to both ends.
+    First come networks, pairs and the blocks of pairs, so that what is compared with each other is timed together
+    even where memory has no room for all; then all other blocks in a random order. Only networks are random beside
+    that, and all but the two extreme ones: from the smallest to the largest, for a search goes to both ends.
     """
     genomes = np.concatenate([space.extremes(), space.sample(CORRECTION_NETWORKS - 2, rng, "sizes")])
-    chains: list[Chain] = [(block,) for block in blocks.values()]
-    chains += _junction_pairs(blocks.values())
-    chains += [space.blocks(genome) for genome in genomes]
+    chains: list[Chain] = [space.blocks(genome) for genome in genomes]
+    pairs = list(_junction_pairs(blocks.values()))
+    chains += pairs
+    chains += [(block,) for pair in pairs for block in pair]
+    every = list(blocks.values())
+    chains += [(every[i],) for i in rng.permutation(len(every))]
     return {call_key(chain): distinct(chain) for chain in chains}
 
 

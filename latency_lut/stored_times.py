@@ -12,13 +12,14 @@ from bitfront.latency_lut.table import InvalidTableError, Table
 from bitfront.supernet.errors import CorruptFileError
 from bitfront.supernet.files import read_json, write_json
 
-MACHINE = ("cpu_model", "isa", "runtime", "runtime_version", "precision")
+MACHINE = ("cpu_model", "isa", "runtime", "runtime_version", "max_cpu_isa")
 """What a measured table's provenance says of where it holds."""
-SETTINGS = ("threads", "batch")
+SETTINGS = ("threads", "batch", "precision")
 """What it says of the meaning of its numbers."""
 
 _KIND = "bitfront-samples"
 _VERSION = 1
+_OWNER = ("device", "space_hash")
 
 
 class ForeignTableWarning(UserWarning):
@@ -72,7 +73,8 @@ class StoredTimes:
                 ForeignTableWarning,
                 stacklevel=3,
             )
-        return None if missing else self._finished
+            return self._finished
+        return None if missing or self._is_rougher(self._finished.provenance) else self._finished
 
     def times(self) -> dict[str, Times]:
         """All that is known: of the finished table's calls, and of those with samples."""
@@ -80,9 +82,9 @@ class StoredTimes:
         return known | {key: summary(values) for key, values in self.samples.items()}
 
     def unknown(self, keys: Iterable[str]) -> list[str]:
-        """Those of ``keys`` that the finished table does not know."""
+        """Those of ``keys`` that the finished table does not know, or knows from too few rounds."""
         known: Mapping[str, Any] = {} if self._finished is None else self._finished.details
-        return [key for key in keys if key not in known]
+        return [key for key in keys if key not in known or self._is_rougher(known[key])]
 
     def keep(self) -> None:
         """Write the samples.
@@ -109,20 +111,30 @@ class StoredTimes:
             table.save(self._path)
             self._partial.unlink(missing_ok=True)
 
+    def _is_rougher(self, known: Mapping[str, Any]) -> bool:
+        return int(known.get("rounds", 0)) < int(self._provenance["rounds"])
+
     def _begun(self) -> Samples:
-        """Samples of an interrupted call; none where they were taken elsewhere or otherwise."""
+        """Samples of an interrupted call; with a warning none where they were taken elsewhere or otherwise."""
         value = read_json(self._partial)
         try:
             if (value["kind"], value["version"]) != (_KIND, _VERSION):
                 raise ValueError(f"kind {value['kind']!r} version {value['version']!r}")
-            mine = (value["device"], value["space_hash"]) == (self._device, self._space_hash)
-            same = not differences(value["provenance"], self._provenance, MACHINE + SETTINGS)
+            mine = {"device": self._device, "space_hash": self._space_hash, **self._provenance}
+            other = differences({**value["provenance"], **value}, mine, (*_OWNER, *MACHINE, *SETTINGS))
             samples = {str(key): [float(one) for one in values] for key, values in value["samples"].items()}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CorruptFileError(
                 f"{self._partial} holds no samples of version {_VERSION} ({error!r}): delete it to measure again"
             ) from error
-        return samples if mine and same else {}
+        if other:
+            warnings.warn(
+                f"the unfinished profile {self._partial} was begun with {other}: all is measured anew",
+                ForeignTableWarning,
+                stacklevel=4,
+            )
+            return {}
+        return samples
 
     def _check_settings(self, table: Table) -> None:
         if other := differences(table.provenance, self._provenance, SETTINGS):

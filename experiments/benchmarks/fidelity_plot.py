@@ -24,6 +24,7 @@ class Scatter:
     measured: NDArray[np.float64]
     mape: float
     tau: float
+    truth_tau: float
 
 
 def fidelity_figure(scatters: Sequence[Scatter]) -> bytes:
@@ -43,7 +44,8 @@ def fidelity_figure(scatters: Sequence[Scatter]) -> bytes:
         panel.scatter(scatter.measured, scatter.predicted, s=18, color=BLUE, alpha=0.8, zorder=2)
         panel.set(xlim=ends, ylim=ends, aspect="equal", xlabel="measured ms", ylabel="predicted ms")
         panel.set_title(
-            f"{scatter.title.replace('_', ' ')}\nMAPE {scatter.mape:.1%}, Kendall tau {scatter.tau:.3f}",
+            f"{scatter.title.replace('_', ' ')}\nMAPE {scatter.mape:.1%}, Kendall tau {scatter.tau:.3f} "
+            f"(truth with itself {scatter.truth_tau:.3f})",
             fontsize=10,
             color=INK,
         )

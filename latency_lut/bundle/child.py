@@ -43,7 +43,7 @@ def sample_in_child(
         return
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        write_plan(folder, device, missing, int(rng.integers(2**31)), {})
+        write_plan(folder, device, missing, int(rng.integers(2**31)), {}, samples)
 
         def take(done: int, total: int) -> None:
             if _take(folder, samples):
@@ -67,8 +67,10 @@ def _run(folder: Path, environment: Mapping[str, str], told: Progress) -> str | 
     ):
         try:
             for line in process.stdout or ():
-                done, total = map(int, line.split())
-                told(done, total)
+                first, *numbers = line.split() or [""]
+                if first == profile.PROGRESS:
+                    done, total = map(int, numbers)
+                    told(done, total)
         except BaseException:
             process.kill()
             raise
@@ -84,6 +86,6 @@ def _take(folder: Path, samples: profile.Samples) -> bool:
     if not path.is_file():
         return False
     found: profile.Samples = json.loads(path.read_text())["samples"]
-    grown = sum(map(len, found.values())) > sum(len(samples.get(key, ())) for key in found)
-    samples.update(found)
-    return grown
+    more = {key: values for key, values in found.items() if len(values) > len(samples.get(key, ()))}
+    samples.update(more)
+    return bool(more)

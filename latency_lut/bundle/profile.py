@@ -32,6 +32,9 @@ Progress = Callable[[int, int], None]
 Samples = dict[str, list[float]]
 """Durations of one call in ms by the call's key, at most one of each round."""
 
+PROGRESS = "progress"
+"""Begins a line of progress; runtimes may print lines of their own."""
+
 PLAN, SAMPLES, RESULTS = "plan.json", "samples.json", "results.csv"
 COLUMNS = (
     "kind", "key", "latency_ms", "latency_q1_ms", "latency_median_ms", "latency_q3_ms",
@@ -44,7 +47,9 @@ _MOST_REPEATS = 10_000
 _MOST_AT_ONCE = 512  # compiled models in memory
 _ROUNDS_A_KILL_MAY_LOSE = 4
 _VECTOR_FLAGS = ("avx", "fma", "f16c", "amx", "asimd", "sve", "i8mm", "bf16")
+_COARSEST_SECONDS = 1e-5
 _SECONDS_BETWEEN = 0.5  # lines of progress
+_DECISIVE = ("cpu_model", "isa", "runtime", "runtime_version", "precision", "threads", "batch", "space_hash")
 _VNNI = {"avx_vnni", "avx512_vnni"}
 
 
@@ -86,9 +91,11 @@ def timer_for(threads: int) -> Timer:
     """The steadiest timer that sees the whole work of a call, in nanoseconds.
 
     On one thread that is this thread's processor time: neighbours on the machine, and other threads of this
-    process, hardly move it. Several threads overlap, so that only wall time is their latency.
+    process, hardly move it. Several threads overlap, so that only wall time is their latency; it also serves where
+    processor time is counted in ticks, as on Windows.
     """
-    return time.thread_time_ns if threads == 1 else time.perf_counter_ns
+    is_fine = time.get_clock_info("thread_time").resolution <= _COARSEST_SECONDS
+    return time.thread_time_ns if threads == 1 and is_fine else time.perf_counter_ns
 
 
 def take_samples(
@@ -100,21 +107,22 @@ def take_samples(
     timer: Timer,
     keep: Callable[[], None] = lambda: None,
     progress: Progress = lambda done, total: None,
+    at_once: int | None = None,
 ) -> None:
     """Fill ``samples`` up to ``protocol.rounds`` for every key.
 
-    ``open_call`` compiles what a key stands for. ``keep`` is called every few rounds, ``progress`` with the share
-    of the work that is done.
+    ``open_call`` compiles what a key stands for. Keys are taken in their order, so many ``at_once`` as memory has
+    room for: only calls that are timed together are disturbed alike. ``keep`` is called every few rounds,
+    ``progress`` with the share of the work that is done.
     """
     missing = [key for key in keys if len(samples.get(key, ())) < protocol.rounds]
-    # Shuffled, so that slow changes of the machine do not follow the structure of the space.
-    order = [missing[i] for i in rng.permutation(len(missing))]
-    parts = np.array_split(np.arange(len(order)), -(-len(order) // _MOST_AT_ONCE)) if order else []
-    for part in parts:
-        pace = _Pace(progress, int(part[0]), len(part), len(order), protocol.rounds)
+    step = at_once or _MOST_AT_ONCE
+    for start in range(0, len(missing), step):
+        part = missing[start : start + step]
+        pace = _Pace(progress, start, len(part), len(missing), protocol.rounds)
         calls = {}
-        for i in part:
-            calls[order[i]] = open_call(order[i])
+        for key in part:
+            calls[key] = open_call(key)
             pace.compiled()
         _rounds(calls, samples, rng, protocol, timer, keep, pace)
 
@@ -219,22 +227,23 @@ def openvino_call(model: bytes, threads: int, rng: np.random.Generator, precisio
     import openvino
 
     core = _openvino_core()
-    compiled = core.compile_model(
-        core.read_model(model),
-        "CPU",
-        {
-            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
-            "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": 1,
-            "ENABLE_CPU_PINNING": False,
-        },
-    )
+    compiled = core.compile_model(core.read_model(model), "CPU", openvino_settings(threads, precision))
     request = compiled.create_infer_request()
     entry = compiled.input(0)
     values = _random(entry.shape, entry.get_element_type() == openvino.Type.u8, rng)
     request.set_input_tensor(openvino.Tensor(values))
     infer: Call = request.infer
     return infer
+
+
+def openvino_settings(threads: int, precision: str) -> dict[str, Any]:
+    """One stream on ``threads`` threads that are not pinned, in ``precision`` (fp32 or bf16)."""
+    return {
+        "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": False,
+    }
 
 
 _CORE: list[Any] = []
@@ -284,14 +293,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what the plan beside this file asks for, and write results.csv."""
     parser = argparse.ArgumentParser(description="Measure the models of this bundle; writes results.csv.")
     parser.add_argument("folder", nargs="?", type=Path, default=Path(__file__).resolve().parent)
-    parser.add_argument("--lines", action="store_true", help="Progress as lines 'DONE TOTAL', for programs.")
+    parser.add_argument("--lines", action="store_true", help="Progress as lines for programs.")
+    parser.add_argument("--at-once", type=int, metavar="N", help="Fewer models in memory, if it is short.")
     chosen = parser.parse_args(arguments)
     plan = json.loads((chosen.folder / PLAN).read_text())
     provenance = {**machine(plan["runtime"]), **plan["provenance"]}
-    kept = chosen.folder / SAMPLES
-    samples = _begun(kept, provenance)
-    start = time.monotonic()
-    models = {call["key"]: chosen.folder / call["model"] for call in plan["calls"]}
+    samples = _begun(chosen.folder / SAMPLES, provenance) or dict(plan["samples"])
+    progress = _lines if chosen.lines else _bar(time.monotonic())
+    _measure(plan, chosen.folder, provenance, samples, progress, chosen.at_once)
+    provenance["date"] = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
+    calls = {call["key"]: samples[call["key"]] for call in plan["calls"]}
+    _write_results(chosen.folder / RESULTS, provenance, calls)
+    if not chosen.lines:
+        print(f"\nmeasured {len(calls)} models: take {chosen.folder / RESULTS} back, 'bitfront device import' it")
+    return 0
+
+
+def _measure(
+    plan: dict[str, Any],
+    folder: Path,
+    provenance: dict[str, Any],
+    samples: Samples,
+    progress: Progress,
+    at_once: int | None,
+) -> None:
+    models = {call["key"]: folder / call["model"] for call in plan["calls"]}
     rng, threads = np.random.default_rng(plan["seed"]), provenance["threads"]
 
     def open_call(key: str) -> Call:
@@ -300,25 +326,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return openvino_call(model, threads, rng, provenance["precision"])
         return onnxruntime_call(model, threads, rng)
 
-    take_samples(
-        open_call, list(models), samples, rng, Protocol(**plan["protocol"]), timer_for(threads),
-        lambda: _replace(kept, json.dumps({"provenance": provenance, "samples": samples})),
-        _lines if chosen.lines else _bar(start),
-    )  # fmt: skip
-    provenance["date"] = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
-    _write_results(chosen.folder / RESULTS, provenance, {key: samples[key] for key in models})
-    if not chosen.lines:
-        print(
-            f"\nmeasured {len(models)} models: take {chosen.folder / RESULTS} back and 'bitfront device import' it"
-        )
-    return 0
+    def keep() -> None:
+        _replace(folder / SAMPLES, json.dumps({"provenance": provenance, "samples": samples}))
+
+    protocol = Protocol(**plan["protocol"])
+    take_samples(open_call, list(models), samples, rng, protocol, timer_for(threads), keep, progress, at_once)
 
 
 def _begun(path: Path, provenance: dict[str, Any]) -> Samples:
+    """Samples of an interrupted run, unless what decides the numbers is another now."""
     if not path.is_file():
         return {}
     kept = json.loads(path.read_text())
-    if kept["provenance"] != provenance:
+    if any(kept["provenance"].get(name) != provenance.get(name) for name in _DECISIVE):
         print(f"{path} is from another machine, version or setting: measuring anew", file=sys.stderr)
         return {}
     return dict(kept["samples"])
@@ -344,7 +364,7 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _lines(done: int, total: int) -> None:
-    print(done, total, flush=True)
+    print(PROGRESS, done, total, flush=True)
 
 
 def _bar(start: float) -> Progress:

@@ -16,6 +16,7 @@ import numpy as np
 from bitfront.latency_lut.bundle import profile
 from bitfront.latency_lut.profile_plan import profile_plan
 from bitfront.latency_lut.slot_blocks import unique_blocks
+from bitfront.supernet.errors import StorageError
 from bitfront.supernet.export.onnx_graph import part_model
 from bitfront.supernet.export.random_network import random_folded
 from bitfront.supernet.files import write_bytes
@@ -63,7 +64,7 @@ def write_bundle(
     parts = {key: partial(random_folded, chain, weights_rng) for key, chain in plan.items()}
     words = {"space": space.name, "space_hash": space.hash()}
     with tempfile.TemporaryDirectory() as folder:
-        write_plan(Path(folder), device, parts, int(rng.integers(2**31)), words, progress)
+        write_plan(Path(folder), device, parts, int(rng.integers(2**31)), words, {}, progress)
         script = Path(profile.__file__).read_text()
         Path(folder, _SCRIPT).write_text(script)
         Path(folder, "README.txt").write_text(_readme(device, space, path))
@@ -77,9 +78,33 @@ def write_plan(
     parts: Mapping[str, Part],
     seed: int,
     provenance: Mapping[str, Any],
+    samples: profile.Samples,
     progress: Progress = silent,
 ) -> None:
-    """Write the models of ``parts`` (by call key) and the plan that `profile.main` reads."""
+    """Write the models of ``parts`` (by call key) and the plan that `profile.main` reads.
+
+    ``samples`` are those that are there already.
+
+    Raises:
+        StorageError: the folder's disk is full.
+    """
+    try:
+        _write_plan(folder, device, parts, seed, provenance, samples, progress)
+    except OSError as error:
+        raise StorageError(
+            f"can not write the models into {folder}: {error.strerror or error}. Free space there, or set TMPDIR"
+        ) from error
+
+
+def _write_plan(
+    folder: Path,
+    device: RuntimeDevice,
+    parts: Mapping[str, Part],
+    seed: int,
+    provenance: Mapping[str, Any],
+    samples: profile.Samples,
+    progress: Progress,
+) -> None:
     (folder / "models").mkdir(parents=True, exist_ok=True)
     calls = []
     for i, (key, part) in enumerate(parts.items()):
@@ -97,6 +122,7 @@ def write_plan(
         "protocol": vars(device.protocol),
         "provenance": {**provenance, **settings},
         "calls": calls,
+        "samples": {key: samples[key] for key in parts if key in samples},
     }
     (folder / profile.PLAN).write_text(json.dumps(plan))
 

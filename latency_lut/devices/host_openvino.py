@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -50,7 +51,15 @@ class HostOpenVINO(RuntimeDevice):
             )
         if precision == "bf16" and _BF16_ISA.isdisjoint(host_cpu().isa):
             raise UnsupportedError(f"{self.name} can not run with precision = 'bf16': this CPU has none")
+        self._refuse_limit()
         self.precision = precision
+
+    def _refuse_limit(self) -> None:
+        if os.environ.get(LIMIT):
+            raise UnsupportedError(
+                f"{self.name} can not run while {LIMIT} is {os.environ[LIMIT]!r}: unset it, or choose "
+                f"{AVX2OpenVINO.name} or {AVX512CoreOpenVINO.name}, which set it themselves"
+            )
 
     def executable(self, op: str) -> frozenset[tuple[str, str]]:
         """The base precision and int8, in linear layers also int4 weights; others would run as one of these."""
@@ -97,6 +106,9 @@ class LimitedOpenVINO(HostOpenVINO):
         if self.needs not in host_cpu().isa:
             raise UnsupportedError(f"{self.name} can not run here: this CPU has no {self.needs}")
 
+    def _refuse_limit(self) -> None:
+        """The process that measures gets the device's own limit, whatever is set here."""
+
     def executable(self, op: str) -> frozenset[tuple[str, str]]:
         """fp32 and int8: OpenVINO's kernels for packed weights need more than the limit allows."""
         return super().executable(op) - {("int4", "fp32")}
@@ -116,7 +128,7 @@ class LimitedOpenVINO(HostOpenVINO):
         """Fill ``samples`` of every part up to the protocol's rounds, in a process of its own.
 
         Raises:
-            DeviceError: that process failed.
+            MeasuringError: that process failed.
         """
         sample_in_child(self, parts, samples, rng, {LIMIT: self.max_cpu_isa}, keep, progress)
 

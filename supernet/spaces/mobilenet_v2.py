@@ -10,6 +10,8 @@ from bitfront.supernet.spaces.mbconv import MBConvConfig, MBConvSpace, StageConf
 
 _FORMATS = ("fp32", "bf16", "int8", "int6", "int4")
 _END_FORMATS = ("fp32", "bf16", "int8")
+# Runtimes have kernels for packed weights and real activations in linear layers alone.
+_CLASSIFIER_FORMATS = (("fp32", "bf16", "int8", "int4"), ("fp32", "bf16", "int8"))
 _DEPTHS = (2, 3, 4)
 
 
@@ -40,6 +42,7 @@ def mobilenet_v2() -> MBConvSpace:
         weight_formats=_FORMATS,
         activation_formats=_FORMATS,
         end_formats=_END_FORMATS,
+        classifier_formats=_CLASSIFIER_FORMATS,
     )
     return MBConvSpace("mobilenet_v2", frame)
 
@@ -57,5 +60,6 @@ def mobilenet_v2_cifar() -> MBConvSpace:
         weight_formats=_FORMATS,
         activation_formats=_FORMATS,
         end_formats=_END_FORMATS,
+        classifier_formats=_CLASSIFIER_FORMATS,
     )
     return MBConvSpace("mobilenet_v2_cifar", frame)

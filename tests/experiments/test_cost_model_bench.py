@@ -35,9 +35,14 @@ def test_all_six_costs_are_given_and_borders_count(space: MBConvSpace, model: Co
 
 def test_the_bare_form_sums_the_same_rows(space: MBConvSpace, model: CostModel) -> None:
     genomes = space.sample(300, np.random.default_rng(0))
-    bare, costs = bench.bare_gather_and_sum(model, list(model.rows(genomes))), model.cost(genomes)
+    places = [(slot.costs, rows) for slot, rows in model.rows(genomes)]
+    bare, costs = bench.bare_gather_and_sum(places), model.cost(genomes)
+    borderless = bench.bare_gather_and_sum(bench.without_borders(model, places))
     for column, name in enumerate(model.names[:-1]):
         np.testing.assert_array_equal(bare[:, column], costs[name])
+        if name in ("size_bytes", "macs", "bitops"):
+            np.testing.assert_array_equal(borderless[:, column], costs[name])
+    assert (borderless[:, 0] <= bare[:, 0]).all()
     assert (bare[:, -1] >= costs["peak_memory_bytes"]).all()  # a sum where the model takes the largest
 
 

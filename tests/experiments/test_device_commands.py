@@ -312,10 +312,10 @@ class TestImport:
         assert shown["slots"][1]["available"] == 486
         assert shown["estimated_blocks"] == 0
         option = ("--option", "interpolate=true")
-        full = json.loads(call("device", "show", "my-phone", "--space", "tiny", "--json", *option).stdout)["space"]
-        assert full["estimated_blocks"] > 0
-        assert full["slots"][2]["slot"] == "stage0.block1"
-        assert full["slots"][2]["available"] > shown["slots"][2]["available"] == 486
+        asked = json.loads(call("device", "show", "my-phone", "--space", "tiny", "--json", *option).stdout)[
+            "space"
+        ]
+        assert asked["slots"] == shown["slots"]  # two widths are too few to estimate a third
 
     def test_parquet_and_back(self, call: Call, exported: Path, tmp_path: Path, home: Path) -> None:
         assert call("device", "import", exported, "--name", "one", "--space", "tiny").exit_code == 0

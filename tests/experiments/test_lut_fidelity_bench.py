@@ -50,5 +50,5 @@ def test_errors_are_relative_to_what_was_measured() -> None:
 
 def test_every_case_has_a_panel() -> None:
     values = np.linspace(1, 2, 5)
-    image = fidelity_figure([Scatter(f"case {i}", values, values, 0.01, 0.99) for i in range(4)])
+    image = fidelity_figure([Scatter(f"case {i}", values, values, 0.01, 0.99, 0.98) for i in range(4)])
     assert image.startswith(b"\x89PNG\r\n\x1a\n")

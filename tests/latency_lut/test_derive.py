@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from bitfront.latency_lut.profile_plan import (
     CORRECTION_NETWORKS,
     Chain,
     call_key,
+    distinct,
     input_shape,
     is_network,
     keys_of_call,
@@ -135,12 +137,31 @@ class TestDerive:
 
     def test_a_call_without_a_time_is_named(self, plan: dict[str, Chain]) -> None:
         times = {key: exactly(chain_ms(chain)) for key, chain in list(plan.items())[3:]}
-        with pytest.raises(InvalidTableError, match=r"3 of \d+ calls were not timed, the first: stem:"):
+        with pytest.raises(InvalidTableError, match=r"for 3 reasons, the first: no time of stem:"):
             derive(times, plan)
+
+    @pytest.mark.parametrize("kind", ["mbconv", "head"])
+    def test_a_block_that_was_not_timed_alone_is_named(self, plan: dict[str, Chain], kind: str) -> None:
+        pairs = [chain for chain in plan.values() if len(chain) == 2]
+        gone = next(op_key(block) for pair in pairs for block in pair if block.kind == kind)
+        left = {key: chain for key, chain in plan.items() if key != gone}
+        with pytest.raises(InvalidTableError, match=f"no time of this block alone: {re.escape(gone)}"):
+            derive({key: exactly(chain_ms(chain)) for key, chain in left.items()}, left)
+
+    def test_networks_that_take_no_time_are_refused(self, plan: dict[str, Chain]) -> None:
+        with pytest.raises(InvalidTableError, match=r"a network takes 0\.0 ms"):
+            derive({key: exactly(0.0) for key in plan}, plan)
+
+    def test_chains_of_another_length_are_refused(self, plan: dict[str, Chain]) -> None:
+        block = next(chain[0] for chain in plan.values() if len(chain) == 1 and chain[0].residual)
+        three = distinct([block] * 3)
+        calls = {**plan, call_key(three): three}
+        with pytest.raises(InvalidTableError, match="3 blocks that are no whole network"):
+            derive({key: exactly(chain_ms(chain)) for key, chain in calls.items()}, calls)
 
     def test_without_networks_nothing_can_be_corrected(self, plan: dict[str, Chain]) -> None:
         parts = {key: chain for key, chain in plan.items() if not is_network(chain)}
-        with pytest.raises(InvalidTableError, match="no whole network"):
+        with pytest.raises(InvalidTableError, match="0 whole networks were timed"):
             derive({key: exactly(chain_ms(chain)) for key, chain in parts.items()}, parts)
 
 

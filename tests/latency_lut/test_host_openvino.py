@@ -80,6 +80,14 @@ class TestDevice:
         with pytest.raises(UnsupportedError, match=words):
             HostOpenVINO(**options)
 
+    def test_a_limit_in_the_environment_is_no_secret(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(LIMIT, "AVX2")
+        with pytest.raises(
+            UnsupportedError, match="ONEDNN_MAX_CPU_ISA is 'AVX2': unset it, or choose host-openvino-avx2"
+        ):
+            HostOpenVINO()
+        AVX512CoreOpenVINO()
+
     def test_without_openvino_it_says_how_to_get_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
         with pytest.raises(UnsupportedError, match=r"pip install 'bitfront\[openvino\]'"):
@@ -102,17 +110,33 @@ class TestPrecision:
     """What runs is asked of OpenVINO itself: without its hint, "fp32" would be bf16 on CPUs that have it."""
 
     def _kernels(self, weight: str, activation: str, precision: str) -> set[str]:
+        """Of the settings that `openvino_call` uses."""
         part = random_folded(one_layer("pointwise", weight, activation), rng())
         core = openvino.Core()
-        hint = {"fp32": "f32", "bf16": "bf16"}[precision]
-        compiled = core.compile_model(
-            core.read_model(part_model(part, 1).SerializeToString()),
-            "CPU",
-            {"INFERENCE_PRECISION_HINT": hint, "PERF_COUNT": True},
-        )
+        settings = {**profile.openvino_settings(1, precision), "PERF_COUNT": True}
+        compiled = core.compile_model(core.read_model(part_model(part, 1).SerializeToString()), "CPU", settings)
         request = compiled.create_infer_request()
         request.infer()
-        return {node.exec_type for node in request.get_profiling_info() if node.node_type == "Convolution"}
+        found = {node.exec_type for node in request.get_profiling_info() if node.node_type == "Convolution"}
+        assert found
+        return found
+
+    def test_calls_are_compiled_with_those_settings(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        given: list[Any] = []
+
+        class Core:
+            def read_model(self, model: bytes) -> bytes:
+                return model
+
+            def compile_model(self, model: bytes, device: str, settings: dict[str, Any]) -> None:
+                given.append((device, settings))
+                raise StopIteration
+
+        monkeypatch.setattr(profile, "_CORE", [Core()])
+        with pytest.raises(StopIteration):
+            profile.openvino_call(b"", 3, rng(), "fp32")
+        assert given == [("CPU", profile.openvino_settings(3, "fp32"))]
+        assert profile.openvino_settings(3, "fp32")["INFERENCE_PRECISION_HINT"] == "f32"
 
     def test_fp32_runs_as_fp32(self) -> None:
         assert all(kernel.endswith("f32") for kernel in self._kernels("fp32", "fp32", "fp32"))
@@ -185,6 +209,32 @@ class TestLimited:
         assert {key: len(values) for key, values in samples.items()} == {"0": 6, "1": 6, "2": 6}
         assert kept
         assert shares[-1] == 1.0
+
+    def test_what_was_begun_is_topped_up(self) -> None:
+        samples: Samples = {"0": [1.0] * 4, "1": [2.0] * 5}
+        AVX2OpenVINO(rounds=6).sample(parts_of(2), samples, rng())
+        assert samples["0"][:4] == [1.0] * 4
+        assert samples["1"][:5] == [2.0] * 5
+        assert {len(values) for values in samples.values()} == {6}
+
+    def test_a_kill_takes_nothing_back(self) -> None:
+        samples: Samples = {"0": [1.0] * 7}
+
+        def killed(done: int, total: int) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            AVX2OpenVINO(rounds=8).sample(parts_of(1), samples, rng(), progress=killed)
+        assert samples["0"][:7] == [1.0] * 7
+
+    def test_other_lines_of_the_process_are_no_progress(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        script, seen = tmp_path / "talks.py", []  # type: Path, list[tuple[int, int]]
+        script.write_text("print('hello 1 2')\nprint()\nprint('progress 3 4')")
+        monkeypatch.setattr(profile, "__file__", str(script))
+        AVX2OpenVINO().sample(parts_of(), {}, rng(), progress=lambda done, total: seen.append((done, total)))
+        assert seen == [(3, 4)]
 
     def test_a_failed_process_is_told(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         script = tmp_path / "fails.py"

@@ -171,8 +171,17 @@ class TestResuming:
     ) -> None:
         self._killed(other, space, path, share=1.0)
         device = FakeRuntime()
-        table = device.table(space, path, rng())
+        with pytest.warns(ForeignTableWarning, match="all is measured anew"):
+            table = device.table(space, path, rng())
         assert len(device.parts) == len(table.entries)
+
+    def test_more_rounds_are_measured_and_fewer_are_not(self, space: MBConvSpace, path: Path) -> None:
+        FakeRuntime(rounds=4).table(space, path, rng())
+        fewer, more = FakeRuntime(rounds=3), FakeRuntime(rounds=6)
+        fewer.table(space, path, rng())
+        assert fewer.now_ns == 0
+        table = more.table(space, path, rng())
+        assert {row["rounds"] for row in table.details.values()} == {6}
 
     def test_a_table_for_a_part_of_the_space_is_completed(self, space: MBConvSpace, path: Path) -> None:
         part = FakeRuntime().table(space.restrict({"stage0.block1.kernel": [3]}), path, rng())
