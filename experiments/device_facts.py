@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
+import shlex
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from bitfront.experiments.device_places import is_unfinished, table_path, table_
 from bitfront.experiments.spec_errors import SpecError
 from bitfront.experiments.spec_meaning import device_problems
 from bitfront.latency_lut.device import Device
-from bitfront.latency_lut.stored_times import ForeignTableWarning
+from bitfront.latency_lut.stored_times import warn_if_foreign
 from bitfront.latency_lut.table import Table
 from bitfront.supernet.errors import BitfrontError, MissingFileError
 from bitfront.supernet.files import read_json
@@ -41,14 +40,18 @@ def listed_devices(home: Path) -> Iterator[dict[str, Any]]:
     used here, and then the rest is not known; else it is None.
     """
     for name in known_devices(home):
-        factory = device_factory(home, name)
-        if name == IMPORTED and needed_options(factory):
-            continue  # it stands for the imported ones, which are listed themselves
         row: dict[str, Any] = {"name": name, "kind": None, "costs": [], "formats": {}, "tables": []}
         try:
+            factory = device_factory(home, name)
+            missing = needed_options(factory)
+            if missing and name == IMPORTED:
+                continue  # it stands for the imported ones, which are listed themselves
+            if missing:
+                yield row | {"problem": f"it needs the options {', '.join(missing)}"}
+                continue
             device = factory()
-        except (BitfrontError, TypeError) as error:  # the latter: an option that it can not do without
-            yield row | {"problem": str(error)}
+        except Exception as error:  # a third party's module may raise anything
+            yield row | {"problem": f"{error}" if isinstance(error, BitfrontError) else repr(error)}
             continue
         yield row | {
             "kind": kind_of(device),
@@ -126,24 +129,24 @@ def device_table(
         return device.table(space, None, np.random.default_rng(0), progress), None
     path = table_path(home, device.name, own_options(device_factory(home, name), options), space.hash())
     if not path.is_file():
-        given = "".join(f" --option {option}={value}" for option, value in options.items())
+        given = "".join(f" --option {option}={shlex.quote(str(value))}" for option, value in options.items())
         raise MissingFileError(
-            f"{name} has no table for space {space.name!r} yet: "
+            f"{name} has no table for space {space.name!r} yet{_with_other_options(home, device.name, space)}: "
             f"'bitfront device profile {name} --space {space.name}{given}' measures it"
         )
-    return Table.load(path, device.name, space.hash()), path
+    table = Table.load(path, device.name, space.hash())
+    warn_if_foreign(table, device.provenance(), str(path))
+    return table, path
 
 
-@contextmanager
-def told_warnings(tell: Any) -> Iterator[None]:
-    """Warnings about foreign tables, in words."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ForeignTableWarning)
-        try:
-            yield
-        finally:
-            for one in caught:
-                tell(f"warning: {one.message}")
+def _with_other_options(home: Path, device: str, space: SearchSpace) -> str:
+    """The tables of a space that a device has with other options than those that were asked for."""
+    files = [_table_file(path) for path in table_paths(home, device)]
+    found = [file for file in files if file["space"] == space.name]
+    if not found:
+        return ""
+    names = (f"{file['path']}{' (unfinished)' if file['unfinished'] else ''}" for file in found)
+    return f" with these options; with others there are {', '.join(names)}"
 
 
 def _table_file(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from bitfront.experiments.device_places import imported_names, imported_path
 from bitfront.latency_lut.device import Device
 from bitfront.latency_lut.devices import DEVICES
+from bitfront.latency_lut.table import InvalidTableError
 from bitfront.supernet.errors import UnknownNameError
 
 IMPORTED = "imported"
@@ -34,7 +35,22 @@ def device_factory(home: Path, name: str) -> Callable[..., Device]:
         return DEVICES.get(name)
     if name not in imported_names(home):
         raise UnknownNameError("device", name, known_devices(home))
-    return partial(DEVICES.get(IMPORTED), file=str(imported_path(home, name)))
+    return partial(_imported_as, name, file=str(imported_path(home, name)))
+
+
+def _imported_as(name: str, file: str, interpolate: bool = False) -> Device:
+    """The device behind a file of the home.
+
+    Raises:
+        InvalidTableError: the file is another device's, so that tables of both would be mixed up.
+    """
+    device = DEVICES.get(IMPORTED)(file=file, interpolate=interpolate)
+    if device.name != name:
+        raise InvalidTableError(
+            f"{file} is the table of device {device.name!r}, not of {name!r}: import it under this name, or give "
+            "the file its old one"
+        )
+    return device
 
 
 def needed_options(factory: Callable[..., Device]) -> list[str]:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bitfront.supernet.errors import UnsupportedError
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _DIGITS = 12
 _PARTIAL = ".partial"
@@ -33,7 +35,15 @@ def table_path(home: Path, device: str, options: Mapping[str, Any], space_hash: 
     """Where every experiment keeps and finds the table of a device with these options for a space.
 
     ``options`` are those that differ from the device's defaults.
+
+    Raises:
+        UnsupportedError: ``device``, which may stand in somebody's file, is no name.
     """
+    if not is_device_name(device):
+        raise UnsupportedError(
+            f"a device can not be called {device!r}: use letters, digits, '-', '_' and '.', and begin with a "
+            "letter or digit"
+        )
     described = json.dumps([dict(options), space_hash], sort_keys=True)
     digest = hashlib.sha256(described.encode()).hexdigest()[:_DIGITS]
     return home / "tables" / f"{device}-{digest}.json"

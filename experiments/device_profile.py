@@ -56,6 +56,8 @@ def profiled(
     own = own_options(device_factory(home, name), options)
     path = path or table_path(home, device.name, own, space.hash())
     before = path.read_bytes() if path.is_file() else None
+    if before is not None:
+        Table.load(path, device.name, space.hash())  # nothing else is written over
     rng = np.random.default_rng([0, zlib.crc32(b"table")])  # as an experiment's, with the default seed
     start = time.monotonic()
     table = device.table(device.restrict(space), path, rng, reporter.progress(f"{name} table"))

@@ -167,11 +167,10 @@ def _device(home: Path, name: str) -> Iterator[Check]:
         yield Check("devices", name, f"needs options: {', '.join(missing)}")
         return
     try:
-        device = factory()
-    except BitfrontError as error:  # its runtime is not installed, or its imported table is damaged
+        yield from _seen(name, factory())
+    except BitfrontError as error:  # its runtime is not installed, its imported table is damaged, it fails to run
         yield Check("devices", name, str(error), "doubtful")
         return
-    yield from _seen(name, device)
     if "precision" in default_options(factory):
         with contextlib.suppress(UnsupportedError):  # the CPU has none
             yield from _seen(f"{name} precision=bf16", factory(precision="bf16"))

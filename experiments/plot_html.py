@@ -22,7 +22,7 @@ _PAGE = """<!DOCTYPE html>
 <style>html, body {{ margin: 0; height: 100%; background: #fff; }}</style>
 </head>
 <body>
-<noscript><p>This page draws with JavaScript; the picture as PNG shows the same.</p></noscript>
+<noscript><p>This page draws with JavaScript; as PNG the picture needs none.</p></noscript>
 {body}
 </body>
 </html>

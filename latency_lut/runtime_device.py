@@ -109,7 +109,7 @@ class RuntimeDevice(MeasuringDevice):
         plan = profile_plan(space, blocks, plan_rng)
         parts = {key: partial(random_folded, plan[key], call_rng) for key in stored.unknown(plan)}
         self.sample(parts, stored.samples, call_rng, stored.keep, progress or silent)
-        table = self._derived(space.hash(), plan, stored.times())
+        table = self.derived_table(space.hash(), plan, stored.times())
         stored.finish(table)
         return table
 
@@ -143,7 +143,12 @@ class RuntimeDevice(MeasuringDevice):
             for op in REPRESENTATIVES
         }
 
-    def _derived(self, space_hash: str, plan: Mapping[str, Chain], times: Mapping[str, Times]) -> Table:
+    def derived_table(self, space_hash: str, plan: Mapping[str, Chain], times: Mapping[str, Times]) -> Table:
+        """The table that follows from the times of a plan's calls.
+
+        Raises:
+            InvalidTableError: no costs can be derived from them.
+        """
         found = derive(times, plan)
         return Table(
             device=self.name,

@@ -67,12 +67,7 @@ class StoredTimes:
                 "delete it, or keep the new table in another file"
             )
         if foreign:
-            warnings.warn(
-                f"{self._path} was measured on another machine or version ({foreign}), and may not hold here: "
-                "delete it to measure again",
-                ForeignTableWarning,
-                stacklevel=3,
-            )
+            warn_if_foreign(self._finished, self._provenance, str(self._path))
             return self._finished
         return None if missing or self._is_rougher(self._finished.provenance) else self._finished
 
@@ -128,8 +123,11 @@ class StoredTimes:
                 f"{self._partial} holds no samples of version {_VERSION} ({error!r}): delete it to measure again"
             ) from error
         if other:
+            aside = self._partial.with_name(f"{self._path.stem if self._path else ''}.foreign.json")
+            self._partial.replace(aside)
             warnings.warn(
-                f"the unfinished profile {self._partial} was begun with {other}: all is measured anew",
+                f"the unfinished profile {self._partial} was begun with {other}: all is measured anew, and what "
+                f"was begun is in {aside}",
                 ForeignTableWarning,
                 stacklevel=4,
             )
@@ -141,6 +139,17 @@ class StoredTimes:
             raise InvalidTableError(
                 f"{self._path} was measured with {other}: ask for the same, or keep the new table in another file"
             )
+
+
+def warn_if_foreign(table: Table, provenance: Mapping[str, Any], called: str) -> None:
+    """Warn (`ForeignTableWarning`) where a table was measured elsewhere than ``provenance`` says of here."""
+    if foreign := differences(table.provenance, provenance, MACHINE):
+        warnings.warn(
+            f"{called} was measured on another machine or version ({foreign}), and may not hold here: "
+            "delete it to measure again",
+            ForeignTableWarning,
+            stacklevel=4,
+        )
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any], names: Sequence[str]) -> str:

@@ -31,8 +31,9 @@ def speed_figure(curves: Sequence[Curve]) -> bytes:
     panel = figure.subplots()
     for curve, colour in zip(curves, _COLOURS, strict=False):
         panel.plot(curve.batches, curve.per_second, marker="o", color=colour)
+        end = (curve.batches[-1], curve.per_second[-1])
         panel.annotate(
-            f" {curve.title}", (curve.batches[-1], curve.per_second[-1]), color=colour, va="center", fontsize=10
+            curve.title, end, (9, 0), textcoords="offset points", color=colour, va="center", fontsize=10
         )
     panel.set(xscale="log", yscale="log", xlabel="candidates in a batch", ylabel="candidates per second, one core")
     panel.set_xlim(right=max(curve.batches[-1] for curve in curves) * 6)

@@ -54,6 +54,8 @@ def ls(as_json: Json = False, as_csv: Csv = False) -> None:
 def show(
     name: Name,
     space: SpaceName = None,
+    threads: Threads = None,
+    batch: Batch = None,
     given: Given = None,
     plot: Annotated[
         Path | None,
@@ -70,7 +72,7 @@ def show(
     Nothing is measured: a measured device needs the table that 'bitfront device profile' or an experiment made.
     """
     _check_plot(plot, space)
-    options = parsed(given)
+    options = parsed(given, threads=threads, batch=batch)
     from bitfront.experiments.commands.device_shown import print_device
     from bitfront.experiments.device_facts import device_details
     from bitfront.experiments.store.home import home
@@ -114,9 +116,10 @@ def profile(
     What was interrupted goes on from where it was. The table's path is printed on stdout.
     """
     options = parsed(given, threads=threads, batch=batch)
-    from bitfront.experiments.device_facts import space_named, told_warnings
+    from bitfront.experiments.device_facts import space_named
     from bitfront.experiments.device_profile import profiled
     from bitfront.experiments.device_words import profile_in_words
+    from bitfront.experiments.foreign_tables import told_warnings
     from bitfront.experiments.rich_reporter import RichReporter
     from bitfront.experiments.store.home import home
 
@@ -142,11 +145,12 @@ def _check_plot(plot: Path | None, space: str | None) -> None:
 
 def _tabulated(name: str, space: str, options: dict[str, Any]) -> tuple[Device, SearchSpace, Table, Path | None]:
     from bitfront.experiments.device_facts import device_table, made_device, space_named
+    from bitfront.experiments.foreign_tables import told_warnings
     from bitfront.experiments.rich_reporter import RichReporter
     from bitfront.experiments.store.home import home
 
     whole, device = space_named(space), made_device(home(), name, options)
-    with RichReporter(err()) as reporter:
+    with RichReporter(err()) as reporter, told_warnings(tell):
         table, path = device_table(home(), name, device, whole, options, reporter.progress("computing costs"))
     return device, whole, table, path
 

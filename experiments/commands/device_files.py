@@ -56,6 +56,8 @@ def export(
         str | None,
         typer.Option("--format", metavar="FORMAT", show_default="by the file's name", help="csv or parquet."),
     ] = None,
+    threads: Threads = None,
+    batch: Batch = None,
     given: Given = None,
 ) -> None:
     """Write the table of a device as CSV or parquet.
@@ -63,9 +65,10 @@ def export(
     Nothing is measured: a measured device needs the table that 'bitfront device profile' or an experiment made.
     The file's path is printed on stdout.
     """
-    options = parsed(given)
+    options = parsed(given, threads=threads, batch=batch)
     chosen = format_name or output.suffix.lower().removeprefix(".")
     from bitfront.experiments.device_facts import device_table, made_device, space_named
+    from bitfront.experiments.foreign_tables import told_warnings
     from bitfront.experiments.rich_reporter import RichReporter
     from bitfront.experiments.store.home import home
     from bitfront.latency_lut.imports.own import write_csv, write_parquet
@@ -74,7 +77,7 @@ def export(
     if chosen not in writers:
         raise UnknownNameError("table format to write", chosen, writers)
     whole, device = space_named(space), made_device(home(), name, options)
-    with RichReporter(err()) as reporter:
+    with RichReporter(err()) as reporter, told_warnings(tell):
         table, _ = device_table(home(), name, device, whole, options, reporter.progress("computing costs"))
     writers[chosen](table, output)
     tell(f"wrote {len(table.entries):,} blocks and {len(table.borders):,} borders of {name}")

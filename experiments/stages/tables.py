@@ -6,6 +6,7 @@ import hashlib
 import json
 
 from bitfront.experiments.device_places import table_path
+from bitfront.experiments.foreign_tables import told_warnings
 from bitfront.experiments.run import Run
 from bitfront.experiments.store.errors import ConflictError
 from bitfront.experiments.store.records import TableRecord
@@ -23,7 +24,8 @@ def compiled_costs(run: Run, device: Device, space: MBConvSpace) -> CostModel:
     """
     path = table_path(run.home, device.name, run.own_device_options(), space.hash())
     existed = path.exists()
-    table = device.table(space, path, run.rng("table"), run.progress(f"{device.name} table"))
+    with told_warnings(run.reporter.say):
+        table = device.table(space, path, run.rng("table"), run.progress(f"{device.name} table"))
     digest = _digest(table)
     _refuse_other_costs(run, digest)
     run.store.put_table(TableRecord(digest, device.name, space.hash(), str(path), dict(table.provenance)))

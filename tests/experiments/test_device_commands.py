@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import Result
 
@@ -250,6 +251,31 @@ class TestProfile:
         assert "warning: " in result.stderr
         assert "runtime_version '1.0', here '2.0'" in result.stderr
 
+    @pytest.mark.parametrize("command", ["show", "export"])
+    def test_looking_at_a_table_of_another_version_warns_too(
+        self, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+    ) -> None:
+        assert call("device", "profile", "fake-runtime", "--space", "tiny").exit_code == 0
+        more = ("-o", tmp_path / "t.csv") if command == "export" else ()
+        asked = ("device", command, "fake-runtime", "--space", "tiny", *more)
+        assert "warning" not in call(*asked).stderr
+        monkeypatch.setattr(FakeRuntime, "version", "2.0")
+        result = call(*asked)
+        assert result.exit_code == 0, result.output
+        assert "runtime_version '1.0', here '2.0'" in result.stderr
+
+    def test_a_table_with_other_options_is_pointed_at(self, call: Call) -> None:
+        assert call("device", "profile", "fake-runtime", "--space", "tiny", "--batch", "2").exit_code == 0
+        result = call("device", "show", "fake-runtime", "--space", "digits", "--batch", "3")
+        one_error(result, "no table for space 'digits' yet: ")
+        assert call("device", "show", "fake-runtime", "--space", "tiny", "--batch", "2").exit_code == 0
+
+    def test_no_other_file_is_written_over(self, call: Call, tmp_path: Path) -> None:
+        path = tmp_path / "thesis.json"
+        path.write_text('{"chapter": 1}')
+        one_error(call("device", "profile", "bitfusion", "--space", "tiny", "-o", path), "thesis.json")
+        assert path.read_text() == '{"chapter": 1}'
+
     def test_modelled_ones_and_another_file(self, call: Call, home: Path, tmp_path: Path) -> None:
         path = tmp_path / "mine.json"
         result = call("device", "profile", "bitfusion", "--space", "tiny", "-o", path)
@@ -329,10 +355,13 @@ class TestImport:
         give = ("device", "import", exported, "--space", "tiny", "--name")
         assert call(*give, "phone").exit_code == 0
         kept = (home / "devices" / "phone.json").read_bytes()
-        exported.write_text(exported.read_text().replace("stem:", "stem:", 1) + "\n")
+        frame = pd.read_csv(exported, comment="#").assign(latency_ms=0.125)
+        frame.to_csv(exported, index=False)
         one_error(call(*give, "phone"), "phone.json exists", "--force")
         assert (home / "devices" / "phone.json").read_bytes() == kept
         assert call(*give, "phone", "--force").exit_code == 0
+        entries = Table.read(home / "devices" / "phone.json").entries
+        assert {row["latency_ms"] for row in entries.values()} == {0.125}
 
     @pytest.mark.parametrize("name", ["bitfusion", "imported", "../phone", "a b", ".x", ""])
     def test_names_that_can_not_be(self, call: Call, exported: Path, home: Path, name: str) -> None:

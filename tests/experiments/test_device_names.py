@@ -29,12 +29,19 @@ from bitfront.experiments.device_places import (
 from bitfront.experiments.spec import SpecError, parse_spec
 from bitfront.latency_lut.device import Device
 from bitfront.latency_lut.devices import DEVICES
-from bitfront.supernet.errors import UnknownNameError
+from bitfront.latency_lut.table import InvalidTableError, Table
+from bitfront.supernet.errors import UnknownNameError, UnsupportedError
+from bitfront.supernet.spaces.digits import digits
 
 
 def factory(file: str, threads: int = 1, hint: str = "a") -> Device:
     """A factory like those of devices."""
     raise NotImplementedError
+
+
+def saved(path: Path, device: str) -> None:
+    rows = {"stem:conv(1>8,k3,s1,8px,w=int8,a=int8,relu)": {"latency_ms": 1.0}}
+    Table(device, digits().hash(), ("latency_ms",), rows).save(path)
 
 
 def touch(path: Path) -> Path:
@@ -111,8 +118,29 @@ class TestNames:
         touch(imported_path(tmp_path, "bitfusion"))
         assert kind_of(device_factory(tmp_path, "bitfusion")()) == "modelled"
 
+    def test_a_file_under_another_name_is_refused(self, tmp_path: Path) -> None:
+        saved(imported_path(tmp_path, "phone"), "tablet")
+        with pytest.raises(InvalidTableError, match="of device 'tablet', not of 'phone'"):
+            device_factory(tmp_path, "phone")()
+
+    @pytest.mark.parametrize("name", ["../../outside", "a/b", ""])
+    def test_a_name_out_of_a_file_is_no_path(self, tmp_path: Path, name: str) -> None:
+        with pytest.raises(UnsupportedError, match="can not be called"):
+            table_path(tmp_path, name, {}, "0" * 64)
+
 
 class TestSpec:
+    def test_an_imported_device_and_its_options_are_accepted(self, home: Path) -> None:
+        saved(imported_path(home, "phone"), "phone")
+        text = "{{space: digits, data: digits, objectives: [top1, latency_ms], device: {}}}"
+        assert parse_spec(text.format("phone")).device.name == "phone"
+        spec = parse_spec(text.format("{name: phone, options: {interpolate: true}}"))
+        assert spec.device.options == {"interpolate": True}
+        with pytest.raises(SpecError, match="file"):
+            parse_spec(text.format("{name: phone, options: {file: other.json}}"))
+        with pytest.raises(SpecError, match="file"):
+            parse_spec(text.format("imported"))
+
     @pytest.fixture
     def parse(self, home: Path) -> Callable[[str], Any]:
         touch(imported_path(home, "phone"))

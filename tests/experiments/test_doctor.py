@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from bitfront.experiments import device_names, doctor, machine
 from bitfront.experiments.doctor import Check, checks
 from bitfront.experiments.store.home import open_store
 from bitfront.latency_lut.device import Device
-from bitfront.supernet.errors import UnsupportedError
+from bitfront.supernet.errors import MeasuringError, UnsupportedError
 from bitfront.supernet.progress import silent
 
 Call = Callable[..., Result]
@@ -127,6 +127,24 @@ class TestCommand:
         found = {check["name"]: (check["state"], check["value"]) for check in json.loads(result.stdout)}
         assert found["lacking"] == ("doubtful", "needs a runtime: pip install it")
         assert found["with-file"] == ("fine", "needs options: file")
+
+    def test_device_that_fails_while_it_is_measured_is_doubtful_only(
+        self, call: Call, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def failing(home: object, name: str) -> object:
+            return lambda: object()
+
+        def seen(name: str, device: object) -> Iterator[doctor.Check]:
+            yield from ()
+            raise MeasuringError("the child died")
+
+        monkeypatch.setattr(doctor, "_device_names", lambda home: ["failing"])
+        monkeypatch.setattr(device_names, "device_factory", failing)
+        monkeypatch.setattr(doctor, "_seen", seen)
+        result = call("doctor", "--json")
+        assert result.exit_code == 0
+        found = {check["name"]: check for check in json.loads(result.stdout)}
+        assert (found["failing"]["state"], found["failing"]["value"]) == ("doubtful", "the child died")
 
     def test_imported_device_that_is_damaged_is_doubtful_only(
         self, call: Call, home: Path, monkeypatch: pytest.MonkeyPatch
