@@ -178,7 +178,8 @@ def test_it_needs_numpy_and_the_runtime_alone(folder: Path, tmp_path: Path) -> N
     process = run(python, folder)
     out, _ = process.communicate(timeout=300)
     assert process.returncode == 0
-    done, total = map(int, out.splitlines()[-1].split())
+    first, done, total = out.splitlines()[-1].split()
+    assert first == profile.PROGRESS
     assert done == total
     assert _imported(folder / profile.RESULTS, tmp_path).executable("depthwise") == {
         ("fp32", "fp32"),
