@@ -16,9 +16,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from bitfront.latency_lut.op_key import KeyedLayer, layer_key, layers_in, op_key
+from bitfront.latency_lut.op_key import layer_key, layers_in, op_key
 from bitfront.latency_lut.table import Table
-from bitfront.supernet.layers import Block
+from bitfront.supernet.layers import Block, Layer
 
 _NEIGHBOURS = 16
 _MORE_THAN_UNKNOWNS = 2
@@ -122,7 +122,7 @@ def _kind(table: Table, keys: list[str]) -> _Kind:
     )
 
 
-def _kind_of(key: str, layers: tuple[KeyedLayer, ...]) -> str:
+def _kind_of(key: str, layers: tuple[Layer, ...]) -> str:
     block, colon, _ = key.partition(":")
     parts = (
         f"{one.op},k{one.kernel},s{one.stride},{one.weight_format},{one.activation_format},{one.relu}"
@@ -131,11 +131,11 @@ def _kind_of(key: str, layers: tuple[KeyedLayer, ...]) -> str:
     return f"{block if colon else ''}:{';'.join(parts)}"
 
 
-def _shape(layers: tuple[KeyedLayer, ...]) -> Floats:
+def _shape(layers: tuple[Layer, ...]) -> Floats:
     return np.log2(np.array(list(_sizes(layers)), dtype=np.float64))
 
 
-def _sizes(layers: tuple[KeyedLayer, ...]) -> Iterator[int]:
+def _sizes(layers: tuple[Layer, ...]) -> Iterator[int]:
     """Channels along the chain, then the side of the input."""
     yield layers[0].in_channels
     for one in layers:
@@ -143,5 +143,5 @@ def _sizes(layers: tuple[KeyedLayer, ...]) -> Iterator[int]:
     yield layers[0].in_size
 
 
-def _macs(layers: tuple[KeyedLayer, ...]) -> float:
+def _macs(layers: tuple[Layer, ...]) -> float:
     return float(sum(one.macs for one in layers))

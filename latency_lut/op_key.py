@@ -11,35 +11,13 @@ the input map in pixels, weight and activation format, and ``relu`` where one fo
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import cast
 
-from bitfront.supernet.layers import Block, Layer
+from bitfront.supernet.layers import Block, Layer, Op
 from bitfront.supernet.quantization.policy import is_integer_layer
 
 _STORED = "int8"
 _LAYER = re.compile(r"(\w+)\((\d+)>(\d+),k(\d+),s(\d+),(\d+)px,w=(\w+),a=(\w+)((?:,relu)?)\)")
-
-
-@dataclass(frozen=True, slots=True)
-class KeyedLayer:
-    """What a key says of a layer; ``relu`` whether one follows."""
-
-    op: str
-    in_channels: int
-    out_channels: int
-    kernel: int
-    stride: int
-    in_size: int
-    weight_format: str
-    activation_format: str
-    relu: bool
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulate operations for one input, as `Layer.macs`."""
-        inputs = 1 if self.op == "depthwise" else self.in_channels
-        out_size = (self.in_size + 2 * (self.kernel // 2) - self.kernel) // self.stride + 1
-        return inputs * self.out_channels * self.kernel**2 * out_size**2
 
 
 def layer_key(layer: Layer) -> str:
@@ -73,9 +51,15 @@ def asked_for(block: Block) -> str:
     return block.layers[0].activation_format
 
 
-def layers_in(key: str) -> tuple[KeyedLayer, ...]:
-    """The layers that an op key or layer key speaks of, in order; none where it is no such key."""
+def layers_in(key: str) -> tuple[Layer, ...]:
+    """The layers that an op key or layer key speaks of, in order; none where it is no such key.
+
+    They have no names, and whether their inputs are signed is not known.
+    """
     return tuple(
-        KeyedLayer(op, int(ins), int(outs), int(kernel), int(stride), int(size), weight, activation, bool(relu))
+        Layer(
+            "", cast(Op, op), int(ins), int(outs), int(kernel), int(stride), int(size),
+            weight, activation, signed_input=False, relu=bool(relu),
+        )
         for op, ins, outs, kernel, stride, size, weight, activation, relu in _LAYER.findall(key)
-    )
+    )  # fmt: skip

@@ -21,6 +21,7 @@ from bitfront.latency_lut.slot_blocks import unique_blocks
 from bitfront.latency_lut.stored_times import StoredTimes
 from bitfront.latency_lut.table import Table
 from bitfront.supernet.errors import UnsupportedError
+from bitfront.supernet.export.host_cpu import host_cpu
 from bitfront.supernet.export.random_network import random_folded
 from bitfront.supernet.folded import Folded
 from bitfront.supernet.progress import Progress, silent
@@ -55,7 +56,7 @@ class RuntimeDevice(MeasuringDevice):
 
     @abstractmethod
     def machine(self) -> dict[str, Any]:
-        """What else decides the numbers, JSON-able: cpu_model, isa, runtime, runtime_version."""
+        """What else decides the numbers, JSON-able: what `on_this_cpu` gives, and more where there is more."""
 
     def provenance(self) -> dict[str, Any]:
         """Machine, runtime, settings and date."""
@@ -169,6 +170,12 @@ class RuntimeDevice(MeasuringDevice):
                     f"{self.name} can not execute {layer.name} with {layer.weight_format} weights and "
                     f"{layer.activation_format} activations: sample from device.restrict(space)"
                 )
+
+
+def on_this_cpu(runtime: str, version: str) -> dict[str, Any]:
+    """The facts of `RuntimeDevice.machine` for a runtime on the CPU of this machine."""
+    cpu = host_cpu()
+    return {"cpu_model": cpu.model, "isa": list(cpu.isa), "runtime": runtime, "runtime_version": version}
 
 
 def _same(network: Folded) -> Folded:

@@ -6,7 +6,8 @@ import io
 import json
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,43 +89,46 @@ def write_plan(
     Raises:
         StorageError: the folder's disk is full.
     """
+    calls = [{"key": key, "model": f"models/{i:05}.onnx"} for i, key in enumerate(parts)]
+    with _room_for_models(folder):
+        (folder / "models").mkdir(parents=True, exist_ok=True)
+        for i, call in enumerate(calls):
+            model = part_model(parts[call["key"]](), device.batch)
+            (folder / call["model"]).write_bytes(model.SerializeToString())
+            progress(i + 1, len(calls))
+        plan = _plan(device, calls, seed, provenance, {key: samples[key] for key in parts if key in samples})
+        (folder / profile.PLAN).write_text(json.dumps(plan))
+
+
+@contextmanager
+def _room_for_models(folder: Path) -> Iterator[None]:
     try:
-        _write_plan(folder, device, parts, seed, provenance, samples, progress)
+        yield
     except OSError as error:
         raise StorageError(
             f"can not write the models into {folder}: {error.strerror or error}. Free space there, or set TMPDIR"
         ) from error
 
 
-def _write_plan(
-    folder: Path,
+def _plan(
     device: RuntimeDevice,
-    parts: Mapping[str, Part],
+    calls: Sequence[Mapping[str, str]],
     seed: int,
     provenance: Mapping[str, Any],
     samples: profile.Samples,
-    progress: Progress,
-) -> None:
-    (folder / "models").mkdir(parents=True, exist_ok=True)
-    calls = []
-    for i, (key, part) in enumerate(parts.items()):
-        name = f"models/{i:05}.onnx"
-        (folder / name).write_bytes(part_model(part(), device.batch).SerializeToString())
-        calls.append({"key": key, "model": name})
-        progress(i + 1, len(parts))
+) -> dict[str, Any]:
     machine = device.machine()
     settings = {"threads": device.threads, "batch": device.batch, "rounds": device.protocol.rounds}
     if "precision" in machine:
         settings["precision"] = machine["precision"]
-    plan = {
+    return {
         "runtime": machine["runtime"],
         "seed": seed,
         "protocol": vars(device.protocol),
         "provenance": {**provenance, **settings},
         "calls": calls,
-        "samples": {key: samples[key] for key in parts if key in samples},
+        "samples": samples,
     }
-    (folder / profile.PLAN).write_text(json.dumps(plan))
 
 
 def _zipped(folder: Path) -> bytes:

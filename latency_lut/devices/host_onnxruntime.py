@@ -8,8 +8,7 @@ import numpy as np
 import onnxruntime
 
 from bitfront.latency_lut.bundle.profile import Call, Protocol, onnxruntime_call, timer_for
-from bitfront.latency_lut.runtime_device import RuntimeDevice
-from bitfront.supernet.export.host_cpu import host_cpu
+from bitfront.latency_lut.runtime_device import RuntimeDevice, on_this_cpu
 from bitfront.supernet.export.onnx_graph import part_model
 from bitfront.supernet.folded import Folded
 
@@ -39,13 +38,7 @@ class HostONNXRuntime(RuntimeDevice):
 
     def machine(self) -> dict[str, Any]:
         """CPU, instruction sets and version of ONNX Runtime."""
-        cpu = host_cpu()
-        return {
-            "cpu_model": cpu.model,
-            "isa": list(cpu.isa),
-            "runtime": "onnxruntime",
-            "runtime_version": onnxruntime.__version__,
-        }
+        return on_this_cpu("onnxruntime", onnxruntime.__version__)
 
     def compile_part(self, part: Folded, rng: np.random.Generator) -> Call:
         """A call of one or more blocks."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from bitfront.latency_lut.bundle.child import sample_in_child
 from bitfront.latency_lut.bundle.profile import Call, Protocol, Samples, openvino_call, timer_for
-from bitfront.latency_lut.runtime_device import Part, RuntimeDevice
+from bitfront.latency_lut.runtime_device import Part, RuntimeDevice, on_this_cpu
 from bitfront.supernet.errors import UnsupportedError
 from bitfront.supernet.export.host_cpu import host_cpu
 from bitfront.supernet.export.onnx_graph import part_model
@@ -71,14 +71,7 @@ class HostOpenVINO(RuntimeDevice):
         """CPU, instruction sets, version of OpenVINO and precision."""
         import openvino
 
-        cpu = host_cpu()
-        return {
-            "cpu_model": cpu.model,
-            "isa": list(cpu.isa),
-            "runtime": "openvino",
-            "runtime_version": openvino.__version__,
-            "precision": self.precision,
-        }
+        return {**on_this_cpu("openvino", openvino.__version__), "precision": self.precision}
 
     def compile_part(self, part: Folded, rng: np.random.Generator) -> Call:
         """A call of one or more blocks; a part in fp32 is not run in less, which matters to comparisons."""

@@ -6,6 +6,8 @@ et al. 2020). The hidden channels of a stage are listed as they are, not as mult
 
 from __future__ import annotations
 
+from functools import partial
+
 from bitfront.supernet.spaces.mbconv import MBConvConfig, MBConvSpace, StageConfig
 
 _FORMATS = ("fp32", "bf16", "int8", "int6", "int4")
@@ -31,35 +33,36 @@ def _stages(*strides: int) -> tuple[StageConfig, ...]:
 
 def mobilenet_v2() -> MBConvSpace:
     """Colour images of 160, 192 or 224 pixels, 1000 classes."""
-    frame = MBConvConfig(
-        in_channels=3,
+    frame = _frame(
         classes=1000,
         stem_channels=32,
         stem_stride=2,
         stages=_stages(2, 2, 2, 1, 2),
         head_channels=1280,
         resolutions=(160, 192, 224),
-        weight_formats=_FORMATS,
-        activation_formats=_FORMATS,
-        end_formats=_END_FORMATS,
-        classifier_formats=_CLASSIFIER_FORMATS,
     )
     return MBConvSpace("mobilenet_v2", frame)
 
 
 def mobilenet_v2_cifar() -> MBConvSpace:
     """Colour images of 32 pixels, 10 classes: less is strided away."""
-    frame = MBConvConfig(
-        in_channels=3,
+    frame = _frame(
         classes=10,
         stem_channels=24,
         stem_stride=1,
         stages=_stages(1, 2, 2, 1, 2),
         head_channels=640,
         resolutions=(32,),
-        weight_formats=_FORMATS,
-        activation_formats=_FORMATS,
-        end_formats=_END_FORMATS,
-        classifier_formats=_CLASSIFIER_FORMATS,
     )
     return MBConvSpace("mobilenet_v2_cifar", frame)
+
+
+# What both have in common.
+_frame = partial(
+    MBConvConfig,
+    in_channels=3,
+    weight_formats=_FORMATS,
+    activation_formats=_FORMATS,
+    end_formats=_END_FORMATS,
+    classifier_formats=_CLASSIFIER_FORMATS,
+)
