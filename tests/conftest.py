@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -10,12 +14,26 @@ from hypothesis import settings
 from bitfront.supernet.data.dataset import Dataset, Split
 from bitfront.supernet.data.digits import digits
 from bitfront.supernet.network import Supernet
+from bitfront.supernet.spaces.bottleneck import BottleneckConfig, BottleneckSpace, BottleneckStage
 from bitfront.supernet.spaces.mbconv import MBConvConfig, MBConvSpace, StageConfig
 
 torch.set_num_threads(1)
 # The same examples every time, and no time limit per example: the machines that run this are shared.
 settings.register_profile("bitfront", deadline=None, derandomize=True, database=None)
 settings.load_profile("bitfront")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Decoded data sets are kept in a folder of this test run; where it has several workers, they share it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = "PYTEST_XDIST_WORKER" in os.environ
+    cache = (base.parent if shared else base) / "cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BITFRONT_CACHE", str(cache))
+        yield
+    if not shared:  # pytest keeps the folders of several runs
+        shutil.rmtree(cache, ignore_errors=True)
 
 
 @pytest.fixture
@@ -46,6 +64,55 @@ def tiny_space() -> MBConvSpace:
     return MBConvSpace("tiny", frame)
 
 
+@pytest.fixture(scope="session")
+def gated_space() -> MBConvSpace:
+    """Squeeze and excitation, h-swish, a residual first block and a hidden linear layer: MobileNetV3's parts."""
+    formats = ("fp32", "int8", "int6", "int4")
+    frame = MBConvConfig(
+        in_channels=1,
+        classes=10,
+        stem_channels=4,
+        stem_stride=1,
+        stages=(
+            StageConfig(6, 2, (1, 2), (8, 12, 16), act="relu", se=True),
+            StageConfig(8, 1, (1, 2), (12, 16), kernels=(3, 5), act="hswish", se=True),
+            StageConfig(8, 2, (1,), (16, 24), kernels=(3, 5), act="hswish"),
+        ),
+        head_channels=16,
+        resolutions=(9, 12),
+        weight_formats=formats,
+        activation_formats=formats,
+        end_formats=("fp32", "int8"),
+        first_block_channels=4,
+        first_block_residual=True,
+        hidden_channels=12,
+        stem_act="hswish",
+        head_act="hswish",
+    )
+    return MBConvSpace("gated", frame)
+
+
+@pytest.fixture(scope="session")
+def bottleneck_space() -> BottleneckSpace:
+    """A deep stem with a maximum, elastic outputs, shortcuts that average: ResNet-50's parts."""
+    formats = ("fp32", "int8", "int6", "int4")
+    frame = BottleneckConfig(
+        in_channels=1,
+        classes=10,
+        stem_channels=(4, 6),
+        stem_out_channels=(8, 12),
+        stem_stride=1,
+        stem_pool=True,
+        stages=(BottleneckStage((16, 24), 1, (1, 2)), BottleneckStage((24, 32), 2, (1, 2))),
+        expand_percents=(50, 75),
+        resolutions=(9, 14),
+        weight_formats=formats,
+        activation_formats=formats,
+        end_formats=("fp32", "int8"),
+    )
+    return BottleneckSpace("bottlenecks", frame)
+
+
 def _part(split: Split, n: int) -> Split:
     return Split(split.images[:n], split.labels[:n])
 
@@ -55,7 +122,9 @@ def tiny_data() -> Dataset:
     """The first few images of every split of the digits."""
     whole = digits()
     train, validation, test = _part(whole.train, 160), _part(whole.validation, 80), _part(whole.test, 80)
-    return Dataset("tiny digits", whole.class_names, train, validation, test, whole.mean, whole.std)
+    return Dataset(
+        "tiny digits", whole.class_names, train, validation, test, whole.mean, whole.std, whole.augmentation
+    )
 
 
 @pytest.fixture

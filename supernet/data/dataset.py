@@ -8,11 +8,16 @@ from functools import cached_property
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bitfront.supernet.data.augment import NONE, Augmentation
+from bitfront.supernet.data.resize import resize
 from bitfront.supernet.errors import BitfrontError, UnknownNameError
+
+__all__ = ["DataError", "Dataset", "Split", "resize"]
+
+_ROWS_AT_ONCE = 1024
 
 
 class DataError(BitfrontError):
@@ -21,7 +26,10 @@ class DataError(BitfrontError):
 
 @dataclass(frozen=True)
 class Split:
-    """``images`` uint8 (n, channels, size, size), ``labels`` int64 (n,) from 0 to classes - 1."""
+    """``images`` uint8 (n, channels, size, size), ``labels`` int64 (n,) from 0 to classes - 1.
+
+    Either may be a memory map.
+    """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
@@ -43,10 +51,29 @@ class Split:
     def __len__(self) -> int:
         return len(self.images)
 
+    @classmethod
+    def known(cls, images: NDArray[np.uint8], labels: NDArray[np.int64], digest: str) -> Split:
+        """A split whose ``digest`` was worked out before, so that it is not read for that at every start."""
+        split = cls(images, labels)
+        split.__dict__["digest"] = digest  # where cached_property looks; a replaced split works out its own
+        return split
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of shape, pixels and labels."""
+        digest = hashlib.sha256(repr(self.images.shape).encode())
+        for first in range(0, len(self), _ROWS_AT_ONCE):
+            digest.update(np.ascontiguousarray(self.images[first : first + _ROWS_AT_ONCE]).data)
+        digest.update(np.ascontiguousarray(self.labels).data)
+        return digest.hexdigest()
+
 
 @dataclass(frozen=True)
 class Dataset:
     """A named data set; ``mean`` and ``std`` per channel are of the training split's pixel values in 0..1.
+
+    ``augmentation`` is what is recommended for training on it, ``notes`` what its user should be told; neither is
+    part of the content.
 
     Raises:
         DataError: images of unlike shapes, a label that is no class, or a normalisation that does not fit.
@@ -59,6 +86,8 @@ class Dataset:
     test: Split
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    augmentation: Augmentation = NONE
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         shape = self.train.images.shape[1:]
@@ -108,37 +137,16 @@ class Dataset:
         return splits[name]
 
     def tensor(self, images: NDArray[np.uint8]) -> Tensor:
-        """Normalised float images (n, channels, size, size) at their native size."""
-        mean, std = (torch.tensor(v, dtype=torch.float32)[:, None, None] for v in (self.mean, self.std))
-        return (torch.from_numpy(images).float() / 255 - mean) / std
+        """`normalise` of an array, in main memory: four bytes a value, so give a batch where they are many."""
+        return self.normalise(torch.from_numpy(images))
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Float images (n, channels, size, size) of uint8 ones on any device, in the same memory format."""
+        mean, std = (torch.tensor(v, device=images.device)[:, None, None] for v in (self.mean, self.std))
+        return (images.float() / 255 - mean) / std
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of all pixels, labels, class names and the normalisation."""
-        described = (self.name, self.class_names, self.train.images.shape, self.mean, self.std)
-        digest = hashlib.sha256(repr(described).encode())
-        for split in self._splits().values():
-            digest.update(split.images.tobytes())
-            digest.update(split.labels.tobytes())
-        return digest.hexdigest()
-
-
-def resize(images: Tensor, resolution: int) -> Tensor:
-    """Bilinear resize to (n, c, resolution, resolution); part of every network's pre-processing."""
-    if images.shape[-1] == resolution:
-        return images
-    return F.interpolate(images, (resolution, resolution), mode="bilinear", align_corners=False, antialias=False)
-
-
-def augment(images: Tensor, resolution: int, generator: torch.Generator) -> Tensor:
-    """Random rotation, scale and shift, resampled straight to ``resolution``.
-
-    Rotation within 12 degrees, scale within 10 %, shift within 12 % of the side; outside is the border's value.
-    """
-    n = len(images)
-    draw = torch.rand(4, n, generator=generator) * 2 - 1
-    angle, scale = draw[0] * (12 * torch.pi / 180), 1 + 0.1 * draw[1]
-    cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
-    rows = [torch.stack([cos, -sin, 0.24 * draw[2]], 1), torch.stack([sin, cos, 0.24 * draw[3]], 1)]
-    grid = F.affine_grid(torch.stack(rows, 1), [n, images.shape[1], resolution, resolution], align_corners=False)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        """SHA-256 of all pixels, labels, class names and the normalisation; names and places do not matter."""
+        described = (self.class_names, self.mean, self.std, *(split.digest for split in self._splits().values()))
+        return hashlib.sha256(repr(described).encode()).hexdigest()

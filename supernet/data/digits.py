@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from bitfront.supernet.data.augment import DRAWN
 from bitfront.supernet.data.dataset import Dataset, Split
+from bitfront.supernet.progress import Progress, silent
 
 _SPLIT_SEED = 2718
 _TRAIN, _VALIDATION = 0.5, 0.3
 
 
-def digits() -> Dataset:
+def digits(progress: Progress = silent) -> Dataset:
     """Split class by class into 50 % training, 30 % validation and 20 % test, always alike."""
     from sklearn.datasets import load_digits
 
@@ -29,6 +31,7 @@ def digits() -> Dataset:
         test,
         (float(pixels.mean()),),
         (float(pixels.std()),),
+        DRAWN,
     )
 
 
