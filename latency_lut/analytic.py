@@ -17,7 +17,7 @@ from bitfront.latency_lut.slot_blocks import unique_blocks
 from bitfront.latency_lut.table import Table
 from bitfront.supernet.layers import Block, Layer
 from bitfront.supernet.progress import Progress, silent
-from bitfront.supernet.quantization.policy import is_integer, is_integer_layer
+from bitfront.supernet.quantization.policy import is_integer, is_integer_layer, is_pooled
 from bitfront.supernet.space import SearchSpace
 
 _CHUNK = 256
@@ -44,9 +44,10 @@ class Work:
 
 def work_of(block: Block) -> list[Work]:
     """The layers of a block, as work."""
+    consumers = {layer.name: consumer for layer, consumer in itertools.pairwise(block.chain) if not layer.gate}
     return [
-        Work(layer, reads_image(block, layer), _output_format(layer, consumer))
-        for layer, consumer in itertools.zip_longest(block.layers, block.layers[1:])
+        Work(layer, reads_image(block, layer), _output_format(layer, consumers.get(layer.name)))
+        for layer in block.layers
     ]
 
 
@@ -56,18 +57,22 @@ def reads_image(block: Block, layer: Layer) -> bool:
 
 
 def _output_format(layer: Layer, consumer: Layer | None) -> str:
-    """As `quantization.policy` has it; what follows a block is not known, so that its last layer does not ask."""
-    if layer.op == "linear":
-        return _LOGITS
-    if consumer is not None and consumer.op != "linear" and is_integer(consumer.activation_format):
+    """As `quantization.policy` has it; what follows a block, a gate or a shortcut does not ask for a format."""
+    if consumer is not None and not is_pooled(layer, consumer) and is_integer(consumer.activation_format):
         return consumer.activation_format
+    if consumer is None and layer.op == "linear":
+        return _LOGITS
     if is_integer_layer(layer):
         return _STORED
     return layer.activation_format if layer.weight_format == layer.activation_format else _MIXED
 
 
 class AnalyticDevice(Device):
-    """A device whose costs are computed; each different layer once."""
+    """A device whose costs are computed; each different layer once.
+
+    Only weighted layers cost something: activation functions, sums, products with a gate and pooling are taken to
+    happen on the way of a map to the next layer. The MACs of a layer are those of its weights.
+    """
 
     is_measured = False
 

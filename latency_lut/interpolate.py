@@ -125,7 +125,8 @@ def _kind(table: Table, keys: list[str]) -> _Kind:
 def _kind_of(key: str, layers: tuple[Layer, ...]) -> str:
     block, colon, _ = key.partition(":")
     parts = (
-        f"{one.op},k{one.kernel},s{one.stride},{one.weight_format},{one.activation_format},{one.relu}"
+        f"{one.op},k{one.kernel},s{one.stride},{one.weight_format},{one.activation_format},{one.act},{one.source},"
+        f"{one.gate}"
         for one in layers
     )
     return f"{block if colon else ''}:{';'.join(parts)}"

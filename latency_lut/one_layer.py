@@ -7,10 +7,10 @@ from dataclasses import replace
 from bitfront.supernet.layers import Block, Layer, Op
 
 REPRESENTATIVES: dict[Op, Layer] = {
-    "conv": Layer("layer", "conv", 3, 32, 3, 2, 112, "fp32", "fp32", True, True),
-    "pointwise": Layer("layer", "pointwise", 96, 96, 1, 1, 28, "fp32", "fp32", False, True),
-    "depthwise": Layer("layer", "depthwise", 96, 96, 5, 1, 28, "fp32", "fp32", False, True),
-    "linear": Layer("layer", "linear", 1280, 1000, 1, 1, 1, "fp32", "fp32", False, False),
+    "conv": Layer("layer", "conv", 3, 32, 3, 2, 112, "fp32", "fp32", True, "relu"),
+    "pointwise": Layer("layer", "pointwise", 96, 96, 1, 1, 28, "fp32", "fp32", False, "relu"),
+    "depthwise": Layer("layer", "depthwise", 96, 96, 5, 1, 28, "fp32", "fp32", False, "relu"),
+    "linear": Layer("layer", "linear", 1280, 1000, 1, 1, 1, "fp32", "fp32", False, "none"),
 }
 """Shapes as in the middle of mobile networks; each takes well above a runtime's call."""
 

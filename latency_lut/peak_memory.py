@@ -1,6 +1,16 @@
 """Peak memory: the largest set of activations alive at one time, at the policy's formats.
 
-While a layer runs, its input and its output are alive, and in a residual block the addend until it is added.
+While a layer runs, its input and its output are alive, and what a later step reads again:
+
+* in a residual block its input, as the first layer takes it, until it is added, or until its shortcut layer, which
+  runs last, has read it; meanwhile the output of the chain is kept;
+* with squeeze and excitation the map that was pooled, until it is multiplied. The product is a step of its own,
+  whose output is stored as the next layer takes it.
+
+Averaging before a shortcut and the maximum over 3x3 at a block's end are steps of their own, too. Sums and
+activation functions happen in place. A mean over a map is taken while the map is made: where nothing else reads
+the map, only the mean lives on, as the next layer's input.
+
 A tensor takes the bits in which it is stored: those of its consumer's activation format where that quantizes
 it; else 8 where an integer layer made it, and those of a float layer's own format
 (``quantization.policy``). Weights are not counted, they are ``size_bytes``.
@@ -12,12 +22,13 @@ choice. So a block is summed up by a `LiveSet`, which gives its peak for every d
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
 from bitfront.supernet.layers import Block, Layer
 from bitfront.supernet.quantization.formats import FORMATS
-from bitfront.supernet.quantization.policy import is_integer, is_integer_layer
+from bitfront.supernet.quantization.policy import is_integer, is_integer_layer, is_pooled
 
 _STORED_BITS = 8
 _SINGLE_BITS = 32
@@ -26,9 +37,9 @@ _SINGLE_BITS = 32
 class LiveSet(NamedTuple):
     """What a block adds to the question of peak memory.
 
-    ``inner_bytes`` is its peak before its last layer; ``base_bytes`` its live set at the last layer, without
-    the output whose bits the successor decides, and ``bytes_per_bit`` the size of that output (0 in a residual
-    block, which adds in its own format); ``default_bits`` holds for it if the successor leaves it as it is.
+    ``inner_bytes`` is its peak before its last step; ``base_bytes`` its live set at the last step, without
+    the output whose bits the successor decides, and ``bytes_per_bit`` the size of that output (0 where a sum ends
+    the block, which has a format of its own); ``default_bits`` holds for it if the successor leaves it as it is.
     """
 
     inner_bytes: float
@@ -37,20 +48,65 @@ class LiveSet(NamedTuple):
     default_bits: float
 
 
+class _Step(NamedTuple):
+    """Bytes alive beside a step's output, the elements of that output, and its bits."""
+
+    beside: float
+    elements: int
+    bits: int
+
+    @property
+    def output(self) -> float:
+        """Bytes of the output."""
+        return self.elements * self.bits / 8
+
+    @property
+    def alive(self) -> float:
+        """Bytes of everything."""
+        return self.beside + self.output
+
+
+_NOTHING = _Step(0.0, 0, 0)
+
+
 def live_set(block: Block) -> LiveSet:
     """The `LiveSet` of one block."""
-    first, last = block.layers[0], block.layers[-1]
-    addend = _input_bytes(first) if block.residual else 0.0
-    inner = 0.0
-    for layer, consumer in itertools.pairwise(block.layers):
-        held = 0.0 if layer is first else addend
-        out = _output_elements(layer) * _output_bits(layer, consumer) / 8
-        inner = max(inner, _input_bytes(layer) + out + held)
-    base = _input_bytes(last) + (0.0 if last is first else addend)
-    per_bit, default = _output_elements(last) / 8, _default_bits(last)
-    if block.residual:
-        base, per_bit = base + per_bit * default, 0.0
-    return LiveSet(inner, base, per_bit, default)
+    *before, last = _steps(block)
+    inner = max((step.alive for step in before), default=0.0)
+    if block.residual and not block.max_pool:
+        return LiveSet(inner, last.alive, 0.0, last.bits)
+    return LiveSet(inner, last.beside, last.elements / 8, last.bits)
+
+
+def _steps(block: Block) -> Iterator[_Step]:
+    first, tail = block.layers[0], block.tail
+    kept = _Step(0.0, _output_elements(tail), _default_bits(tail)).output
+    yield from _chain_steps(block, _input_bytes(first) if block.residual else 0.0)
+    if block.shortcut is not None:
+        yield from _shortcut_steps(block.shortcut, block.stride, kept, _input_bytes(first))
+    if block.max_pool:
+        yield _Step(kept, tail.out_channels * block.out_size**2, _default_bits(tail))
+
+
+def _chain_steps(block: Block, addend: float) -> Iterator[_Step]:
+    is_gated = any(layer.gate for layer in block.chain)
+    held, made, pooled = 0.0, _NOTHING, _NOTHING  # the first layer reads the addend itself
+    for layer, consumer in itertools.zip_longest(block.chain, block.chain[1:]):
+        pooled = made if is_gated and layer.source == "pooled" else pooled
+        beside = held + pooled.output + _input_bytes(layer)
+        made = _Step(beside, _output_elements(layer), _output_bits(layer, consumer))
+        yield made
+        held = addend
+        if layer.gate:
+            bits = _SINGLE_BITS if consumer is None else _input_bits(consumer)
+            yield _Step(held + pooled.output + made.output, pooled.elements, bits)
+            pooled = _NOTHING
+
+
+def _shortcut_steps(layer: Layer, stride: int, kept: float, entry: float) -> Iterator[_Step]:
+    if stride > 1:
+        yield _Step(kept + entry, layer.in_channels * layer.in_size**2, _input_bits(layer))
+    yield _Step(kept + _input_bytes(layer), _output_elements(layer), _default_bits(layer))
 
 
 def demanded_bits(block: Block) -> int:
@@ -91,8 +147,8 @@ def _real_bits(layer: Layer) -> int:
     return _bits(layer.activation_format) if narrow else _SINGLE_BITS
 
 
-def _output_bits(layer: Layer, consumer: Layer) -> int:
-    pooled = consumer.op == "linear" and layer.op != "linear"
-    if pooled or not is_integer(consumer.activation_format):
+def _output_bits(layer: Layer, consumer: Layer | None) -> int:
+    """A gate's output goes into a product, which no format is asked for; nor is one by what is not there."""
+    if consumer is None or layer.gate or is_pooled(layer, consumer) or not is_integer(consumer.activation_format):
         return _default_bits(layer)
     return _input_bits(consumer)

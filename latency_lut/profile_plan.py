@@ -44,8 +44,7 @@ def is_network(blocks: Sequence[Block]) -> bool:
 
 def output_shape(block: Block) -> Shape:
     """Channels and side of what a block hands over."""
-    last = block.layers[-1]
-    return last.out_channels, last.out_size
+    return block.tail.out_channels, block.out_size
 
 
 def input_shape(block: Block) -> Shape:

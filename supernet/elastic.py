@@ -36,7 +36,7 @@ class ElasticLayer(nn.Module):
         shape = (out, per_group) if largest.op == "linear" else (out, per_group, k, k)
         self.weight = nn.Parameter(torch.empty(shape))
         self.bias = nn.Parameter(torch.zeros(out))
-        self.gain = None if largest.op == "linear" else nn.Parameter(torch.ones(out))
+        self.gain = nn.Parameter(torch.ones(out)) if largest.has_batch_norm else None
         self.kernels = tuple(sorted(kernels, reverse=True))
         self.transforms = nn.ParameterDict({str(k): nn.Parameter(torch.eye(k * k)) for k in self.kernels[1:]})
         integers = [name for name in formats if integer(name) is not None]
@@ -45,9 +45,9 @@ class ElasticLayer(nn.Module):
         self.output_log_scale = nn.Parameter(torch.zeros(()))
 
     def reset(self, generator: torch.Generator) -> None:
-        """He initialisation by fan-out for convolutions; uniform by fan-in for the classifier."""
+        """He initialisation by fan-out before batch norm; uniform by fan-in where there is none."""
         with torch.no_grad():
-            if self.largest.op == "linear":
+            if self.gain is None:
                 bound = 1 / math.sqrt(self.largest.in_channels)
                 self.weight.uniform_(-bound, bound, generator=generator)
             else:
@@ -69,11 +69,11 @@ class ElasticLayer(nn.Module):
     def params(self, layer: Layer, quantize_output: bool) -> LayerParams:
         """The tensors that ``layer`` uses, as views of the shared ones where possible."""
         out = layer.out_channels
-        weight = self.kernel_weight(layer.kernel)[:out, : layer.in_channels // layer.groups]
+        weight = _first(self.kernel_weight(layer.kernel), out, layer.in_channels // layer.groups)
         return LayerParams(
             weight=weight,
-            bias=self.bias[:out],
-            gain=None if self.gain is None else self.gain[:out],
+            bias=_first(self.bias, out),
+            gain=None if self.gain is None else _first(self.gain, out),
             weight_scale=self._weight_scale(weight, layer.weight_format),
             input_scale=self._input_scale(layer.activation_format),
             output_scale=self.output_log_scale.exp() if quantize_output else None,
@@ -91,3 +91,10 @@ class ElasticLayer(nn.Module):
         if integer(format_name) is None:
             return None
         return torch.exp(self.input_log_scale[format_name])
+
+
+def _first(tensor: Tensor, *sizes: int) -> Tensor:
+    """The first entries of the first dimensions; the gradient of a slice costs more than a small layer does."""
+    if tensor.shape[: len(sizes)] == sizes:
+        return tensor
+    return tensor[tuple(slice(size) for size in sizes)]

@@ -16,6 +16,18 @@ class InvalidGenomeError(BitfrontError):
     """A genome lies outside its search space."""
 
 
+class InvalidSpaceError(BitfrontError):
+    """A search space makes no sense, or can not be read: ``source`` says which, ``problems`` why, one each."""
+
+    def __init__(self, source: str, problems: Iterable[str]) -> None:
+        super().__init__(source, tuple(problems))
+
+    def __str__(self) -> str:
+        source, problems = self.args
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        return "\n  ".join([f"{source} has {count}", *problems])
+
+
 class UnknownNameError(BitfrontError):
     """A registry was asked for a name that it does not hold."""
 
@@ -53,3 +65,11 @@ class NumericalError(BitfrontError):
 
 class MeasuringError(BitfrontError):
     """A device failed while it was measured."""
+
+
+class TrainingSettingsError(BitfrontError):
+    """A setting of a training is out of its range."""
+
+
+class RecipeError(BitfrontError):
+    """A recipe of a training is not what it must be."""

@@ -25,7 +25,9 @@ class FoldedLayer:
 
     ``weight`` has shape (out, in / groups, k, k), or (out, in) for a linear layer. Where the weight format is
     an integer one, ``weight_codes`` (int8, same shape) times ``weight_scale`` (out,) gives ``weight``.
-    ``input`` and ``output`` are None where that tensor stays real (see ``quantization.policy``).
+    ``input`` and ``output`` are None where that tensor stays real; ``input`` also where a shortcut reads what
+    the block's first layer quantized. Before a smooth activation function ``output`` is the format of what goes
+    into that. See ``quantization.policy``.
     """
 
     layer: Layer
@@ -42,7 +44,8 @@ class Folded:
     """A whole network: its blocks, and the layers of all blocks in order.
 
     Input: float32 (n, in_channels, resolution, resolution), normalised. Output: logits (n, classes).
-    In a residual block the addend is the block's input *after* its first layer quantized it.
+    In a residual block the addend is the block's input *after* its first layer quantized it, or the output of its
+    shortcut layer, which reads that.
     """
 
     blocks: tuple[Block, ...]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from bitfront.supernet.elastic import ElasticLayer
 from bitfront.supernet.forward import LayerParams, Normalise, batch_normalise, run_network
 from bitfront.supernet.layers import Block, Layer
-from bitfront.supernet.spaces.mbconv import MBConvSpace
+from bitfront.supernet.space import SearchSpace
 
 
 class Supernet(nn.Module):
@@ -22,13 +21,14 @@ class Supernet(nn.Module):
         seed: seed of the initial weights.
     """
 
-    def __init__(self, space: MBConvSpace, seed: int = 0) -> None:
+    def __init__(self, space: SearchSpace, seed: int = 0) -> None:
         super().__init__()
         self.space = space
         self.layers = nn.ModuleDict()
-        for block in _largest_blocks(space):
+        for block in space.largest_blocks:
             for layer in block.layers:
-                self.layers[_key(layer.name)] = ElasticLayer(layer, _kernels(space, block, layer), _formats(space))
+                elastic = ElasticLayer(layer, space.kernels_of(layer.name), space.formats)
+                self.layers[_key(layer.name)] = elastic
         generator = torch.Generator().manual_seed(seed)
         for elastic in self.elastic_layers():
             elastic.reset(generator)
@@ -55,21 +55,21 @@ class Supernet(nn.Module):
         return run_network(blocks, x, self.params, normalise)
 
     def sort_channels(self) -> None:
-        """Reorder every block's hidden channels by importance, the most important first.
+        """Reorder the elastic hidden channels by importance, the most important first.
 
-        Importance is the L1 norm of the projection's weights that read the channel (Once-for-All, section
-        3.3). The function of every network at full width is unchanged.
+        Importance is the L1 norm of the next layer's weights that read the channel (Once-for-All, section 3.3).
+        The function of every network at full width is unchanged.
         """
         with torch.no_grad():
-            for place in self.space.places:
-                expand, depthwise, project = (self.elastic(f"{place.name}.{part}") for part in _PARTS)
-                order = project.weight.abs().sum((0, 2, 3)).argsort(descending=True, stable=True)
-                for layer in (expand, depthwise):
+            for group in self.space.hidden_channels:
+                producers, consumers = (
+                    list(map(self.elastic, names)) for names in (group.producers, group.consumers)
+                )
+                order = consumers[0].weight.abs().sum((0, 2, 3)).argsort(descending=True, stable=True)
+                for layer in producers:
                     _permute(layer, order)
-                project.weight.copy_(project.weight[:, order])
-
-
-_PARTS = ("expand", "depthwise", "project")
+                for layer in consumers:
+                    layer.weight.copy_(layer.weight[:, order])
 
 
 def _permute(layer: ElasticLayer, order: Tensor) -> None:
@@ -80,22 +80,3 @@ def _permute(layer: ElasticLayer, order: Tensor) -> None:
 
 def _key(name: str) -> str:
     return name.replace(".", "/")
-
-
-def _largest_blocks(space: MBConvSpace) -> tuple[Block, ...]:
-    whole = type(space)(space.name, space.frame)
-    return whole.blocks(whole.extremes()[1])
-
-
-def _kernels(space: MBConvSpace, block: Block, layer: Layer) -> tuple[int, ...]:
-    """The sizes that a layer can have: only the depthwise convolutions of searched blocks have a kernel gene."""
-    stages = {place.name: place.stage for place in space.places}
-    if layer.op != "depthwise" or block.name not in stages:
-        return (layer.kernel,)
-    return space.frame.stages[stages[block.name]].kernels
-
-
-def _formats(space: MBConvSpace) -> tuple[str, ...]:
-    frame = space.frame
-    own = itertools.chain.from_iterable(frame.classifier_formats or ())
-    return tuple(dict.fromkeys((*frame.weight_formats, *frame.activation_formats, *frame.end_formats, *own)))

@@ -11,14 +11,17 @@ import hashlib
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bitfront.supernet.channel_groups import ChannelGroup, channel_groups
 from bitfront.supernet.errors import InvalidGenomeError, UnknownNameError
+from bitfront.supernet.gate_rules import gate_rule
 from bitfront.supernet.genes import (
     Choice,
     FormatPair,
@@ -32,6 +35,7 @@ from bitfront.supernet.genes import (
 from bitfront.supernet.layers import Block, Layer
 
 Uniform = Literal["genes", "sizes", "points"]
+_INTEGER, _FLOAT = "int8", "fp32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,11 @@ class SearchSpace(ABC):
         for depth in self._dependents:
             total *= sum(self._ways(depth, index) for index in self._allowed[depth])
         return total
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules that tie genes, those of restrictions included."""
+        return self._rules
 
     @property
     def groups(self) -> tuple[GeneGroup, ...]:
@@ -261,6 +270,63 @@ class SearchSpace(ABC):
         """The weighted layers of one genome, from input to output."""
         return tuple(layer for block in self.blocks(genome) for layer in block.layers)
 
+    # -- what a supernet is built from --------------------------------------------------------------------
+
+    @cached_property
+    def largest_blocks(self) -> tuple[Block, ...]:
+        """Every block at its largest, whatever is restricted, from input to output.
+
+        Every layer that any network of the space has is among theirs, with at least as many channels and pixels.
+        """
+        return tuple(slot.build(self._largest(slot)) for slot in self.slots)
+
+    def kernels_of(self, layer: str) -> tuple[int, ...]:
+        """The kernel sizes that the layer of this name can have, whatever is restricted, ascending.
+
+        Raises:
+            UnknownNameError: no network of the space has such a layer.
+        """
+        if layer not in self._kernels:
+            raise UnknownNameError(f"layer of space {self.name!r}", layer, self._kernels)
+        return self._kernels[layer]
+
+    @cached_property
+    def formats(self) -> tuple[str, ...]:
+        """Every number format that a layer can have, whatever is restricted."""
+        chosen = [str(choice) for gene in self.genes if gene.is_policy for choice in gene.choices]
+        # Squeeze and excitation has no genes of its own: it has these beside a block of integers or of none.
+        derived = [_INTEGER, _FLOAT] if any(one.gate for one in self._largest_layers()) else []
+        return tuple(dict.fromkeys([*chosen, *derived]))
+
+    @cached_property
+    def hidden_channels(self) -> tuple[ChannelGroup, ...]:
+        """The elastic hidden channels, which a supernet sorts by importance, from input to output."""
+        return tuple(
+            group
+            for slot, block in zip(self.slots, self.largest_blocks, strict=True)
+            if any(self.genes[self.position[name]].kind == "width" for name in slot.genes)
+            for group in channel_groups(block)
+        )
+
+    def _largest_layers(self) -> Iterator[Layer]:
+        return (layer for block in self.largest_blocks for layer in block.layers)
+
+    def _largest(self, slot: Slot) -> tuple[Choice, ...]:
+        genes = [self.genes[self.position[name]] for name in slot.genes]
+        return tuple(gene.choices[0 if gene.is_policy else -1] for gene in genes)
+
+    @cached_property
+    def _kernels(self) -> dict[str, tuple[int, ...]]:
+        found: dict[str, set[int]] = {layer.name: {layer.kernel} for layer in self._largest_layers()}
+        for slot in self.slots:
+            largest = self._largest(slot)
+            for i, name in enumerate(slot.genes):
+                gene = self.genes[self.position[name]]
+                for choice in gene.choices if gene.kind == "kernel" else ():
+                    for layer in slot.build((*largest[:i], choice, *largest[i + 1 :])).layers:
+                        found[layer.name].add(layer.kernel)
+        return {name: tuple(sorted(kernels)) for name, kernels in found.items()}
+
     # -- restriction ------------------------------------------------------------------------------------
 
     def restrict(
@@ -287,12 +353,23 @@ class SearchSpace(ABC):
         return smaller
 
     def restrict_formats(self, executable: Callable[[str], Collection[tuple[str, str]]]) -> Self:
-        """Keep the (weight format, activation format) pairs that ``executable(op)`` lists for each layer."""
+        """Keep the (weight format, activation format) pairs that ``executable(op)`` lists for each layer.
+
+        A gate's layers have no genes: what would give them other pairs goes, too.
+        """
         rules = [
             Rule.pair(pair.weight_gene, pair.activation_gene, frozenset(executable(pair.op)))
             for pair in self.format_pairs
         ]
-        return self.restrict(rules=rules)
+        return self.restrict(rules=[*rules, *self._gate_rules(executable)])
+
+    def _gate_rules(self, executable: Callable[[str], Collection[tuple[str, str]]]) -> Iterator[Rule]:
+        for slot, largest in zip(self.slots, self.largest_blocks, strict=True):
+            if any(layer.gate for layer in largest.layers):
+                genes = [self.genes[self.position[name]] for name in slot.genes]
+                rule = gate_rule(genes, slot.build, executable)
+                if rule is not None:
+                    yield rule
 
     def allowed_choices(self, name: str) -> tuple[Choice, ...]:
         """The choice values of a gene that restrictions leave (rules may forbid more)."""

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from bitfront.supernet.calibration import Statistics
 from bitfront.supernet.folded import Folded, FoldedLayer, TensorQuant
-from bitfront.supernet.forward import EPSILON, LayerParams, integer, run_network
+from bitfront.supernet.forward import EPSILON, LayerParams, ParamsOf, integer, run_network
 from bitfront.supernet.layers import Block, Layer
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.quantization.formats.base import IntegerFormat
 from bitfront.supernet.quantization.formats.int8 import INT8
-from bitfront.supernet.quantization.policy import quantized_outputs
+from bitfront.supernet.quantization.policy import quantized_outputs, reads_as_quantized
 
 _TENSORS = ("weight", "bias", "gain", "weight_scale", "input_scale", "output_scale")
 
@@ -27,16 +27,24 @@ class Subnet(nn.Module):
         supernet: source of weights, which are copied.
         blocks: the network.
         statistics: its recalibrated batch-norm statistics.
+        params_of: where its tensors come from, if they are not just the supernet's.
     """
 
-    def __init__(self, supernet: Supernet, blocks: Sequence[Block], statistics: Statistics) -> None:
+    def __init__(
+        self,
+        supernet: Supernet,
+        blocks: Sequence[Block],
+        statistics: Statistics,
+        params_of: ParamsOf | None = None,
+    ) -> None:
         super().__init__()
+        params_of = params_of or supernet.params
         self.blocks = tuple(blocks)
         outputs = quantized_outputs(blocks)
         self.parts = nn.ModuleDict()
         for block in blocks:
             for layer in block.layers:
-                params = supernet.params(layer, layer.name in outputs)
+                params = params_of(layer, layer.name in outputs)
                 self.parts[_key(layer)] = _Part(params, statistics.moments.get(layer.name))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -46,8 +54,12 @@ class Subnet(nn.Module):
 
     def fold(self) -> Folded:
         """The network with batch norm folded into weights, as NumPy arrays, in the order of its layers."""
-        layers = tuple(_fold(layer, part) for layer, part in self._pairs())
-        first, last = self.blocks[0].layers[0], self.blocks[-1].layers[-1]
+        layers = tuple(
+            _fold(layer, self._part(layer), reads_as_quantized(block, layer))
+            for block in self.blocks
+            for layer in block.layers
+        )
+        first, last = self.blocks[0].layers[0], self.blocks[-1].tail
         return Folded(self.blocks, layers, first.in_channels, first.in_size, last.out_channels)
 
     def _part(self, layer: Layer) -> _Part:
@@ -89,8 +101,10 @@ def _key(layer: Layer) -> str:
     return layer.name.replace(".", "/")
 
 
-def _fold(layer: Layer, part: _Part) -> FoldedLayer:
+def _fold(layer: Layer, part: _Part, is_quantized: bool) -> FoldedLayer:
+    """A layer that finds its input quantized has no format for it."""
     params = part.params()
+    scale_of_input = None if is_quantized else params.input_scale
     weight, bias = params.weight.detach().double(), params.bias.detach().double()
     factor = torch.ones_like(bias)
     if params.gain is not None and part.has_moments:
@@ -108,7 +122,7 @@ def _fold(layer: Layer, part: _Part) -> FoldedLayer:
         None if codes is None else codes.numpy().astype(np.int8),
         None if scale is None else scale.numpy().astype(np.float32),
         bias.numpy().astype(np.float32),
-        _tensor_quant(params.input_scale, integer(layer.activation_format), layer.signed_input),
+        _tensor_quant(scale_of_input, integer(layer.activation_format), layer.signed_input),
         _tensor_quant(params.output_scale, INT8, not layer.relu),
     )
 

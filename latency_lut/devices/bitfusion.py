@@ -104,7 +104,7 @@ def bitfusion(batch: int = 1, profile: str = RELEASED.name) -> BitFusion:
 @functools.cache
 def _fits(op: Op, kernel: int, formats: tuple[str, str], image: bool, profile: str) -> bool:
     """Whether some tile of such a layer fits: the smallest has one place, one input and 32 output channels."""
-    layer = Layer("", op, 1, OUTPUTS, kernel, 1, 1, *formats, True, False)
+    layer = Layer("", op, 1, OUTPUTS, kernel, 1, 1, *formats, True, "none")
     return bool(fitting([_mapped(Work(layer, image, ""))[0]], profile=_PROFILES[profile])[0])
 
 

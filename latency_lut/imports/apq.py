@@ -62,7 +62,7 @@ def read(path: Path, space: SearchSpace) -> ImportedTable:
     found = _Found()
     ends: dict[BlockKind, dict[str, None]] = {kind: {} for kind in _ENDS}
     for block in every_block(space):
-        if block.kind == "mbconv":
+        if block.kind not in ends:
             _look_up(block, rows, found)
         else:
             found.covered[block.name] = found.covered.get(block.name, False) or _is_end(block)

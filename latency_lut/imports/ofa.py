@@ -33,9 +33,9 @@ def read(path: Path, space: SearchSpace, number_format: str = "fp32") -> Importe
     """The blocks of ``space`` that a file, or the files of a folder, have rows for, by op key.
 
     Tables of this form do not say in which format they were measured: ``number_format`` is that of all weights and
-    activations. A block without its rows stays without an entry; blocks with squeeze-and-excitation or h-swish are
-    ignored. Where resolutions share a block, each of them measured it, and its cost is the mean over all calls.
-    ``details`` hold, for each entry, the rows that it is the sum of.
+    activations. A block without its rows stays without an entry; they have none for bottlenecks. Where resolutions
+    share a block, each of them measured it, and its cost is the mean over all calls. ``details`` hold, for each
+    entry, the rows that it is the sum of.
 
     Raises:
         MissingFileError: there is no such file, or none in the folder.
@@ -86,7 +86,7 @@ def _rows_of(block: Block, rows: Rows) -> tuple[Row, ...]:
         conv, *first_block = block.layers
         keys = [_conv_key("Conv", conv), *([_mbconv_key(first_block, residual=False)] if first_block else [])]
     else:
-        keys = [_mbconv_key(block.layers, block.residual)]
+        keys = [_mbconv_key(block.layers, block.residual)] if block.kind == "mbconv" else []
     return tuple(rows[key] for key in keys) if all(key in rows for key in keys) else ()
 
 
@@ -97,25 +97,31 @@ def _conv_key(name: str, layer: Layer) -> str:
 
 def _mbconv_key(layers: Sequence[Layer], residual: bool) -> str:
     """``layers`` begin with an expansion or, where the block has none, with the depthwise convolution."""
-    depthwise, project = layers[-2:]
+    depthwise, project = next(layer for layer in layers if layer.op == "depthwise"), layers[-1]
+    has_gate, is_hswish = any(layer.gate for layer in layers), depthwise.act == "hswish"
     before = _shape(layers[0].in_size, layers[0].in_channels)
     after = _shape(project.out_size, project.out_channels)
     return (
         f"expanded_conv-input:{before}-output:{after}-expand:{depthwise.in_channels}-kernel:{depthwise.kernel}-"
-        f"stride:{depthwise.stride}-idskip:{int(residual)}-se:0-hs:0"
+        f"stride:{depthwise.stride}-idskip:{int(residual)}-se:{int(has_gate)}-hs:{int(is_hswish)}"
     )
 
 
 def _head_keys(block: Block, rows: Rows) -> list[str]:
     """Feature mix, pooling and classifier.
 
-    MobileNetV3's tables have another convolution, ``Conv_2``, behind the pooling. It is taken along where only
-    through it the classifier is reached, which then has its output as input.
+    MobileNetV3's tables have another convolution, ``Conv_2``, behind the pooling: the head's hidden layer. Where
+    a head has none, it is taken along if only through it the classifier is reached, which then has its output as
+    input.
     """
-    mix, classifier = block.layers
+    mix, *hidden, classifier = block.layers
+    if mix.op == "linear":
+        return []
     pooled, pool = _shape(1, mix.out_channels), _shape(mix.out_size, mix.out_channels)
     start = [_conv_key("Conv_1", mix), f"AvgPool2D-input:{pool}-output:{pooled}"]
-    direct = f"Logits-input:{pooled}-output:{classifier.out_channels}"
+    direct = f"Logits-input:{_shape(1, classifier.in_channels)}-output:{classifier.out_channels}"
+    if hidden:
+        return [*start, *(_conv_key("Conv_2", layer) for layer in hidden), direct]
     ways = []
     for key in rows:
         if key.startswith(f"Conv_2-input:{pooled}-output:1x1x"):

@@ -30,6 +30,7 @@ class GraphBuilder:
         self._constants: dict[str, onnx.TensorProto] = {}
         self._dequantized: dict[tuple[str, TensorQuant], str] = {}
         self._origin: dict[str, tuple[str, TensorQuant]] = {}
+        self._along_axes: set[str] = set()
 
     def constant(self, name: str, values: NDArray[Any] | np.generic) -> str:
         """Store a constant under ``name`` (once) and return the name. A scalar keeps its rank of 0."""
@@ -66,6 +67,9 @@ class GraphBuilder:
         """The same dequantized tensor, but made with one (equal) scale for each index of an axis."""
         codes, quant = self._origin[tensor]
         name = f"{tensor}/axis{axis}"
+        if name in self._along_axes:
+            return name
+        self._along_axes.add(name)
         inputs = [
             codes,
             self.constant(f"{name}.scale", np.full(size, quant.scale, np.float32)),

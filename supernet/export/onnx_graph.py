@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 from bitfront.supernet.errors import UnsupportedError
 from bitfront.supernet.export.onnx_builder import CONTAINER_BITS, GraphBuilder
 from bitfront.supernet.folded import Folded, FoldedLayer, TensorQuant
-from bitfront.supernet.layers import Block, Layer
+from bitfront.supernet.layers import Activation, Block, Layer
 from bitfront.supernet.quantization.formats import FORMATS
 from bitfront.supernet.quantization.policy import is_integer_layer
 
@@ -29,6 +29,7 @@ _PACKED = "int4"
 _HALF = "bf16"
 # Where a profiled part ends in codes, any scale does.
 _BORDER_SCALE = 1 / 32
+_ACTIVATIONS: dict[Activation, str] = {"relu": "Relu", "hswish": "HardSwish", "hsigmoid": "HardSigmoid"}
 
 
 def onnx_model(folded: Folded, batch: int | None = None) -> onnx.ModelProto:
@@ -54,16 +55,16 @@ def part_model(folded: Folded, batch: int) -> onnx.ModelProto:
     formats belongs to neither side. A stem keeps its float input, and a head its float logits.
     """
     graph = GraphBuilder()
-    first, last = folded.layers[0], folded.layers[-1]
+    first, last = folded.layers[0], folded.blocks[-1]
     tensor, input_type, output_type = INPUT, TensorProto.FLOAT, TensorProto.FLOAT
     if first.input is not None and folded.blocks[0].kind != "stem":
         tensor, input_type = graph.accept_codes(INPUT, first.input), TensorProto.UINT8
     tensor = _chain(graph, folded, tensor)
-    shape: tuple[int, ...] = (last.layer.out_channels, last.layer.out_size, last.layer.out_size)
-    if folded.blocks[-1].kind == "head":
+    shape: tuple[int, ...] = (last.tail.out_channels, last.out_size, last.out_size)
+    if last.kind == "head":
         shape = (folded.classes,)
-    elif is_integer_layer(last.layer):
-        border = TensorQuant(_BORDER_SCALE, 0 if last.layer.relu else 128, 8)
+    elif is_integer_layer(last.tail):
+        border = TensorQuant(_BORDER_SCALE, 0 if last.out_act == "relu" else 128, 8)
         tensor, output_type = graph.quantize(tensor, border, f"{tensor}/border"), TensorProto.UINT8
     graph.rename(tensor, OUTPUT)
     size = first.layer.in_size
@@ -83,11 +84,23 @@ def _chain(graph: GraphBuilder, folded: Folded, tensor: str) -> str:
     before: Block | None = None
     for block in folded.blocks:
         own = [next(layers) for _ in block.layers]
-        if before is not None and own[0].input is not None:
-            tensor = _unfused_sum(graph, before, tensor)
+        if before is not None:
+            tensor = _left(graph, before, own[0], tensor)
         tensor = _block(graph, block, own, tensor)
         before = block
-    return tensor
+    return tensor if before is None else _left(graph, before, None, tensor)
+
+
+def _left(graph: GraphBuilder, block: Block, consumer: FoldedLayer | None, tensor: str) -> str:
+    """What leaves a block towards the layer that reads it."""
+    is_quantized = consumer is not None and consumer.input is not None
+    if block.max_pool:
+        if consumer is not None and not is_quantized and graph.quant_of(tensor) is not None:
+            # ONNX Runtime hands codes through a maximum, and would quantize the weights behind it.
+            tensor = _kept_real(graph, tensor, block.tail.out_channels, block.tail.out_size)
+        square = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1] * 4}
+        return graph.node("MaxPool", [tensor], f"{block.name}.pool", **square)
+    return _unfused_sum(graph, block, tensor) if is_quantized else tensor
 
 
 def _unfused_sum(graph: GraphBuilder, block: Block, tensor: str) -> str:
@@ -96,33 +109,61 @@ def _unfused_sum(graph: GraphBuilder, block: Block, tensor: str) -> str:
     OpenVINO (2026.4) fuses convolution, sum and quantization into a kernel that it does not have in bf16, and then
     fails to compile.
     """
-    if not block.residual or block.layers[-1].activation_format != _HALF:
+    if not block.residual or block.tail.activation_format != _HALF:
         return tensor
     lowest = graph.constant("lowest", np.finfo(np.float32).min.reshape(1, 1, 1, 1))
     return graph.node("Max", [tensor, lowest], f"{block.name}.kept")
 
 
 def _block(graph: GraphBuilder, block: Block, layers: list[FoldedLayer], tensor: str) -> str:
-    addend = graph.fake_quant(tensor, layers[0].input)
-    for folded in layers:
-        if folded.layer.op == "linear":
-            tensor = graph.node("GlobalAveragePool", [tensor], f"{block.name}.pool")
-        tensor = _layer(graph, folded, tensor)
+    entry = graph.fake_quant(tensor, layers[0].input)
+    pooled, is_map = tensor, True
+    for folded in (one for one in layers if one.layer.source != "block"):
+        layer = folded.layer
+        if layer.source == "pooled" or (layer.op == "linear" and is_map):
+            pooled, tensor = tensor, graph.node("GlobalAveragePool", [tensor], f"{layer.name}.pool")
+        tensor = _layer(graph, folded, tensor, is_map)
+        is_map = layer.op != "linear"
+        if layer.gate:
+            tensor = graph.node("Mul", [pooled, tensor], f"{layer.name}.product")
     if block.residual:
+        shortcut = next((one for one in layers if one.layer.source == "block"), None)
+        addend = entry if shortcut is None else _shortcut(graph, block, shortcut, entry)
         tensor = graph.node("Add", [addend, tensor], f"{block.name}.sum")
+        tensor = _activated(graph, block.sum_act, tensor, block.name)
     return tensor
 
 
-def _layer(graph: GraphBuilder, folded: FoldedLayer, tensor: str) -> str:
+def _shortcut(graph: GraphBuilder, block: Block, folded: FoldedLayer, tensor: str) -> str:
+    stride = block.stride
+    if stride > 1:
+        # What the last squares lack at the far edges is padded and not counted.
+        lacking = -block.layers[0].in_size % stride
+        square = {"kernel_shape": [stride] * 2, "strides": [stride] * 2, "pads": [0, 0, lacking, lacking]}
+        name = f"{folded.layer.name}.averaged"
+        tensor = graph.node("AveragePool", [tensor], name, count_include_pad=0, **square)
+    return _layer(graph, folded, tensor, is_map=True)
+
+
+def _layer(graph: GraphBuilder, folded: FoldedLayer, tensor: str, is_map: bool) -> str:
     layer = folded.layer
     tensor = graph.fake_quant(tensor, folded.input)
-    if layer.op == "linear":
+    if layer.op == "linear" and is_map:
         # Quantizing what is quantized already changes nothing, but the integer Gemm wants it right in front.
         tensor = graph.fake_quant(graph.node("Flatten", [tensor], f"{layer.name}.flat"), folded.input)
     result = _affine(graph, folded, tensor)
     if layer.relu:
         result = graph.node("Relu", [result], f"{layer.name}.relu")
-    return graph.fake_quant(result, folded.output)
+    result = graph.fake_quant(result, folded.output)
+    return result if layer.relu else _activated(graph, layer.act, result, layer.name)
+
+
+def _activated(graph: GraphBuilder, act: Activation, tensor: str, name: str) -> str:
+    if act == "none":
+        return tensor
+    op = _ACTIVATIONS[act]
+    attributes = {"alpha": 1 / 6, "beta": 0.5} if act == "hsigmoid" else {}
+    return graph.node(op, [tensor], f"{name}.{act}", **attributes)
 
 
 def _affine(graph: GraphBuilder, folded: FoldedLayer, tensor: str) -> str:
@@ -132,7 +173,9 @@ def _affine(graph: GraphBuilder, folded: FoldedLayer, tensor: str) -> str:
     if quant is None and _is_weight_only(folded.layer):
         return _weight_only_sum(graph, folded, tensor)
     if quant is None or folded.weight_scale is None:
-        tensor = tensor if quant is None else _kept_real(graph, folded.layer, tensor)
+        tensor = (
+            tensor if quant is None else _kept_real(graph, tensor, folded.layer.in_channels, folded.layer.in_size)
+        )
         return _weighted_sum(graph, folded, tensor, graph.constant(bias_name, folded.bias))
     codes = _bias_codes(folded, folded.weight_scale, quant)
     if codes is not None:
@@ -142,13 +185,13 @@ def _affine(graph: GraphBuilder, folded: FoldedLayer, tensor: str) -> str:
     return graph.node("Add", inputs, f"{folded.layer.name}.biased")
 
 
-def _kept_real(graph: GraphBuilder, layer: Layer, tensor: str) -> str:
+def _kept_real(graph: GraphBuilder, tensor: str, channels: int, side: int) -> str:
     """A dequantized tensor, such that ONNX Runtime leaves the float weights that meet it as they are.
 
     It quantizes float weights between two quantized tensors by itself, one scale for all of them, whatever the
     policy says; only a tensor with more than one scale keeps it from that.
     """
-    sizes = (layer.in_channels, layer.in_size)
+    sizes = (channels, side)
     axis = next((i for i, size in enumerate(sizes) if size > 1), None)
     return tensor if axis is None else graph.along_axis(tensor, axis + 1, sizes[axis])
 

@@ -12,7 +12,7 @@ from bitfront.supernet.folded import Folded, FoldedLayer, TensorQuant
 from bitfront.supernet.layers import Block, Layer
 from bitfront.supernet.quantization.formats import FORMATS
 from bitfront.supernet.quantization.formats.base import IntegerFormat
-from bitfront.supernet.quantization.policy import is_integer_layer, quantized_outputs
+from bitfront.supernet.quantization.policy import quantized_outputs, reads_as_quantized
 
 # Weights repeat after this many (it divides no layer's size), so that models are made quickly and pack well.
 _PERIOD = 4099
@@ -26,15 +26,17 @@ def random_folded(blocks: Sequence[Block], rng: np.random.Generator) -> Folded:
     The last layer of a part stores its output as it would in front of any neighbour (see
     ``quantization.policy``).
     """
-    first, last = blocks[0].layers[0], blocks[-1].layers[-1]
-    stored = set(quantized_outputs(blocks))
-    if blocks[-1].residual and is_integer_layer(last):
-        stored.add(last.name)
-    layers = tuple(_random_layer(layer, layer.name in stored, rng) for block in blocks for layer in block.layers)
+    first, last = blocks[0].layers[0], blocks[-1].tail
+    stored = quantized_outputs(blocks)
+    layers = tuple(
+        _random_layer(layer, reads_as_quantized(block, layer), layer.name in stored, rng)
+        for block in blocks
+        for layer in block.layers
+    )
     return Folded(tuple(blocks), layers, first.in_channels, first.in_size, last.out_channels)
 
 
-def _random_layer(layer: Layer, stores_output: bool, rng: np.random.Generator) -> FoldedLayer:
+def _random_layer(layer: Layer, is_quantized: bool, stores_output: bool, rng: np.random.Generator) -> FoldedLayer:
     inputs = layer.in_channels // layer.groups
     shape: tuple[int, ...] = (layer.out_channels, inputs, layer.kernel, layer.kernel)
     if layer.op == "linear":
@@ -47,7 +49,7 @@ def _random_layer(layer: Layer, stores_output: bool, rng: np.random.Generator) -
         weight_codes=codes,
         weight_scale=scale,
         bias=rng.normal(0.0, 0.1, layer.out_channels).astype(np.float32),
-        input=_quant(layer.activation_format, layer.signed_input),
+        input=None if is_quantized else _quant(layer.activation_format, layer.signed_input),
         output=_quant("int8", not layer.relu) if stores_output else None,
     )
 

@@ -63,7 +63,7 @@ class MseObserver(Observer):
             # A constant step can divide the map's size, and see the same few pixels of every map.
             spread = torch.arange(self._per_batch, dtype=torch.float64) * _GOLDEN % 1
             flat = flat[(spread * flat.numel()).long()]
-        self._seen.append(flat.clone())
+        self._seen.append(flat.cpu().clone())
 
     def scale(self, number_format: IntegerFormat, signed: bool) -> float:
         """The scale on the grid with the least squared error."""

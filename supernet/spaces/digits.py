@@ -7,11 +7,11 @@ from bitfront.supernet.spaces.mbconv import MBConvConfig, MBConvSpace, StageConf
 _FORMATS = ("fp32", "int8", "int6", "int4")
 
 
-def digits() -> MBConvSpace:
-    """8x8 grey images at 6, 8 or 12 pixels; three stages of one to three blocks."""
+def digits(*, classes: int = 10, in_channels: int = 1) -> MBConvSpace:
+    """Small, for 8x8 grey images at 6, 8 or 12 pixels: three stages of one to three blocks."""
     frame = MBConvConfig(
-        in_channels=1,
-        classes=10,
+        in_channels=in_channels,
+        classes=classes,
         stem_channels=8,
         stem_stride=1,
         stages=(

@@ -31,10 +31,11 @@ def _stages(*strides: int) -> tuple[StageConfig, ...]:
     )
 
 
-def mobilenet_v2() -> MBConvSpace:
-    """Colour images of 160, 192 or 224 pixels, 1000 classes."""
+def mobilenet_v2(*, classes: int = 1000, in_channels: int = 3) -> MBConvSpace:
+    """MobileNetV2 with elastic depth, kernel and hidden channels, for 160, 192 or 224 pixels."""
     frame = _frame(
-        classes=1000,
+        in_channels=in_channels,
+        classes=classes,
         stem_channels=32,
         stem_stride=2,
         stages=_stages(2, 2, 2, 1, 2),
@@ -44,10 +45,11 @@ def mobilenet_v2() -> MBConvSpace:
     return MBConvSpace("mobilenet_v2", frame)
 
 
-def mobilenet_v2_cifar() -> MBConvSpace:
-    """Colour images of 32 pixels, 10 classes: less is strided away."""
+def mobilenet_v2_cifar(*, classes: int = 10, in_channels: int = 3) -> MBConvSpace:
+    """MobileNetV2 for 32 pixels: less is strided away."""
     frame = _frame(
-        classes=10,
+        in_channels=in_channels,
+        classes=classes,
         stem_channels=24,
         stem_stride=1,
         stages=_stages(1, 2, 2, 1, 2),
@@ -60,7 +62,6 @@ def mobilenet_v2_cifar() -> MBConvSpace:
 # What both have in common.
 _frame = partial(
     MBConvConfig,
-    in_channels=3,
     weight_formats=_FORMATS,
     activation_formats=_FORMATS,
     end_formats=_END_FORMATS,

@@ -21,11 +21,11 @@ _DEPTHS, _KERNELS = (2, 3, 4), (3, 5, 7)
 _STEP = 8
 
 
-def proxyless() -> MBConvSpace:
-    """The space; about 10^75 networks."""
+def proxyless(*, classes: int = 1000, in_channels: int = 3) -> MBConvSpace:
+    """APQ's space, for 224 pixels: hidden channels and 4, 6 or 8 bits are chosen block by block."""
     frame = MBConvConfig(
-        in_channels=3,
-        classes=1000,
+        in_channels=in_channels,
+        classes=classes,
         stem_channels=_STEM,
         stem_stride=2,
         stages=tuple(_stages()),

@@ -184,7 +184,7 @@ def _costs(layer: Layer, batch: int = 1, reads_image: bool = False) -> tuple[flo
 
 
 def _layer(op: Any, channels: tuple[int, int], kernel: int = 1, size: int = 14, bits: str = "int8") -> Layer:
-    return Layer("x", op, *channels, kernel, 1, size, bits, bits, True, True)
+    return Layer("x", op, *channels, kernel, 1, size, bits, bits, True, "relu")
 
 
 def test_units_are_milliseconds_at_500_mhz_and_millijoules_of_one_call() -> None:
@@ -198,7 +198,7 @@ def test_units_are_milliseconds_at_500_mhz_and_millijoules_of_one_call() -> None
 
 
 def test_a_linear_layer_is_a_convolution_of_one_pixel() -> None:
-    layer = Layer("x", "linear", 512, 100, 1, 1, 1, "int4", "int8", False, False)
+    layer = Layer("x", "linear", 512, 100, 1, 1, 1, "int4", "int8", False, "none")
     assert _costs(layer)[0] == pytest.approx(simulate([Convolution(1, 1, 1, 512, 100, 4, 8)]).cycles[0] * 2e-6)
 
 
@@ -219,7 +219,7 @@ def test_only_the_first_layer_is_unrolled_by_the_host() -> None:
 
 
 def test_bits_pay_where_computing_is_the_bottleneck() -> None:
-    layer = Layer("x", "conv", 256, 256, 3, 1, 28, "int8", "int8", True, True)
+    layer = Layer("x", "conv", 256, 256, 3, 1, 28, "int8", "int8", True, "relu")
     int8, int6, int4 = (
         _costs(replace(layer, weight_format=bits, activation_format=bits)) for bits in ("int8", "int6", "int4")
     )
@@ -229,8 +229,8 @@ def test_bits_pay_where_computing_is_the_bottleneck() -> None:
 
 
 def test_layers_are_bound_by_what_takes_longer() -> None:
-    dense = Layer("x", "conv", 256, 256, 3, 1, 28, "int8", "int8", True, True)
-    classifier = Layer("x", "linear", 8192, 8192, 1, 1, 1, "int4", "int4", False, False)
+    dense = Layer("x", "conv", 256, 256, 3, 1, 28, "int8", "int8", True, "relu")
+    classifier = Layer("x", "linear", 8192, 8192, 1, 1, 1, "int4", "int4", False, "none")
     works = [Work(dense, False, "int8"), Work(classifier, False, "fp32")]
     device = bitfusion(batch=16)
     assert device.dram_bound(works).tolist() == [False, True]

@@ -25,7 +25,7 @@ from bitfront.supernet.spaces.digits import digits
 
 DEVICE = bitfusion(profile="apq")
 IMAGE = Work(
-    Layer("x", "conv", 3, 32, 3, 2, 224, "int8", "int8", True, True), reads_image=True, output_format="int8"
+    Layer("x", "conv", 3, 32, 3, 2, 224, "int8", "int8", True, "relu"), reads_image=True, output_format="int8"
 )
 
 
@@ -39,7 +39,7 @@ def _work(key: str) -> Work:
     op: Op = "pointwise" if groups == 1 else "depthwise"
     bits = f"int{found[2]}", f"int{found[3]}"
     return Work(
-        Layer("x", op, c_in, c_out, kernel, stride, size, *bits, True, True),
+        Layer("x", op, c_in, c_out, kernel, stride, size, *bits, True, "relu"),
         reads_image=False,
         output_format="int8",
     )
@@ -111,7 +111,7 @@ def test_layers_without_a_fitting_tile_are_not_covered() -> None:
 
 def _layer(op: Op, channels: tuple[int, int], kernel: int, size: int, formats: tuple[str, str]) -> Layer:
     given = channels[0], channels[op != "depthwise"]
-    return Layer("x", op, *given, kernel, 1, size, *formats, True, True)
+    return Layer("x", op, *given, kernel, 1, size, *formats, True, "relu")
 
 
 layers = st.builds(

@@ -99,7 +99,7 @@ class TestGaps:
 class TestInterpolator:
     def _layers(self) -> dict[str, Layer]:
         shapes = [(c, o, s) for c in (8, 16, 32, 64) for o in (16, 32, 96) for s in (7, 14, 28, 56)]
-        layers = [Layer("x", "pointwise", c, o, 1, 1, s, "int8", "int8", True, True) for c, o, s in shapes]
+        layers = [Layer("x", "pointwise", c, o, 1, 1, s, "int8", "int8", True, "relu") for c, o, s in shapes]
         return {layer_key(layer): layer for layer in layers}
 
     def _law(self, layer: Layer) -> float:
@@ -112,7 +112,7 @@ class TestInterpolator:
         entries = {key: {"latency_ms": self._law(layer)} for key, layer in layers.items()}
         interpolator = Interpolator(Table("d", "s", ("latency_ms",), entries))
         for channels, out, size in ((24, 48, 20), (48, 64, 14), (10, 96, 56), (128, 128, 56)):
-            wanted = Layer("x", "pointwise", channels, out, 1, 1, size, "int8", "int8", True, True)
+            wanted = Layer("x", "pointwise", channels, out, 1, 1, size, "int8", "int8", True, "relu")
             found = interpolator.estimate(Block("b", "mbconv", (wanted,)))
             assert found is not None
             assert found[0]["latency_ms"] == pytest.approx(self._law(wanted), rel=1e-3)
@@ -122,18 +122,18 @@ class TestInterpolator:
         layers = self._layers()
         entries = {key: {"latency_ms": self._law(layer) * rng.uniform(0.9, 1.1)} for key, layer in layers.items()}
         interpolator = Interpolator(Table("d", "s", ("latency_ms",), entries))
-        wanted = Layer("x", "pointwise", 24, 48, 1, 1, 20, "int8", "int8", True, True)
+        wanted = Layer("x", "pointwise", 24, 48, 1, 1, 20, "int8", "int8", True, "relu")
         found = interpolator.estimate(Block("b", "mbconv", (wanted,)))
         assert found is not None
         assert found[0]["latency_ms"] == pytest.approx(self._law(wanted), rel=0.1)
 
     @pytest.mark.parametrize(
-        "change", [{"kernel": 3}, {"stride": 2}, {"weight_format": "int4"}, {"relu": False}, {"op": "conv"}]
+        "change", [{"kernel": 3}, {"stride": 2}, {"weight_format": "int4"}, {"act": "none"}, {"op": "conv"}]
     )
     def test_other_kinds_are_no_help(self, change: dict[str, Any]) -> None:
         entries = {key: {"latency_ms": self._law(layer)} for key, layer in self._layers().items()}
         interpolator = Interpolator(Table("d", "s", ("latency_ms",), entries))
-        layer = replace(Layer("x", "pointwise", 24, 48, 1, 1, 20, "int8", "int8", True, True), **change)
+        layer = replace(Layer("x", "pointwise", 24, 48, 1, 1, 20, "int8", "int8", True, "relu"), **change)
         assert interpolator.estimate(Block("b", "mbconv", (layer,))) is None
 
     def test_rows_left_out_of_a_published_table_are_met(self, published_apq_table: Path) -> None:
@@ -155,7 +155,7 @@ class TestInterpolator:
     def test_two_entries_are_too_few(self) -> None:
         entries = {key: {"latency_ms": 1.0} for key in list(self._layers())[:2]}
         interpolator = Interpolator(Table("d", "s", ("latency_ms",), entries))
-        layer = Layer("x", "pointwise", 24, 48, 1, 1, 20, "int8", "int8", True, True)
+        layer = Layer("x", "pointwise", 24, 48, 1, 1, 20, "int8", "int8", True, "relu")
         assert interpolator.estimate(Block("b", "mbconv", (layer,))) is None
 
 

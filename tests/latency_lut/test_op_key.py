@@ -10,7 +10,7 @@ from bitfront.latency_lut.op_key import asked_for, border_key, handed_over, laye
 from bitfront.supernet.layers import Block, Layer
 from bitfront.supernet.spaces.digits import digits
 
-LAYER = Layer("a.expand", "pointwise", 8, 24, 1, 1, 16, "int8", "int4", signed_input=True, relu=True)
+LAYER = Layer("a.expand", "pointwise", 8, 24, 1, 1, 16, "int8", "int4", signed_input=True, act="relu")
 BLOCK = Block("a", "mbconv", (LAYER, LAYER), residual=True)
 
 
@@ -30,7 +30,7 @@ def test_keys_read_well() -> None:
         {"in_size": 15},
         {"weight_format": "int4"},
         {"activation_format": "int8"},
-        {"relu": False},
+        {"act": "none"},
     ],
     ids=lambda change: next(iter(change)),
 )

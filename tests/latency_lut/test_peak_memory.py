@@ -13,7 +13,7 @@ from bitfront.supernet.layers import Block, Layer
 
 
 def _layer(in_channels: int, out_channels: int, weight: str, activation: str) -> Layer:
-    return Layer("x", "pointwise", in_channels, out_channels, 1, 1, 3, weight, activation, True, True)
+    return Layer("x", "pointwise", in_channels, out_channels, 1, 1, 3, weight, activation, True, "relu")
 
 
 def _peak(blocks: list[Block], active: list[bool]) -> float:
@@ -28,7 +28,7 @@ def _peak(blocks: list[Block], active: list[bool]) -> float:
 WIDE = Block("wide", "stem", (_layer(8, 64, "int8", "int8"),))
 INT4 = Block("int4", "head", (_layer(64, 1, "int4", "int4"),))
 FP32 = Block("fp32", "head", (_layer(64, 1, "fp32", "fp32"),))
-LINEAR = Block("linear", "head", (Layer("x", "linear", 64, 1, 1, 1, 1, "int4", "int4", True, True),))
+LINEAR = Block("linear", "head", (Layer("x", "linear", 64, 1, 1, 1, 1, "int4", "int4", True, "relu"),))
 
 
 def test_logits_leave_as_real_numbers() -> None:
@@ -78,13 +78,13 @@ def chains(draw: Any) -> list[Block]:
         for _ in range(draw(st.integers(1, 3))):
             out, stride = draw(st.sampled_from([channels, 1, 3, 8])), draw(st.sampled_from([1, 1, 2]))
             layers.append(
-                Layer("x", "pointwise", channels, out, 1, stride, size, draw(FORMAT), draw(FORMAT), True, True)
+                Layer("x", "pointwise", channels, out, 1, stride, size, draw(FORMAT), draw(FORMAT), True, "relu")
             )
             channels, size = out, layers[-1].out_size
         residual = len(layers) > 1 and (before, side) == (channels, size) and draw(st.booleans())
         blocks.append(Block(f"block{b}", "mbconv", tuple(layers), residual))
     if draw(st.booleans()):
-        linear = Layer("x", "linear", channels, 5, 1, 1, 1, draw(FORMAT), draw(FORMAT), True, True)
+        linear = Layer("x", "linear", channels, 5, 1, 1, 1, draw(FORMAT), draw(FORMAT), True, "relu")
         blocks.append(Block("linear", "head", (linear,)))
     return blocks
 

@@ -42,7 +42,7 @@ def _file(folder: Path, changes: dict[str, Any] | None = None, without: tuple[st
 
 
 def _layer(op: Op, channels: tuple[int, int], kernel: int, size: int, formats: tuple[str, str]) -> Layer:
-    return Layer("x", op, *channels, kernel, 1, size, *formats, True, True)
+    return Layer("x", op, *channels, kernel, 1, size, *formats, True, "relu")
 
 
 def _cost(path: Path, layer: Layer, batch: int = 1, output_format: str = "int8") -> tuple[float, float]:

@@ -19,7 +19,7 @@ ENTRIES = {"stem": {"latency_ms": 0.5, "energy_mj": 0.25}, "head": {"latency_ms"
 
 BORDERS = {"border(24ch,56px,fp32>int8)": {"latency_ms": 0.0625, "energy_mj": 0.0}}
 LAYERS = tuple(
-    Layer(op, "pointwise", 8, 8, 1, 1, 4, weight, "int8", signed_input=True, relu=True)
+    Layer(op, "pointwise", 8, 8, 1, 1, 4, weight, "int8", signed_input=True, act="relu")
     for op, weight in (("a", "int8"), ("b", "int4"))
 )
 BLOCK = Block("block", "mbconv", (LAYERS[0], LAYERS[1], LAYERS[0]))

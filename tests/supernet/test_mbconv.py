@@ -32,23 +32,23 @@ def test_a_network_worked_out_by_hand(tiny_space: MBConvSpace) -> None:
     fp, i4, i6, i8 = "fp32", "int4", "int6", "int8"
     s0b0, s0b1, s1b0 = "stage0.block0", "stage0.block1", "stage1.block0"
     expected = (
-        Block("stem", "stem", (Layer("stem", "conv", 1, 4, 3, 1, 12, fp, fp, True, True),)),
+        Block("stem", "stem", (Layer("stem", "conv", 1, 4, 3, 1, 12, fp, fp, True, "relu"),)),
         Block(
             s0b0,
             "mbconv",
             (
-                Layer(f"{s0b0}.expand", "pointwise", 4, 8, 1, 1, 12, i4, i6, False, True),
-                Layer(f"{s0b0}.depthwise", "depthwise", 8, 8, 5, 2, 12, i8, fp, False, True),
-                Layer(f"{s0b0}.project", "pointwise", 8, 6, 1, 1, 6, i4, i6, False, False),
+                Layer(f"{s0b0}.expand", "pointwise", 4, 8, 1, 1, 12, i4, i6, False, "relu"),
+                Layer(f"{s0b0}.depthwise", "depthwise", 8, 8, 5, 2, 12, i8, fp, False, "relu"),
+                Layer(f"{s0b0}.project", "pointwise", 8, 6, 1, 1, 6, i4, i6, False, "none"),
             ),
         ),
         Block(
             s0b1,
             "mbconv",
             (
-                Layer(f"{s0b1}.expand", "pointwise", 6, 12, 1, 1, 6, fp, fp, True, True),
-                Layer(f"{s0b1}.depthwise", "depthwise", 12, 12, 3, 1, 6, fp, i8, False, True),
-                Layer(f"{s0b1}.project", "pointwise", 12, 6, 1, 1, 6, fp, fp, False, False),
+                Layer(f"{s0b1}.expand", "pointwise", 6, 12, 1, 1, 6, fp, fp, True, "relu"),
+                Layer(f"{s0b1}.depthwise", "depthwise", 12, 12, 3, 1, 6, fp, i8, False, "relu"),
+                Layer(f"{s0b1}.project", "pointwise", 12, 6, 1, 1, 6, fp, fp, False, "none"),
             ),
             residual=True,
         ),
@@ -56,17 +56,17 @@ def test_a_network_worked_out_by_hand(tiny_space: MBConvSpace) -> None:
             s1b0,
             "mbconv",
             (
-                Layer(f"{s1b0}.expand", "pointwise", 6, 8, 1, 1, 6, fp, fp, True, True),
-                Layer(f"{s1b0}.depthwise", "depthwise", 8, 8, 3, 1, 6, fp, fp, False, True),
-                Layer(f"{s1b0}.project", "pointwise", 8, 8, 1, 1, 6, fp, fp, False, False),
+                Layer(f"{s1b0}.expand", "pointwise", 6, 8, 1, 1, 6, fp, fp, True, "relu"),
+                Layer(f"{s1b0}.depthwise", "depthwise", 8, 8, 3, 1, 6, fp, fp, False, "relu"),
+                Layer(f"{s1b0}.project", "pointwise", 8, 8, 1, 1, 6, fp, fp, False, "none"),
             ),
         ),
         Block(
             "head",
             "head",
             (
-                Layer("head.mix", "pointwise", 8, 16, 1, 1, 6, i8, fp, True, True),
-                Layer("head.classifier", "linear", 16, 10, 1, 1, 1, i8, fp, False, False),
+                Layer("head.mix", "pointwise", 8, 16, 1, 1, 6, i8, fp, True, "relu"),
+                Layer("head.classifier", "linear", 16, 10, 1, 1, 1, i8, fp, False, "none"),
             ),
         ),
     )

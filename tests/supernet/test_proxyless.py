@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import chisquare
 
 from bitfront.supernet.errors import InvalidGenomeError
-from bitfront.supernet.genes import Choice, Rule
+from bitfront.supernet.genes import Choice, Genomes
+from bitfront.supernet.layers import Layer
 from bitfront.supernet.spaces.digits import digits
 from bitfront.supernet.spaces.mbconv import MBConvConfig, MBConvSpace, StageConfig
-from bitfront.supernet.spaces.proxyless import proxyless
+from bitfront.supernet.spaces.proxyless import kernel_rules, proxyless
 
 SPACE = proxyless()
 
@@ -97,15 +99,24 @@ class TestRule:
             for layer in SPACE.layers(genome):
                 assert (layer.op, layer.kernel, layer.activation_format) != ("depthwise", 7, "int4")
 
-    def test_few_uniform_draws_would_be_valid(self) -> None:
+    def test_one_in_twelve_uniform_draws_would_be_valid(self) -> None:
+        """Nine combinations a block, one of them forbidden, 21 blocks; fewer where depth is drawn as well."""
         rng = np.random.default_rng(0)
-        drawn = SPACE.canonical(rng.integers(0, SPACE.cardinalities, (20_000, SPACE.n_genes)).astype(np.uint8))
-        assert SPACE.valid(drawn).mean() < 0.25
+        drawn = rng.integers(0, SPACE.cardinalities, (40_000, SPACE.n_genes)).astype(np.uint8)
+        deepest = drawn.copy()
+        for i, gene in enumerate(SPACE.genes):
+            if gene.kind == "depth":
+                deepest[:, i] = len(gene.choices) - 1
+        assert SPACE.valid(deepest).mean() == pytest.approx((8 / 9) ** 21, abs=0.004)
+        stage = sum((8 / 9) ** depth for depth in (2, 3, 4)) / 3
+        assert SPACE.valid(SPACE.canonical(drawn)).mean() == pytest.approx(stage**5 * 8 / 9, abs=0.006)
+
+
+FORMATS = ("int8", "int4")
 
 
 def cut_down() -> MBConvSpace:
-    """One stage of up to two blocks in the same form; few enough networks to count."""
-    formats = ("int8", "int4")
+    """One stage of up to two blocks in the same form and with the same rules; few enough networks to count."""
     frame = MBConvConfig(
         in_channels=1,
         classes=2,
@@ -115,31 +126,60 @@ def cut_down() -> MBConvSpace:
         head_channels=4,
         resolutions=(8,),
         weight_formats=("int8",),
-        activation_formats=formats,
+        activation_formats=FORMATS,
         end_formats=("int8",),
         first_block_channels=4,
     )
-    pairs: frozenset[tuple[Choice, Choice]] = frozenset({(5, "int8"), (5, "int4"), (7, "int8")})
-    names = ("stage0.block0", "stage0.block1")
-    rules = tuple(Rule.pair(f"{n}.kernel", f"{n}.depthwise.activation_format", pairs) for n in names)
-    return MBConvSpace("cut down", frame, rules)
+    return MBConvSpace("cut down", frame, tuple(kernel_rules(frame)))
 
 
-@pytest.mark.parametrize("way", ["genes", "points"])
-def test_sampling_is_uniform_over_what_brute_force_finds(way: Any) -> None:
+def forbidden(layers: tuple[Layer, ...]) -> bool:
+    """What the published table of BitFusion lacks, said of layers and not of genes."""
+    return any((layer.op, layer.kernel, layer.activation_format) == ("depthwise", 7, "int4") for layer in layers)
+
+
+class TestBruteForce:
+    """All index vectors of the cut-down copy, and the networks that they build."""
+
     space = cut_down()
-    product = itertools.product(*(range(size) for size in space.cardinalities))
-    every = np.unique(space.canonical(np.array(list(product), dtype=np.uint8)), axis=0)
-    valid = every[space.valid(every)]
-    assert space.size() == len(valid)
-    n = 40_000
-    counts = Counter(map(bytes, space.sample(n, np.random.default_rng(0), way)))
-    assert set(counts) == set(map(bytes, valid))
-    deep = {bytes(genome) for genome in valid if space.decode(genome)["stage0.depth"] == 2}
-    share = len(deep) / len(valid) if way == "points" else 0.5
-    for members, part in ((deep, share), (set(counts) - deep, 1 - share)):
-        expected = n * part / len(members)
-        assert max(abs(counts[one] - expected) for one in members) < 5 * math.sqrt(expected)
+    every = np.array(list(itertools.product(*map(range, space.cardinalities))), dtype=np.uint8)
+    valid = np.array([not forbidden(layers) for layers in map(space.layers, every)])
+
+    def points(self) -> Genomes:
+        return np.unique(self.space.canonical(self.every[self.valid]), axis=0)
+
+    def test_forbidden_pairs_are_what_validity_says(self) -> None:
+        np.testing.assert_array_equal(self.space.valid(self.every), self.valid)
+        for genome, valid in zip(self.space.canonical(self.every), self.valid, strict=True):
+            if not valid:
+                with pytest.raises(InvalidGenomeError, match="not allowed"):
+                    self.space.check(genome[None])
+
+    def test_size_is_the_number_of_different_networks(self) -> None:
+        networks = {self.space.blocks(genome) for genome in self.every[self.valid]}
+        assert self.space.size() == len(networks) == len(self.points())
+        block = 2 * 2 * 2 - 2  # kernels, formats of both activations; a forbidden pair beside either of the others
+        assert self.space.size() == block + block * 2 * block
+
+    def test_encodings_are_one_hot_in_the_order_of_genes_architecture_first(self) -> None:
+        genes = sorted(self.space.genes, key=lambda gene: gene.is_policy)
+        for genome, encoded in zip(self.points(), self.space.encode(self.points()), strict=True):
+            chosen = self.space.decode(genome)
+            expected = [float(chosen.get(gene.name) == choice) for gene in genes for choice in gene.choices]
+            assert encoded.tolist() == expected
+        assert len(np.unique(self.space.encode(self.points()), axis=0)) == self.space.size()
+
+    @pytest.mark.parametrize("way", ["genes", "points"])
+    def test_sampling_is_uniform_over_the_valid_ones(self, way: Any) -> None:
+        points, n = self.points(), 40_000
+        counts = Counter(map(bytes, self.space.sample(n, np.random.default_rng(0), way)))
+        assert set(counts) == set(map(bytes, points))
+        deep = {bytes(genome) for genome in points if self.space.decode(genome)["stage0.depth"] == 2}
+        share = len(deep) / len(points) if way == "points" else 0.5
+        for members, part in ((deep, share), (set(counts) - deep, 1 - share)):
+            expected = n * part / len(members)
+            assert chisquare([counts[one] for one in members]).pvalue > 1e-3
+            assert max(abs(counts[one] - expected) for one in members) < 5 * math.sqrt(expected)
 
 
 class TestFrame:

@@ -51,12 +51,14 @@ def _space(**frame: Any) -> MBConvSpace:
 # -- Once-for-All's estimator: the keys that it adds up for a network --------------------------------------
 
 
-def _mbconv(size: int, channels: tuple[int, int, int], kernel: int, stride: int, skip: bool) -> tuple[str, int]:
+def _mbconv(
+    size: int, channels: tuple[int, int, int], kernel: int, stride: int, skip: bool, more: str = "se:0-hs:0"
+) -> tuple[str, int]:
     before, hidden, after = channels
     out = int((size - 1) / stride + 1)
     key = (
         f"expanded_conv-input:{size}x{size}x{before}-output:{out}x{out}x{after}-expand:{hidden}-kernel:{kernel}-"
-        f"stride:{stride}-idskip:{int(skip)}-se:0-hs:0"
+        f"stride:{stride}-idskip:{int(skip)}-{more}"
     )
     return key, out
 
@@ -68,19 +70,25 @@ def _keys(space: MBConvSpace, genome: NDArray[np.uint8]) -> Iterator[str]:
     channels = frame.stem_channels
     yield f"Conv-input:{image}x{image}x3-output:{size}x{size}x{channels}"
     if frame.first_block_channels is not None:
-        key, size = _mbconv(size, (channels, channels, frame.first_block_channels), 3, 1, False)
+        key, size = _mbconv(
+            size, (channels, channels, frame.first_block_channels), 3, 1, bool(frame.first_block_residual)
+        )
         channels = frame.first_block_channels
         yield key
     for s, stage in enumerate(frame.stages):
+        more = f"se:{int(bool(stage.se))}-hs:{int(stage.act == 'hswish')}"
         for b in range(int(choices[f"stage{s}.depth"])):
             width, kernel = (int(choices[f"stage{s}.block{b}.{gene}"]) for gene in ("width", "kernel"))
             shape = (channels, width, stage.out_channels)
-            key, size = _mbconv(size, shape, kernel, stage.stride if b == 0 else 1, b > 0)
+            key, size = _mbconv(size, shape, kernel, stage.stride if b == 0 else 1, b > 0, more)
             channels = stage.out_channels
             yield key
     yield f"Conv_1-input:{size}x{size}x{channels}-output:{size}x{size}x{frame.head_channels}"
     yield f"AvgPool2D-input:{size}x{size}x{frame.head_channels}-output:1x1x{frame.head_channels}"
-    yield f"Logits-input:1x1x{frame.head_channels}-output:{frame.classes}"
+    last = frame.hidden_channels or frame.head_channels
+    if frame.hidden_channels is not None:
+        yield f"Conv_2-input:1x1x{frame.head_channels}-output:1x1x{last}"
+    yield f"Logits-input:1x1x{last}-output:{frame.classes}"
 
 
 def _tables(space: MBConvSpace) -> Tables:
@@ -113,7 +121,17 @@ def _device(path: Path, space: MBConvSpace, folder: Path) -> ImportedDevice:
 # -- what comes out ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("frame", [{}, {"first_block_channels": 6}, {"stem_stride": 1}])
+LIKE_MOBILENET_V3 = {
+    "stages": (replace(FRAME.stages[0], se=True), replace(FRAME.stages[1], act="hswish")),
+    "first_block_channels": 8,
+    "first_block_residual": True,
+    "hidden_channels": 24,
+    "stem_act": "hswish",
+    "head_act": "hswish",
+}
+
+
+@pytest.mark.parametrize("frame", [{}, {"first_block_channels": 6}, {"stem_stride": 1}, LIKE_MOBILENET_V3])
 def test_a_network_costs_what_the_tables_own_estimator_says(frame: dict[str, Any], tmp_path: Path) -> None:
     space = _space(**frame)
     tables = _tables(space)
