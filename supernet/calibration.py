@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,12 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bitfront.supernet.forward import EPSILON, batch_normalise, integer, run_network
-from bitfront.supernet.layers import Block, Layer
+from bitfront.supernet.evaluation_images import even_rows
+from bitfront.supernet.forward import EPSILON, ParamsOf, batch_normalise, integer, run_network
+from bitfront.supernet.layers import Activation, Block, Layer
+from bitfront.supernet.moments import PooledMoments
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.quantization.formats.base import IntegerFormat
 from bitfront.supernet.quantization.formats.int8 import INT8
 from bitfront.supernet.quantization.observers import MseObserver
+
+# Beyond these the smooth activation functions tell nothing apart, so that no code need be spent on it.
+_KEPT: dict[Activation, tuple[float, float]] = {"hswish": (-3.0, math.inf), "hsigmoid": (-3.0, 3.0)}
+_ALL = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,25 +40,23 @@ class _Recorder:
     """Normalises by the batch and keeps the pooled moments of all batches."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, tuple[Tensor, int]] = {}
+        self._pooled: dict[str, PooledMoments] = {}
 
     def normalise(self, layer: Layer, x: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
-        variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)
-        # Summed in doubles: the variance comes out as a difference of squares.
-        moments = torch.stack([mean.double(), variance.double() + mean.double() ** 2])
-        sums, images = self._sums.get(layer.name, (torch.zeros_like(moments), 0))
-        self._sums[layer.name] = (sums + len(x) * moments, images + len(x))
+        mean, variance = self._pooled.setdefault(layer.name, PooledMoments()).add(x)
         return F.batch_norm(x, mean, variance, gain, bias, training=False, eps=EPSILON)
 
     def statistics(self) -> Statistics:
-        moments = {}
-        for name, (sums, images) in self._sums.items():
-            mean, square = sums / images
-            moments[name] = (mean.float(), (square - mean**2).clamp_min(0).float())
-        return Statistics(moments)
+        return Statistics({name: pooled.moments() for name, pooled in self._pooled.items()})
 
 
-def calibrate(supernet: Supernet, blocks: Sequence[Block], images: Tensor, batch_size: int = 512) -> Statistics:
+def calibrate(
+    supernet: Supernet,
+    blocks: Sequence[Block],
+    images: Tensor,
+    batch_size: int = 512,
+    params_of: ParamsOf | None = None,
+) -> Statistics:
     """Recompute batch-norm statistics for one network in its own policy.
 
     The statistics that a supernet trains with are those of every subnet at once and fit none of them
@@ -61,13 +66,14 @@ def calibrate(supernet: Supernet, blocks: Sequence[Block], images: Tensor, batch
         supernet: source of weights.
         blocks: the network.
         images: normalised images at the network's resolution, from the training split.
-        batch_size: images per forward. On its way through the network each batch is normalised by its own
-            statistics; the moments of all batches are pooled.
+        batch_size: most images per forward; they go in batches of about one size. On its way through the network
+            each batch is normalised by its own statistics; the moments of all batches are pooled.
+        params_of: where its tensors come from, if they are not just the supernet's.
     """
     recorder = _Recorder()
     with torch.no_grad():
-        for batch in torch.split(images, batch_size):
-            supernet(batch, blocks, recorder.normalise)
+        for rows in even_rows(0, len(images), batch_size):
+            run_network(blocks, images[rows], params_of or supernet.params, recorder.normalise)
     return recorder.statistics()
 
 
@@ -90,7 +96,7 @@ def initialise_scales(supernet: Supernet, networks: Sequence[Sequence[Block]], i
                 number_format = integer(format_name)
                 assert number_format is not None
                 scale.fill_(inputs[name].scale(number_format, signed)).log_()
-                layer.weight_log_ratio[format_name].fill_(_weight_ratio(layer.weight, number_format)).log_()
+                layer.weight_log_ratio[format_name].fill_(_weight_ratio(layer.weight.cpu(), number_format)).log_()
             layer.output_log_scale.fill_(outputs[name].scale(INT8, not layer.largest.relu)).log_()
 
 
@@ -103,7 +109,7 @@ def _observe(
 ) -> None:
     def watch(layer: Layer, x: Tensor, y: Tensor) -> None:
         inputs.setdefault(layer.name, MseObserver()).observe(x)
-        outputs.setdefault(layer.name, MseObserver()).observe(y)
+        outputs.setdefault(layer.name, MseObserver()).observe(y.clamp(*_KEPT.get(layer.act, _ALL)))
 
     run_network(blocks, batch, supernet.params, batch_normalise, watch)
 
@@ -112,7 +118,7 @@ def _weight_ratio(weight: Tensor, number_format: IntegerFormat) -> float:
     """The clip, as a fraction of each channel's largest magnitude, with the least squared error."""
     flat = weight.reshape(len(weight), -1)
     relative = (flat / flat.abs().amax(1, keepdim=True).clamp_min(1e-8)).reshape(-1)
-    ratios = torch.linspace(0.3, 1, 36)
+    ratios = torch.linspace(0.3, 1, 36, device=weight.device)
     scales = (ratios / number_format.weight_limit)[:, None]
     errors = ((number_format.encode_weight(relative, scales) * scales - relative) ** 2).mean(1)
     return float(ratios[int(errors.argmin())])

@@ -11,15 +11,18 @@ from numpy.typing import NDArray
 
 from bitfront.experiments.run import Run
 from bitfront.experiments.store.records import Split, TrialKind, Trials
-from bitfront.search.executors.base import Failure
-from bitfront.supernet.data import DATASETS
-from bitfront.supernet.errors import BitfrontError
-from bitfront.supernet.evaluation import Evaluator, Measured
+from bitfront.search.executors.base import Failure, describe
+from bitfront.supernet.data import load_dataset
+from bitfront.supernet.data.settings import DataSettings
+from bitfront.supernet.errors import BitfrontError, NumericalError
+from bitfront.supernet.evaluation import Evaluator, Measured, Rejected
+from bitfront.supernet.evaluation_plan import sharing_order
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.network import Supernet
-from bitfront.supernet.spaces import SPACES
+from bitfront.supernet.spaces.settings import SpaceSettings, load_space
 
 _FLUSH_EVERY = 16
+_AT_ONCE = 16
 
 
 class MeasurementError(BitfrontError):
@@ -28,27 +31,50 @@ class MeasurementError(BitfrontError):
 
 @dataclass(frozen=True)
 class Shared:
-    """What a worker needs once: names that it resolves by itself, and the weights as arrays."""
+    """What a worker needs once: names and documents that it resolves by itself, and the weights as arrays."""
 
-    space: str
-    data: str
+    space: SpaceSettings
+    data: str | DataSettings
     weights: dict[str, NDArray[Any]]
     calibration_images: int
 
 
-def make_worker(shared: Shared) -> Callable[[_Item], Measured]:
-    """A worker that measures one genome on one split at a time."""
+def make_worker(shared: Shared) -> Callable[[_Items], list[Measured | str]]:
+    """A worker that measures a few genomes on one split at a time; what fails has its error in its place."""
     import torch
 
-    supernet = Supernet(SPACES.get(shared.space)())
+    supernet = Supernet(load_space(shared.space))
     # A copy, as arrays that come through an object store are read-only and torch warns of them.
     supernet.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in shared.weights.items()})
-    evaluator = Evaluator(supernet, DATASETS.get(shared.data)(), shared.calibration_images)
+    evaluator = Evaluator(supernet, load_dataset(shared.data), shared.calibration_images)
 
-    def work(item: _Item) -> Measured:
-        return evaluator.evaluate_one(np.frombuffer(item.genome, dtype=np.uint8), item.split)
+    def work(items: _Items) -> list[Measured | str]:
+        try:
+            return _results(evaluator, items)
+        except Exception:
+            if len(items) == 1:
+                raise
+            return [_alone(evaluator, item) for item in items]
 
     return work
+
+
+def _results(evaluator: Evaluator, items: _Items) -> list[Measured | str]:
+    genomes = np.stack([np.frombuffer(item.genome, dtype=np.uint8) for item in items])
+    outcomes = evaluator.outcomes(genomes, items[0].split)
+    return [outcome if isinstance(outcome, Measured) else _words(outcome) for outcome in outcomes]
+
+
+def _words(outcome: Rejected | NumericalError) -> str:
+    return describe(outcome) if isinstance(outcome, NumericalError) else f"rejected after {outcome.images} images"
+
+
+def _alone(evaluator: Evaluator, item: _Item) -> Measured | str:
+    """One of several that failed together: the others are not to suffer from it."""
+    try:
+        return _results(evaluator, (item,))[0]
+    except Exception as error:
+        return describe(error)
 
 
 @dataclass(frozen=True)
@@ -65,6 +91,9 @@ class _Item:
     genome: bytes
     split: Split
     kind: TrialKind
+
+
+_Items = tuple[_Item, ...]
 
 
 def measured_accuracy(
@@ -96,18 +125,18 @@ def _measure(run: Run, supernet_id: str, supernet: Supernet, items: list[_Item],
     waiting: list[tuple[_Item, Measured]] = []
     failures: list[str] = []
 
-    def on_result(position: int, result: Measured | Failure) -> None:
-        if isinstance(result, Failure):
-            failures.append(result.error)
+    def take(item: _Item, result: Measured | str) -> None:
+        if isinstance(result, str):
+            failures.append(result)
         else:
-            found[items[position]] = result.top1
-            waiting.append((items[position], result))
+            found[item] = result.top1
+            waiting.append((item, result))
         if len(waiting) >= _FLUSH_EVERY:
             _store(run, supernet_id, waiting)
         progress(len(found) + len(failures), len(items))
 
     try:
-        run.executor().map(make_worker, _shared(run, supernet_id, supernet), items, on_result)
+        _map(run, _shared(run, supernet_id, supernet), _chunks(supernet, items, run.executor().workers), take)
     finally:
         _store(run, supernet_id, waiting)
     if failures:
@@ -115,6 +144,40 @@ def _measure(run: Run, supernet_id: str, supernet: Supernet, items: list[_Item],
             f"{len(failures)} of {len(items)} candidates could not be measured, the first with {failures[0]}"
         )
     return found
+
+
+def _map(
+    run: Run, shared: Shared, chunks: Sequence[_Items], take: Callable[[_Item, Measured | str], None]
+) -> None:
+    """Measure chunks on the run's executor; what is given up whole, as when a worker dies, goes singly."""
+    single: list[_Items] = []
+
+    def on_result(position: int, result: list[Measured | str] | Failure) -> None:
+        items = chunks[position]
+        if isinstance(result, Failure):
+            if len(items) > 1:
+                single.extend((item,) for item in items)
+            else:
+                take(items[0], result.error)
+            return
+        for item, one in zip(items, result, strict=True):
+            take(item, one)
+
+    run.executor().map(make_worker, shared, chunks, on_result)
+    if single:
+        _map(run, shared, single, take)
+
+
+def _chunks(supernet: Supernet, items: Sequence[_Item], workers: int) -> list[_Items]:
+    """Items of one split with much in common, so few that every worker gets some and a kill loses little."""
+    most = max(1, min(_AT_ONCE, len(items) // (2 * workers)))
+    chunks: list[_Items] = []
+    for split in dict.fromkeys(item.split for item in items):
+        alike = [item for item in items if item.split == split]
+        order = sharing_order(supernet.space, np.stack([np.frombuffer(i.genome, dtype=np.uint8) for i in alike]))
+        ordered = [alike[place] for place in order]
+        chunks.extend(tuple(ordered[start : start + most]) for start in range(0, len(ordered), most))
+    return chunks
 
 
 def _store(run: Run, supernet_id: str, waiting: list[tuple[_Item, Measured]]) -> None:
@@ -134,6 +197,7 @@ def _shared(run: Run, supernet_id: str, supernet: Supernet) -> Shared:
     """One object per run, so that an executor sends the weights once."""
     if run.shared is None or run.shared[0] != supernet_id:
         weights = {name: tensor.detach().numpy() for name, tensor in supernet.state_dict().items()}
-        shared = Shared(run.spec.space, run.spec.data, weights, run.spec.supernet.calibration_images)
+        names = (run.space_settings(), run.spec.data.source())
+        shared = Shared(*names, weights, run.spec.supernet.calibration_images)
         run.shared = (supernet_id, shared)
     return cast(Shared, run.shared[1])
