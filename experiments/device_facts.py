@@ -102,15 +102,6 @@ def about(device: Device) -> str:
     return " ".join((type(device).__doc__ or "").split("\n\n")[0].replace("`", "").split())
 
 
-def space_named(name: str) -> SearchSpace:
-    """A space by name.
-
-    Raises:
-        UnknownNameError: there is none.
-    """
-    return SPACES.get(name)()
-
-
 def device_table(
     home: Path,
     name: str,

@@ -29,12 +29,14 @@ _LEAST_FREE = 1 * _GIB
 _LEAST_MEMORY = 2 * _GIB
 _MODULES = {
     "scikit-learn": "sklearn",
+    "Pillow": "PIL",
     "PyYAML": "yaml",
     "SQLAlchemy": "sqlalchemy",
 }
 _REGISTRIES = (
     "bitfront.supernet.spaces:SPACES",
     "bitfront.supernet.data:DATASETS",
+    "bitfront.supernet.data.readers:READERS",
     "bitfront.supernet.quantization.formats:FORMATS",
     "bitfront.predictors:PREDICTORS",
     "bitfront.latency_lut.devices:DEVICES",

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bitfront.experiments.spec_space import space_settings
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.records import FrontMember
 from bitfront.search.front import Front
+from bitfront.supernet.genes import Choice
 from bitfront.supernet.layers import Block
-from bitfront.supernet.spaces import SPACES
-from bitfront.supernet.spaces.mbconv import MBConvSpace
+from bitfront.supernet.space import SearchSpace
+from bitfront.supernet.spaces.settings import load_space
 
 
 def read_front(store: Store, experiment_id: str) -> Front:
@@ -23,7 +25,7 @@ def read_front(store: Store, experiment_id: str) -> Front:
     """
     members = store.front(experiment_id)
     spec = store.get(experiment_id).spec  # not validated: a front outlives changes of the spec's form
-    space = SPACES.get(spec["space"])()
+    space = load_space(space_settings(spec["space"]))
     names = members[0].candidate.predicted if members else dict.fromkeys(spec["objectives"], 0.0)
     predicted = {name: np.array([m.candidate.predicted[name] for m in members], np.float64) for name in names}
     measured = {
@@ -43,20 +45,20 @@ def front_rows(store: Store, experiment_id: str) -> list[dict[str, Any]]:
     layer), ``predicted``, ``measured`` (None where nothing was measured), ``dominated``, ``error``.
     """
     spec = store.get(experiment_id).spec  # not validated: a front outlives changes of the spec's form
-    space = SPACES.get(spec["space"])()
+    space = load_space(space_settings(spec["space"]))
     rows = [_row(space, member) for member in store.front(experiment_id)]
     return sorted(rows, key=lambda row: -row["predicted"].get("top1", 0.0))
 
 
-def short_architecture(space: MBConvSpace, genome: NDArray[np.uint8]) -> str:
+def short_architecture(resolution: Choice, blocks: tuple[Block, ...]) -> str:
     """Resolution, then per stage the kernels and hidden channels of its blocks: ``r16 5w24.3w16|7w40``."""
-    chosen = space.decode(genome)
-    stages: dict[int, list[str]] = {}
-    for place in space.places:
-        if f"{place.name}.kernel" in chosen:
-            text = f"{chosen[f'{place.name}.kernel']}w{chosen[f'{place.name}.width']}"
-            stages.setdefault(place.stage, []).append(text)
-    return f"r{chosen['resolution']} " + "|".join(".".join(blocks) for blocks in stages.values())
+    stages: dict[str, list[str]] = {}
+    for block in blocks:
+        stage, dot, _ = block.name.partition(".block")
+        if dot:
+            spatial = block.layers[1]
+            stages.setdefault(stage, []).append(f"{spatial.kernel}w{spatial.out_channels}")
+    return f"r{resolution} " + "|".join(".".join(names) for names in stages.values())
 
 
 def short_bits(blocks: tuple[Block, ...]) -> str:
@@ -70,13 +72,13 @@ def short_bits(blocks: tuple[Block, ...]) -> str:
     return f"w{weight:.1f} a{activation:.1f}"
 
 
-def _row(space: MBConvSpace, member: FrontMember) -> dict[str, Any]:
+def _row(space: SearchSpace, member: FrontMember) -> dict[str, Any]:
     genome = member.candidate.array
     blocks = space.blocks(genome)
     return {
         "candidate": member.candidate.id,
         "genome": genome.tolist(),
-        "architecture": short_architecture(space, genome),
+        "architecture": short_architecture(space.decode(genome)["resolution"], blocks),
         "bits": short_bits(blocks),
         "policy": policy(blocks),
         "predicted": member.candidate.predicted,

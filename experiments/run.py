@@ -14,17 +14,17 @@ from bitfront.experiments.device_names import device_factory, own_options
 from bitfront.experiments.places import experiment_folder
 from bitfront.experiments.reporter import Reporter
 from bitfront.experiments.spec import Spec
+from bitfront.experiments.spec_space import refuse_misfit
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.statuses import Status
 from bitfront.latency_lut.device import Device
 from bitfront.search.executors import EXECUTORS
 from bitfront.search.executors.base import Executor
-from bitfront.supernet.data import DATASETS
 from bitfront.supernet.data.dataset import Dataset
 from bitfront.supernet.errors import BitfrontError
 from bitfront.supernet.progress import Progress
-from bitfront.supernet.spaces import SPACES
-from bitfront.supernet.spaces.mbconv import MBConvSpace
+from bitfront.supernet.space import SearchSpace
+from bitfront.supernet.spaces.settings import SpaceSettings, load_space
 
 _BEAT_SECONDS = 2.0
 
@@ -43,6 +43,7 @@ class Run:
     spec: Spec
     reporter: Reporter
     shared: tuple[str, object] | None = field(default=None, repr=False)
+    _dataset: Dataset | None = field(default=None, repr=False)
     _executor: Executor | None = field(default=None, repr=False)
     _last_beat: float = field(default=float("-inf"), repr=False)
 
@@ -98,11 +99,21 @@ class Run:
 
     # -- what the spec names ----------------------------------------------------------------------------
 
-    def space(self) -> MBConvSpace:
-        """The whole space, unrestricted."""
-        return SPACES.get(self.spec.space)()
+    def space_settings(self) -> SpaceSettings:
+        """The space that the spec means, with the data set's classes and channels where it leaves them open."""
+        return self.spec.space.fitted(self.dataset()).settings()
 
-    def restrict(self, space: MBConvSpace) -> MBConvSpace:
+    def space(self) -> SearchSpace:
+        """The whole space, unrestricted.
+
+        Raises:
+            UnsupportedError: its networks do not fit the data set.
+        """
+        space = load_space(self.space_settings())
+        refuse_misfit(space, self.dataset())
+        return space
+
+    def restrict(self, space: SearchSpace) -> SearchSpace:
         """``space`` with the spec's fixed genes.
 
         Raises:
@@ -111,8 +122,12 @@ class Run:
         return space.restrict(self.spec.fixed_choices(space))
 
     def dataset(self) -> Dataset:
-        """The data set."""
-        return DATASETS.get(self.spec.data)()
+        """The data set; what its user should know of it is told."""
+        if self._dataset is None:
+            self._dataset = self.spec.data.load(self.progress("decoding images"))
+            for note in self._dataset.notes:
+                self.reporter.say(note)
+        return self._dataset
 
     def device(self) -> Device:
         """The target device with the spec's options."""

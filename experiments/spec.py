@@ -10,15 +10,15 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
+from bitfront.experiments.space_files import short_name
 from bitfront.experiments.spec_checks import (
     Choices,
     ConstraintText,
     Metric,
     by_name,
     different,
-    known_in,
-    registry_at,
 )
+from bitfront.experiments.spec_data import DataSection
 from bitfront.experiments.spec_errors import Problem, SpecError, problem_of
 from bitfront.experiments.spec_meaning import device_problems, fix_genes, strategy_problems
 from bitfront.experiments.spec_sections import (
@@ -30,17 +30,18 @@ from bitfront.experiments.spec_sections import (
     SamplesSection,
     SearchSection,
     Section,
-    SupernetSection,
 )
+from bitfront.experiments.spec_space import SpaceSection
+from bitfront.experiments.spec_supernet import SupernetSection, supernet_problems
 from bitfront.experiments.spec_yaml import read_mapping
 from bitfront.search.constraints import METRICS, Constraint, parse_constraint
 from bitfront.supernet.errors import MissingFileError
 from bitfront.supernet.genes import Choice
+from bitfront.supernet.progress import silent
 from bitfront.supernet.space import SearchSpace
 
 __all__ = ["Problem", "Spec", "SpecError", "load_spec", "parse_spec", "spec_from"]
 
-_SPACES = "bitfront.supernet.spaces:SPACES"
 _Objectives = Annotated[tuple[Metric, ...], AfterValidator(different)]
 
 
@@ -56,12 +57,8 @@ class Spec(Section):
         examples=["digits"],
     )
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Seed of everything random.")
-    space: Annotated[str, known_in(_SPACES)] = Field(
-        description="The search space: which networks can be built.", examples=["digits"]
-    )
-    data: Annotated[str, known_in("bitfront.supernet.data:DATASETS")] = Field(
-        description="The data set on which networks are trained and measured.", examples=["digits"]
-    )
+    space: Annotated[SpaceSection, BeforeValidator(by_name)]
+    data: Annotated[DataSection, BeforeValidator(by_name)]
     device: Annotated[DeviceSection, BeforeValidator(by_name)]
     objectives: _Objectives = Field(
         default=("top1", "latency_ms", "size_bytes"),
@@ -91,13 +88,25 @@ class Spec(Section):
     @model_validator(mode="before")
     @classmethod
     def _name_after_space(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and "name" not in value and isinstance(value.get("space"), str):
-            return {**value, "name": value["space"]}
+        if isinstance(value, Mapping) and "name" not in value:
+            space = value.get("space")
+            name = space.get("name") if isinstance(space, Mapping) else space
+            return {**value, "name": short_name(name)} if isinstance(name, str) and name else value
         return value
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON-able values, defaults included; `spec_from` reads them back as an equal spec."""
         return self.model_dump(mode="json")
+
+    def fitted(self) -> Spec:
+        """The same with the data set's classes and channels, where the space leaves them open: loads the data.
+
+        Raises:
+            DataError: the data can not be read.
+        """
+        if not self.space.open_ends():
+            return self
+        return self.model_copy(update={"space": self.space.fitted(self.data.load(silent))})
 
     def hash(self) -> str:
         """SHA-256 of all fields."""
@@ -105,7 +114,8 @@ class Spec(Section):
 
     def supernet_hash(self, space_hash: str, data_hash: str) -> str:
         """SHA-256 of all that decides a supernet's weights, so that experiments can share it."""
-        return _digest([space_hash, self.data, data_hash, self.seed, self.supernet.model_dump(mode="json")])
+        identity = self.supernet.identity()
+        return _digest([space_hash, self.data.trained_with(), data_hash, self.seed, identity])
 
     def parsed_constraints(self) -> tuple[Constraint, ...]:
         """The constraints as the search takes them."""
@@ -129,8 +139,9 @@ def load_spec(path: Path) -> Spec:
     """The spec in a YAML file.
 
     Raises:
-        MissingFileError: there is no such file.
+        MissingFileError: there is no such file, or none of a space that it names.
         SpecError: it is not acceptable; all problems that can be seen at once are listed.
+        InvalidSpaceError: the file of a space that it names makes no space.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -139,20 +150,24 @@ def load_spec(path: Path) -> Spec:
     except (OSError, UnicodeDecodeError) as error:
         problem = Problem("the file", None, f"can not be read as text ({error})", "give a YAML file in UTF-8")
         raise SpecError(str(path), [problem]) from error
-    return parse_spec(text, str(path))
+    return parse_spec(text, str(path), path.parent)
 
 
-def parse_spec(text: str, source: str = "the spec") -> Spec:
-    """The spec in a YAML text; ``source`` says in errors where it came from.
+def parse_spec(text: str, source: str = "the spec", folder: Path | None = None) -> Spec:
+    """The spec in a YAML text; ``source`` says in errors where it came from, paths are seen from ``folder``.
 
     Raises:
         SpecError: as `load_spec`.
     """
-    return spec_from(read_mapping(text, source), source)
+    return spec_from(read_mapping(text, source), source, folder=folder)
 
 
-def spec_from(data: Mapping[str, Any], source: str = "the spec", home: Path | None = None) -> Spec:
+def spec_from(
+    data: Mapping[str, Any], source: str = "the spec", home: Path | None = None, folder: Path | None = None
+) -> Spec:
     """The spec in plain values, as from JSON. It may name the imported devices of ``home``, or BITFRONT_HOME's.
+
+    Relative paths in it are seen from ``folder``, or from the working folder.
 
     Raises:
         SpecError: as `load_spec`.
@@ -161,7 +176,7 @@ def spec_from(data: Mapping[str, Any], source: str = "the spec", home: Path | No
 
     home = home or usual_home()
     try:
-        spec = Spec.model_validate(data, context={"home": home})
+        spec = Spec.model_validate(data, context={"home": home, "folder": folder})
     except ValidationError as error:
         problems = [problem_of(details, data, Spec) for details in error.errors(include_url=False)]
         raise SpecError(source, problems) from error
@@ -175,6 +190,7 @@ def _problems_together(spec: Spec, home: Path) -> Iterator[Problem]:
     metrics |= {f"constraints[{i}]": one.metric for i, one in enumerate(spec.parsed_constraints())}
     yield from device_problems(home, spec.device.name, spec.device.options, metrics)
     yield from strategy_problems(spec.search.strategy, spec.search.options)
+    yield from supernet_problems(spec.supernet)
     if spec.executor.kind == "local" and ((spec.executor.workers or 1) > 1 or spec.executor.address):
         yield Problem(
             "executor",
@@ -183,7 +199,9 @@ def _problems_together(spec: Spec, home: Path) -> Iterator[Problem]:
             "choose kind: ray, or leave workers and address out",
         )
     if spec.fixed:
-        yield from fix_genes(registry_at(_SPACES).get(spec.space)(), spec.fixed)[1]
+        from bitfront.supernet.spaces.settings import load_space
+
+        yield from fix_genes(load_space(spec.space.settings()), spec.fixed)[1]
 
 
 def _digest(value: Any) -> str:

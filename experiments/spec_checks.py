@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
@@ -45,6 +46,12 @@ def _device(name: str, info: ValidationInfo) -> str:
     if name not in known:
         raise broken("there is no such device", f"{nearest(name, known)}; 'bitfront device import' adds more")
     return name
+
+
+def absolute(path: str, info: ValidationInfo) -> str:
+    """A path as the spec's file means it: from the file's own folder, else from here."""
+    folder = (info.context or {}).get("folder") or Path.cwd()
+    return str(Path(folder, Path(path).expanduser()).resolve())
 
 
 def _metric(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,35 +26,6 @@ class DeviceSection(Section):
     options: Options = Field(
         default_factory=dict, description="The device's own options.", examples=[{"threads": 1, "batch": 8}]
     )
-
-
-class SupernetSection(Section):
-    """How the supernet is trained and measured. Experiments that agree in this, space, data and seed share one."""
-
-    warmup_epochs: int = Field(default=8, ge=0, description="Epochs that train the largest network alone.")
-    elastic_epochs: int = Field(
-        default=36, ge=0, description="Epochs that draw kernels, widths and depths as well."
-    )
-    quantized_epochs: int = Field(default=18, ge=0, description="Epochs that draw number formats as well.")
-    batch_size: int = Field(default=64, ge=1, description="Images in a training step.")
-    learning_rate: float = Field(default=0.004, gt=0, description="Highest learning rate of the first two phases.")
-    quantized_learning_rate: float = Field(
-        default=0.001, gt=0, description="Highest learning rate of the quantized phase."
-    )
-    weight_decay: float = Field(default=0.0001, ge=0, description="Weight decay, apart from the gradient.")
-    label_smoothing: float = Field(default=0.05, ge=0, lt=1, description="Share of a label that all classes get.")
-    subnets_per_step: int = Field(
-        default=4, ge=1, description="Random networks in a training step, beside the largest and the smallest."
-    )
-    augment: bool = Field(default=True, description="Whether training images are varied at random.")
-    threads: int = Field(default=1, ge=1, description="CPU threads that train; another number rounds differently.")
-    calibration_images: int = Field(
-        default=512, ge=1, description="Training images that calibrate batch norm before each measurement."
-    )
-
-    def training(self) -> dict[str, Any]:
-        """The fields of `TrainingSettings`."""
-        return self.model_dump(exclude={"threads", "calibration_images"})
 
 
 class SamplesSection(Section):
@@ -118,4 +89,7 @@ class ExportSection(Section):
     format: Literal["onnx"] = Field(default="onnx", description="File format.")
     pick: Literal["best", "knee", "none"] = Field(
         default="best", description="`best`: highest measured accuracy, `knee`: best trade-off, `none`: no export."
+    )
+    finetune_epochs: int = Field(
+        default=0, ge=0, description="Epochs that the picked network is trained on before, in its own formats."
     )

@@ -28,6 +28,8 @@ def template() -> str:
 
 def _fields(section: type[Section], indent: str) -> Iterator[str]:
     for name, field in section.model_fields.items():
+        if not field.repr:  # filled in when the spec is read
+            continue
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, Section):
             yield ""

@@ -15,7 +15,10 @@ BENCHMARKS: Registry[Callable[..., BenchResult]] = Registry(
     {
         "cost-model": "bitfront.experiments.benchmarks.cost_model:run",
         "demo": "bitfront.experiments.benchmarks.demo:run",
+        "evaluate": "bitfront.experiments.benchmarks.evaluate:run",
+        "fashion": "bitfront.experiments.benchmarks.fashion:run",
         "lut-fidelity": "bitfront.experiments.benchmarks.lut_fidelity:run",
+        "supernet-overhead": "bitfront.experiments.benchmarks.supernet_overhead:run",
         "transfer": "bitfront.experiments.benchmarks.transfer:run",
     },
 )

@@ -31,6 +31,9 @@ def export(
             "-o", "--output", metavar="DIR", help="Where to write; without it, in the experiment's folder."
         ),
     ] = None,
+    finetune_epochs: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Train it on for N epochs before, in its own formats.")
+    ] = 0,
 ) -> None:
     """Write a candidate as a model that runs elsewhere, and test it.
 
@@ -45,7 +48,9 @@ def export(
         with RichReporter(err()) as reporter:
             from bitfront.experiments.stages.exporting import export_candidate
 
-            done = export_candidate(store, home(), one.id, candidate, format_name, folder, reporter)
+            done = export_candidate(
+                store, home(), one.id, candidate, format_name, folder, reporter, finetune_epochs
+            )
     typer.echo(done.record.path)
     tell(
         f"test top1 of the file {done.top1_test:.4f}, of the fake-quantized network {done.top1_fake_quant:.4f}; "

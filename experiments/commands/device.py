@@ -116,14 +116,14 @@ def profile(
     What was interrupted goes on from where it was. The table's path is printed on stdout.
     """
     options = parsed(given, threads=threads, batch=batch)
-    from bitfront.experiments.device_facts import space_named
     from bitfront.experiments.device_profile import profiled
     from bitfront.experiments.device_words import profile_in_words
     from bitfront.experiments.foreign_tables import told_warnings
     from bitfront.experiments.rich_reporter import RichReporter
+    from bitfront.experiments.space_files import space_of
     from bitfront.experiments.store.home import home
 
-    whole = space_named(space)
+    whole = space_of(space)
     with RichReporter(err()) as reporter, told_warnings(tell):
         done = profiled(home(), name, options, whole, output, reporter)
     for line in profile_in_words(done):
@@ -144,12 +144,13 @@ def _check_plot(plot: Path | None, space: str | None) -> None:
 
 
 def _tabulated(name: str, space: str, options: dict[str, Any]) -> tuple[Device, SearchSpace, Table, Path | None]:
-    from bitfront.experiments.device_facts import device_table, made_device, space_named
+    from bitfront.experiments.device_facts import device_table, made_device
     from bitfront.experiments.foreign_tables import told_warnings
     from bitfront.experiments.rich_reporter import RichReporter
+    from bitfront.experiments.space_files import space_of
     from bitfront.experiments.store.home import home
 
-    whole, device = space_named(space), made_device(home(), name, options)
+    whole, device = space_of(space), made_device(home(), name, options)
     with RichReporter(err()) as reporter, told_warnings(tell):
         table, path = device_table(home(), name, device, whole, options, reporter.progress("computing costs"))
     return device, whole, table, path

@@ -34,14 +34,14 @@ def import_(
     A spec then names it: 'device: NAME', or with estimates for what the table lacks
     'device: {name: NAME, options: {interpolate: true}}'. Its file's path is printed on stdout.
     """
-    from bitfront.experiments.device_facts import space_named
     from bitfront.experiments.device_import import import_device
     from bitfront.experiments.device_tables import coverage_table
     from bitfront.experiments.device_words import import_in_words
+    from bitfront.experiments.space_files import space_of
     from bitfront.experiments.store.home import home
 
     with err().status("reading the table"):
-        done = import_device(home(), file, name, space_named(space), format_name, force)
+        done = import_device(home(), file, name, space_of(space), format_name, force)
     for line in import_in_words(done):
         tell(line)
     err().print(coverage_table(done.slots))
@@ -67,16 +67,17 @@ def export(
     """
     options = parsed(given, threads=threads, batch=batch)
     chosen = format_name or output.suffix.lower().removeprefix(".")
-    from bitfront.experiments.device_facts import device_table, made_device, space_named
+    from bitfront.experiments.device_facts import device_table, made_device
     from bitfront.experiments.foreign_tables import told_warnings
     from bitfront.experiments.rich_reporter import RichReporter
+    from bitfront.experiments.space_files import space_of
     from bitfront.experiments.store.home import home
     from bitfront.latency_lut.imports.own import write_csv, write_parquet
 
     writers = {"csv": write_csv, "parquet": write_parquet}
     if chosen not in writers:
         raise UnknownNameError("table format to write", chosen, writers)
-    whole, device = space_named(space), made_device(home(), name, options)
+    whole, device = space_of(space), made_device(home(), name, options)
     with RichReporter(err()) as reporter, told_warnings(tell):
         table, _ = device_table(home(), name, device, whole, options, reporter.progress("computing costs"))
     writers[chosen](table, output)
@@ -105,15 +106,16 @@ def bundle(
     options = parsed(given, threads=threads, batch=batch, rounds=rounds)
     import numpy as np
 
-    from bitfront.experiments.device_facts import made_device, space_named
+    from bitfront.experiments.device_facts import made_device
     from bitfront.experiments.rich_reporter import RichReporter
+    from bitfront.experiments.space_files import space_of
     from bitfront.experiments.store.home import home
     from bitfront.latency_lut.bundle.write import write_bundle
     from bitfront.latency_lut.runtime_device import RuntimeDevice
 
     if runtime not in _RUNTIMES:
         raise UnknownNameError("runtime", runtime, _RUNTIMES)
-    whole, device = space_named(space), made_device(home(), _RUNTIMES[runtime], options)
+    whole, device = space_of(space), made_device(home(), _RUNTIMES[runtime], options)
     assert isinstance(device, RuntimeDevice)
     with RichReporter(err()) as reporter:
         models = write_bundle(device, whole, output, np.random.default_rng(0), reporter.progress("writing models"))

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import typer
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A device, as 'bitfront device ls' lists them.")]
-Space = Annotated[str, typer.Option(metavar="SPACE", help="A search space.")]
+Space = Annotated[str, typer.Option(metavar="SPACE", help="A search space, or your own file of one.")]
 SpaceName = Annotated[
-    str | None, typer.Option("--space", metavar="SPACE", show_default=False, help="A search space.")
+    str | None,
+    typer.Option("--space", metavar="SPACE", show_default=False, help="A search space, or your own file of one."),
 ]
 Given = Annotated[
     list[str] | None,

@@ -63,6 +63,9 @@ def run(
     from bitfront.experiments.spec import load_spec
 
     loaded = load_spec(spec)
+    if loaded.space.open_ends():
+        with err().status("looking at the data"):
+            loaded = loaded.fitted()
     with opened() as store:
         values = loaded.model_dump(mode="json")
         experiment = store.create_experiment(name or loaded.name, values, loaded.seed)

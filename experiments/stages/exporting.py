@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from bitfront.experiments.reporter import Reporter, Reporters
 from bitfront.experiments.rows import read_front
 from bitfront.experiments.run import Run
 from bitfront.experiments.spec import spec_from
-from bitfront.experiments.stages.supernet import load_supernet, supernet_folder
+from bitfront.experiments.stages.supernet import supernet_folder
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.records import Candidate, ExportRecord
 from bitfront.search.front import Front
@@ -27,9 +27,11 @@ from bitfront.supernet.export.manifest import manifest
 from bitfront.supernet.export.onnx_graph import onnx_model
 from bitfront.supernet.export.onnx_runtime import run_onnx
 from bitfront.supernet.files import write_bytes, write_json
+from bitfront.supernet.finetuning import FinetuningSettings, finetune
 from bitfront.supernet.folded import Folded
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.subnet import Subnet
+from bitfront.supernet.training.trained import load_weights
 
 FORMATS = ("onnx",)
 _MOST_LOST = 0.005
@@ -56,6 +58,7 @@ def export_candidate(
     format_name: str = "onnx",
     folder: Path | None = None,
     reporter: Reporter | None = None,
+    finetune_epochs: int = 0,
 ) -> Exported:
     """Write ``model.onnx`` and ``manifest.json`` of one candidate, run the model on the test split, record it.
 
@@ -67,10 +70,13 @@ def export_candidate(
         format_name: one of `FORMATS`.
         folder: where to write; by default a folder of the experiment's own.
         reporter: who is told.
+        finetune_epochs: the network is trained on for so long before, and taken if that made it no worse on the
+            validation split.
 
     Raises:
         UnknownNameError: no such experiment, candidate or format.
         UnsupportedError: the experiment has no trained supernet yet.
+        NumericalError: fine-tuning diverged.
         StorageError: the folder can not be written.
     """
     if format_name not in FORMATS:
@@ -79,7 +85,7 @@ def export_candidate(
     spec = spec_from(store.get(experiment_id).spec, home=home)
     run = Run(store, home, experiment_id, spec, reporter or Reporters())
     folder = folder or experiment_folder(home, experiment_id) / "exports" / f"candidate-{candidate_id}"
-    return _export(run, candidate, format_name, folder)
+    return _export(run, candidate, format_name, folder, finetune_epochs)
 
 
 def export_picked(run: Run) -> None:
@@ -89,7 +95,16 @@ def export_picked(run: Run) -> None:
         return
     front = read_front(run.store, run.experiment_id)
     candidate_id = int(front.ids[pick_member(front, pick)])
-    done = export_candidate(run.store, run.home, run.experiment_id, candidate_id, run.spec.export.format)
+    wanted = run.spec.export
+    done = export_candidate(
+        run.store,
+        run.home,
+        run.experiment_id,
+        candidate_id,
+        wanted.format,
+        reporter=run.reporter,
+        finetune_epochs=wanted.finetune_epochs,
+    )
     run.reporter.say(
         f"exported candidate {candidate_id} ({pick}) to {done.record.path}: test accuracy of the file "
         f"{done.top1_test:.2%}, of the fake-quantized network {done.top1_fake_quant:.2%}"
@@ -110,16 +125,15 @@ def pick_member(front: Front, pick: str) -> int:
     return int(rows[np.argmin(np.square(scaled).sum(axis=1))])
 
 
-def _export(run: Run, candidate: Candidate, format_name: str, folder: Path) -> Exported:
+def _export(run: Run, candidate: Candidate, format_name: str, folder: Path, finetune_epochs: int) -> Exported:
     supernet, supernet_id = _supernet(run)
     evaluator = Evaluator(supernet, run.dataset(), run.spec.supernet.calibration_images)
-    blocks = supernet.space.blocks(candidate.array)
-    subnet = Subnet(supernet, blocks, evaluator.statistics(blocks))
+    subnet, finetuning = _built(run, evaluator, candidate, finetune_epochs)
     folded = subnet.fold()
     content = onnx_model(folded).SerializeToString()
     top1, top1_fake_quant, agreement = _tested(evaluator.dataset, content, folded, subnet)
     path, digest = folder.absolute() / "model.onnx", hashlib.sha256(content).hexdigest()
-    promised = _promised(run, candidate, top1, top1_fake_quant)
+    promised = _promised(run, candidate, top1, top1_fake_quant) | {"finetuning": finetuning}
     hashes = {
         "space": supernet.space.hash(),
         "supernet": supernet_id,
@@ -138,6 +152,30 @@ def _export(run: Run, candidate: Candidate, format_name: str, folder: Path) -> E
     return Exported(record, top1, top1_fake_quant, agreement)
 
 
+def _built(
+    run: Run, evaluator: Evaluator, candidate: Candidate, finetune_epochs: int
+) -> tuple[Subnet, dict[str, Any] | None]:
+    """(Network, what its manifest says of fine-tuning: None where there was none)."""
+    supernet, dataset = evaluator.supernet, evaluator.dataset
+    if not finetune_epochs:
+        blocks = supernet.space.blocks(candidate.array)
+        return evaluator.subnet(blocks), None
+    settings = FinetuningSettings(epochs=finetune_epochs)
+    rng, progress = run.rng("fine-tuning"), run.reporter.progress(f"fine-tuning candidate {candidate.id}")
+    images = run.spec.supernet.calibration_images
+    done = finetune(supernet, dataset, candidate.array, settings, rng, images, progress)
+    run.reporter.say(
+        f"fine-tuned candidate {candidate.id}: validation accuracy {done.top1_before:.2%} before, "
+        f"{done.top1_after:.2%} after{'' if done.kept else '; it is exported as it was before'}"
+    )
+    return done.subnet, {
+        **asdict(settings),
+        "top1_validation_before": done.top1_before,
+        "top1_validation_after": done.top1_after,
+        "exported": "fine-tuned" if done.kept else "as it was before",
+    }
+
+
 def _supernet(run: Run) -> tuple[Supernet, str]:
     supernet_id = run.store.get(run.experiment_id).supernet_id
     record = run.store.supernet(supernet_id) if supernet_id else None
@@ -146,7 +184,7 @@ def _supernet(run: Run) -> tuple[Supernet, str]:
             f"experiment {run.experiment_id} has no trained supernet yet: resume it before you export from it"
         )
     supernet = Supernet(run.space())
-    load_supernet(supernet, supernet_folder(run.home, supernet_id))
+    load_weights(supernet, supernet_folder(run.home, supernet_id))
     return supernet, supernet_id
 
 

@@ -1,24 +1,30 @@
-"""Stage 2: train a supernet once for everything that asks for the same one, and find it again."""
+"""Stage 2: a supernet for everything that asks for the same one: found, taken over, or trained."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import hashlib
+import itertools
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from bitfront.experiments.plot_training import training_png
 from bitfront.experiments.run import Run
+from bitfront.experiments.stages.parallel_training import train_together
 from bitfront.experiments.store.records import SupernetRecord
+from bitfront.supernet.assets import shipped
 from bitfront.supernet.data.dataset import Dataset
-from bitfront.supernet.errors import CorruptFileError, MissingFileError
-from bitfront.supernet.files import load_tensors, save_tensors
+from bitfront.supernet.errors import MissingFileError
+from bitfront.supernet.files import load_tensors, read_bytes, write_bytes
 from bitfront.supernet.network import Supernet
-from bitfront.supernet.spaces.mbconv import MBConvSpace
-from bitfront.supernet.training import EpochReport, Trainer, TrainingSettings
+from bitfront.supernet.space import SearchSpace
+from bitfront.supernet.training import TrainingSettings, phases_of
+from bitfront.supernet.training.report import EpochReport
+from bitfront.supernet.training.run import CHECKPOINT, train
+from bitfront.supernet.training.trained import MANIFEST, WEIGHTS, check_fits, load_weights
 
-_WEIGHTS = "supernet.safetensors"
-_CHECKPOINT = "checkpoint.safetensors"
+_PLOT = "training.png"
 
 
 def supernet_folder(home: Path, supernet_id: str) -> Path:
@@ -26,82 +32,116 @@ def supernet_folder(home: Path, supernet_id: str) -> Path:
     return home / "supernets" / supernet_id
 
 
-def trained_supernet(run: Run, space: MBConvSpace, dataset: Dataset) -> tuple[str, Supernet]:
-    """The (id, supernet) that the spec describes: loaded where it exists, else trained, else trained on.
+def trained_supernet(run: Run, space: SearchSpace, dataset: Dataset) -> tuple[str, Supernet]:
+    """The (id, supernet) that the spec describes: loaded where it exists, else taken over, trained, or trained on.
 
     Raises:
-        MissingFileError, CorruptFileError: what an earlier run left can not be read.
+        MissingFileError, CorruptFileError: what an earlier run left, or the spec names, can not be read.
+        UnsupportedError: the spec's weights are of another space or other data.
         NumericalError: training diverged.
     """
-    supernet_id = run.spec.supernet_hash(space.hash(), dataset.hash)[:16]
+    source = _source(run, space, dataset)
+    supernet_id = _id(run, space, dataset, source)
     folder = supernet_folder(run.home, supernet_id)
     record = run.store.supernet(supernet_id)
     supernet = Supernet(space, run.spec.seed)
-    if record is not None and record.state == "ready" and not (folder / _WEIGHTS).is_file():
+    if record is not None and record.state == "ready" and not (folder / WEIGHTS).is_file():
         _remember(run, supernet_id, space, dataset, "training", {})  # so that the next run makes them again
         raise MissingFileError(
-            f"{folder / _WEIGHTS} is missing: put it back, or resume the experiment to train the supernet again"
+            f"{folder / WEIGHTS} is missing: put it back, or resume the experiment to make the supernet again"
         )
     if record is None or record.state != "ready":
         _remember(run, supernet_id, space, dataset, "training", {})
         run.store.link(run.experiment_id, supernet_id=supernet_id)
-        metrics = _train(run, supernet, dataset, folder)
-        _remember(run, supernet_id, space, dataset, "ready", metrics)
-        (folder / _CHECKPOINT).unlink(missing_ok=True)
+        manifest = _taken_over(run, source, folder) if source else _train(run, supernet, dataset, folder)
+        _remember(run, supernet_id, space, dataset, "ready", manifest)
     else:
-        run.reporter.say(f"supernet {supernet_id} is trained already")
+        run.reporter.say(f"supernet {supernet_id} is there already")
     run.store.link(run.experiment_id, supernet_id=supernet_id)
-    load_supernet(supernet, folder)
+    load_weights(supernet, folder)
     return supernet_id, supernet
 
 
-def load_supernet(supernet: Supernet, folder: Path) -> None:
-    """Put trained weights in place.
+def _source(run: Run, space: SearchSpace, dataset: Dataset) -> Path | None:
+    """A folder with weights that were trained elsewhere, or None."""
+    wanted = run.spec.supernet
+    if wanted.weights is not None:
+        check_fits(Path(wanted.weights), space, dataset)
+        return Path(wanted.weights)
+    if wanted.pretrained and TrainingSettings(**wanted.training()) == TrainingSettings():
+        return shipped(space.hash(), dataset.hash)
+    return None
 
-    Raises:
-        MissingFileError: there are none.
-        CorruptFileError: they are damaged, or another space's.
-    """
-    tensors, _ = load_tensors(folder / _WEIGHTS)
-    try:
-        supernet.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise CorruptFileError(
-            f"{folder / _WEIGHTS} holds weights of another network: delete {folder} and resume to train again"
-        ) from error
+
+def _id(run: Run, space: SearchSpace, dataset: Dataset, source: Path | None) -> str:
+    if source is None:
+        return run.spec.supernet_hash(space.hash(), dataset.hash)[:16]
+    digest = hashlib.sha256(read_bytes(source / WEIGHTS))
+    digest.update(f"{dataset.hash}{run.spec.supernet.calibration_images}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _taken_over(run: Run, source: Path, folder: Path) -> dict[str, Any]:
+    """Copy weights into the home, so that it stays whole whatever becomes of their folder."""
+    load_tensors(source / WEIGHTS)  # refuses damaged ones before anything is copied
+    for name in (WEIGHTS, MANIFEST):
+        write_bytes(folder / name, read_bytes(source / name))
+    manifest: dict[str, Any] = load_tensors(folder / WEIGHTS)[1]
+    run.reporter.say(
+        f"supernet: weights from {source}, trained on {manifest['data']} for {_epochs(manifest)} epochs"
+    )
+    return manifest
+
+
+def _epochs(manifest: dict[str, Any]) -> int:
+    return len(manifest.get("history", ()))
 
 
 def _train(run: Run, supernet: Supernet, dataset: Dataset, folder: Path) -> dict[str, Any]:
     settings = TrainingSettings(**run.spec.supernet.training())
-    trainer = Trainer(supernet, dataset, settings, run.spec.seed)
-    history: list[dict[str, Any]] = []
-    checkpoint = folder / _CHECKPOINT
-    if checkpoint.exists():
-        tensors, manifest = load_tensors(checkpoint)
-        trainer.restore(tensors, manifest["trainer"])
-        history = manifest["history"]
-        run.reporter.say(f"training goes on after epoch {trainer.epoch} of {settings.epochs}")
-    progress = run.progress("training epochs")
+    if (folder / CHECKPOINT).exists():
+        epoch = load_tensors(folder / CHECKPOINT)[1]["trainer"]["epoch"]
+        run.reporter.say(f"training goes on after epoch {epoch} of {settings.epochs}")
+    if run.spec.supernet.processes > 1:
+        manifest = train_together(run, settings, folder)
+    else:
+        manifest = _train_here(run, supernet, dataset, settings, folder)
+    write_bytes(folder / _PLOT, training_png([EpochReport(**report) for report in manifest["history"]]))
+    run.reporter.say(f"training curve: {folder / _PLOT}")
+    return manifest
 
-    def after_epoch(report: EpochReport) -> None:
-        history.append(asdict(report))
-        tensors, state = trainer.state()
-        save_tensors(checkpoint, tensors, {"trainer": state, "history": history})
-        progress(report.epoch, report.epochs)
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(run.spec.supernet.threads)
+def _train_here(
+    run: Run, supernet: Supernet, dataset: Dataset, settings: TrainingSettings, folder: Path
+) -> dict[str, Any]:
+    wanted, before = run.spec.supernet, torch.get_num_threads()
+    torch.set_num_threads(wanted.threads)
     try:
-        trainer.run(after_epoch)
+        return train(
+            supernet, dataset, settings, run.spec.seed, folder,
+            device=wanted.device, after_epoch=lambda report: _tell(run, report),
+            progress=run.progress("training steps"),
+        )  # fmt: skip
     finally:
         torch.set_num_threads(before)
-    metrics = {"history": history}
-    save_tensors(folder / _WEIGHTS, supernet.state_dict(), {"space": run.spec.space, **metrics})
-    return metrics
+        supernet.to("cpu")
+
+
+def _tell(run: Run, report: EpochReport) -> None:
+    """The end of a phase; the rest is in the history."""
+    epochs = [phase.epochs for phase in phases_of(TrainingSettings(**run.spec.supernet.training()))]
+    if report.epoch in itertools.accumulate(epochs):
+        low, middle, high = (
+            f"{100 * top1:.1f}" for top1 in (report.top1_min, report.top1_median, report.top1_max)
+        )
+        run.reporter.say(
+            f"{report.phase}: {report.epoch} of {report.epochs} epochs, loss {report.loss:.3f}, "
+            f"subnets from {low} over {middle} to {high} %"
+        )
 
 
 def _remember(
-    run: Run, supernet_id: str, space: MBConvSpace, dataset: Dataset, state: str, metrics: dict[str, Any]
+    run: Run, supernet_id: str, space: SearchSpace, dataset: Dataset, state: str, manifest: dict[str, Any]
 ) -> None:
     run.store.put_supernet(
         SupernetRecord(
@@ -110,9 +150,9 @@ def _remember(
             space_hash=space.hash(),
             data=dataset.name,
             data_hash=dataset.hash,
-            training={**run.spec.supernet.training(), "seed": run.spec.seed},
+            training=manifest.get("training") or {**run.spec.supernet.training(), "seed": run.spec.seed},
             path=str(supernet_folder(run.home, supernet_id)),
-            metrics=metrics,
+            metrics={"history": manifest["history"]} if manifest else {},
             state=state,
         )
     )

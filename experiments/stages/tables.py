@@ -13,10 +13,10 @@ from bitfront.experiments.store.records import TableRecord
 from bitfront.latency_lut.cost_model import CostModel, compile_costs
 from bitfront.latency_lut.device import Device
 from bitfront.latency_lut.table import Table
-from bitfront.supernet.spaces.mbconv import MBConvSpace
+from bitfront.supernet.space import SearchSpace
 
 
-def compiled_costs(run: Run, device: Device, space: MBConvSpace) -> CostModel:
+def compiled_costs(run: Run, device: Device, space: SearchSpace) -> CostModel:
     """The costs of every candidate of ``space``, which is restricted to what ``device`` executes.
 
     Raises:

@@ -31,7 +31,12 @@ class Failure:
 
 
 class Executor(ABC):
-    """Maps items to results on one or more workers. Use it as a context manager, or `close` it."""
+    """Maps items to results on one or more workers. Use it as a context manager, or `close` it.
+
+    ``workers`` is how many work at once.
+    """
+
+    workers: int
 
     @abstractmethod
     def map(

@@ -89,7 +89,7 @@ def test_missing_weights_are_trained_again_on_resume(home: Path, finished: tuple
     before, _ = load_tensors(path)
     path.unlink()
     failed = launch(home, fp32=14)
-    check_failed(home, failed, "resume the experiment to train", finished)
+    check_failed(home, failed, "resume the experiment to make the supernet again", finished)
     with open_store(home) as store:
         store.set_status(failed, Status.QUEUED)
         run_experiment(store, home, failed, Reporters())
@@ -128,7 +128,7 @@ def test_a_damaged_training_checkpoint(home: Path, finished: tuple[Path, str]) -
     shutil.copytree(folder, home / "kept")
     before = {path.name for path in (home / "supernets").iterdir()}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bitfront.experiments.stages.supernet.Trainer.run", _one_epoch_then_fail)
+        patch.setattr("bitfront.supernet.training.run.Trainer.run", _one_epoch_then_fail)
         first = launch(home, seed=2)
     (new,) = {path.name for path in (home / "supernets").iterdir()} - before
     flip(home / "supernets" / new / "checkpoint.safetensors")
@@ -163,6 +163,6 @@ def test_a_failed_experiment_goes_on_once_the_cause_is_gone(
         assert len(front_rows(store, failed)) > 0
 
 
-def _one_epoch_then_fail(self: Any, after_epoch: Any) -> None:
-    after_epoch(self._run_epoch())
+def _one_epoch_then_fail(self: Any, after_epoch: Any, save: Any, progress: Any) -> None:
+    after_epoch(self._run_epoch(save, progress))
     raise BitfrontError("the power went off")

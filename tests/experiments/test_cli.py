@@ -122,7 +122,7 @@ class TestInit:
         path = tmp_path / "mine.yaml"
         result = call("init", path)
         assert (result.exit_code, result.stdout) == (0, "")
-        assert load_spec(path).space == "digits"
+        assert load_spec(path).space.name == "digits"
         assert "#" in path.read_text()
 
     def test_refuses_to_overwrite(self, call: Call, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ class TestInit:
         one_error(call("init", path), str(path), "--force")
         assert path.read_text() == "precious"
         assert call("init", path, "--force").exit_code == 0
-        assert load_spec(path).space == "digits"
+        assert load_spec(path).space.name == "digits"
 
 
 class TestRun:

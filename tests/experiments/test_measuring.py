@@ -63,16 +63,16 @@ def test_what_was_measured_is_looked_up(local: Run, genomes: Genomes, monkeypatc
 def test_what_can_not_be_measured_is_an_error_and_the_rest_is_kept(
     local: Run, genomes: Genomes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bitfront.supernet.evaluation import Evaluator, Measured
+    from bitfront.supernet.evaluation import Evaluator, Outcome
 
-    original = Evaluator.evaluate_one
+    original = Evaluator.outcomes
 
-    def poisoned(self: Evaluator, genome: np.ndarray[tuple[int], np.dtype[np.uint8]], split: str) -> Measured:
-        if np.array_equal(genome, genomes[1]):
+    def poisoned(self: Evaluator, some: Genomes, split: str = "validation") -> list[Outcome]:
+        if (some == genomes[1]).all(axis=1).any():
             raise ValueError("this one is broken")
-        return original(self, genome, split)
+        return original(self, some, split)
 
-    monkeypatch.setattr(Evaluator, "evaluate_one", poisoned)
+    monkeypatch.setattr(Evaluator, "outcomes", poisoned)
     with pytest.raises(MeasurementError, match=r"1 of 4 .*this one is broken"):
         measured_accuracy(local, "net", Supernet(digits()), wanted(genomes)[:1], "measuring")
     assert len(local.store.trials("net", "validation").top1) == 3

@@ -323,6 +323,8 @@ class TestYaml:
 def every_field(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, str]]:
     """(path, description) of each field and section."""
     for name, field in model.model_fields.items():
+        if not field.repr:  # filled in when a spec is read
+            continue
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             yield f"{path}{name}", inner.__doc__ or ""

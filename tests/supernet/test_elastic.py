@@ -15,9 +15,9 @@ from bitfront.supernet.quantization.formats import FORMATS
 from bitfront.supernet.quantization.formats.base import IntegerFormat
 
 FORMAT_NAMES = ("fp32", "int8", "int6", "int4")
-DEPTHWISE = Layer("x", "depthwise", 6, 6, 7, 1, 12, "fp32", "fp32", False, True)
-POINTWISE = Layer("x", "pointwise", 4, 6, 1, 1, 12, "fp32", "fp32", True, False)
-LINEAR = Layer("x", "linear", 4, 3, 1, 1, 1, "fp32", "fp32", False, False)
+DEPTHWISE = Layer("x", "depthwise", 6, 6, 7, 1, 12, "fp32", "fp32", False, "relu")
+POINTWISE = Layer("x", "pointwise", 4, 6, 1, 1, 12, "fp32", "fp32", True, "none")
+LINEAR = Layer("x", "linear", 4, 3, 1, 1, 1, "fp32", "fp32", False, "none")
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ S0B0, S0B1, S1B0 = "stage0.block0", "stage0.block1", "stage1.block0"
 
 
 def _layer(weight_format: str = "fp32", activation_format: str = "fp32") -> Layer:
-    return Layer("x", "conv", 3, 8, 5, 2, 9, weight_format, activation_format, True, True)
+    return Layer("x", "conv", 3, 8, 5, 2, 9, weight_format, activation_format, True, "relu")
 
 
 def test_which_formats_are_integers() -> None:

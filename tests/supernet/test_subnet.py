@@ -13,6 +13,7 @@ from torch import Tensor
 from bitfront.supernet.calibration import Statistics, calibrate
 from bitfront.supernet.data.dataset import Dataset, resize
 from bitfront.supernet.files import load_tensors, save_tensors
+from bitfront.supernet.genes import Choice, GeneKind
 from bitfront.supernet.layers import Block
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.quantization.policy import is_integer, quantized_outputs
@@ -40,6 +41,31 @@ def test_a_subnet_equals_the_supernet_bit_for_bit(
         with torch.no_grad():
             expected = shaken_supernet(images, blocks, statistics.normalise)
             assert torch.equal(subnet(images), expected), tiny_space.decode(genome)
+
+
+@pytest.mark.parametrize("resolution", [8, 12])
+@pytest.mark.parametrize("weight_format", ["fp32", "int8", "int6", "int4"])
+@pytest.mark.parametrize("activation_format", ["fp32", "int8", "int6", "int4"])
+def test_it_does_in_every_format_and_resolution(
+    tiny_space: MBConvSpace,
+    shaken_supernet: Supernet,
+    tiny_data: Dataset,
+    weight_format: str,
+    activation_format: str,
+    resolution: int,
+) -> None:
+    choices: dict[GeneKind, Choice] = {
+        "resolution": resolution,
+        "weight_format": weight_format,
+        "activation_format": activation_format,
+    }
+    for genome in tiny_space.assign(tiny_space.extremes(), choices):
+        blocks, statistics, images = _cut(shaken_supernet, tiny_data, genome)
+        formats = {(layer.weight_format, layer.activation_format) for layer in blocks[1].layers}
+        assert (blocks[0].layers[0].in_size, formats) == (resolution, {(weight_format, activation_format)})
+        with torch.no_grad():
+            expected = shaken_supernet(images, blocks, statistics.normalise)
+            assert torch.equal(Subnet(shaken_supernet, blocks, statistics)(images), expected)
 
 
 @pytest.fixture
