@@ -19,6 +19,7 @@ from bitfront.experiments.run import Run
 from bitfront.experiments.spec import SpecError, load_spec, spec_from
 from bitfront.experiments.stages.supernet import supernet_folder, trained_supernet
 from bitfront.experiments.store.home import open_store
+from bitfront.search.executors.base import WorkerStartError
 from bitfront.supernet.assets import shipped
 from bitfront.supernet.data.digits import digits as digits_data
 from bitfront.supernet.errors import BitfrontError, CorruptFileError, MissingFileError, UnsupportedError
@@ -408,11 +409,9 @@ def test_two_processes_train_together_and_go_on_after_a_stop(
         assert any(line.startswith("training goes on after epoch ") for line in heard.said)
         assert all(torch.equal(tensor, calm[name]) for name, tensor in again.state_dict().items())
 
-        with pytest.raises(CorruptFileError, match="does not match its own digest|is not a bitfront tensor file"):
-            lost = begin(**together, threads=1, weight_decay=0.5)
-            other = lost.spec.supernet_hash(lost.space().hash(), lost.dataset().hash)[:16]
-            supernet_folder(lost.home, other).mkdir(parents=True)
-            (supernet_folder(lost.home, other) / CHECKPOINT).write_bytes(b"damaged")
-            stage(lost)
+        with pytest.raises(UnsupportedError, match="'gpu' is no device that trains"):
+            stage(begin(**together, device="gpu", weight_decay=0.5))
+        with pytest.raises(WorkerStartError, match="2 with 3 threads each need 6 CPUs, and the Ray cluster has 2"):
+            stage(begin(**together, threads=3))
     finally:
         ray.shutdown()
