@@ -14,7 +14,6 @@ from bitfront.experiments.device_names import device_factory, own_options
 from bitfront.experiments.places import experiment_folder
 from bitfront.experiments.reporter import Reporter
 from bitfront.experiments.spec import Spec
-from bitfront.experiments.spec_space import refuse_misfit
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.statuses import Status
 from bitfront.latency_lut.device import Device
@@ -22,6 +21,7 @@ from bitfront.search.executors import EXECUTORS
 from bitfront.search.executors.base import Executor
 from bitfront.supernet.data.dataset import Dataset
 from bitfront.supernet.errors import BitfrontError
+from bitfront.supernet.misfit import refuse_misfit
 from bitfront.supernet.progress import Progress
 from bitfront.supernet.space import SearchSpace
 from bitfront.supernet.spaces.settings import SpaceSettings, load_space

@@ -18,11 +18,10 @@ from bitfront.experiments.space_files import is_space_file, read_space_file
 from bitfront.experiments.spec_checks import Options, registry_at
 from bitfront.experiments.spec_errors import broken, broken_by, nearest
 from bitfront.experiments.spec_sections import Section
-from bitfront.supernet.errors import BitfrontError, InvalidSpaceError, UnsupportedError
+from bitfront.supernet.errors import BitfrontError, InvalidSpaceError
 
 if TYPE_CHECKING:
     from bitfront.supernet.data.dataset import Dataset
-    from bitfront.supernet.space import SearchSpace
     from bitfront.supernet.spaces.settings import SpaceSettings
 
 SPACES = "bitfront.supernet.spaces:SPACES"
@@ -116,21 +115,3 @@ def space_settings(value: str | Mapping[str, Any]) -> SpaceSettings:
     if isinstance(value, str):
         return SpaceSettings(value)
     return SpaceSettings(value["name"], value.get("options") or {}, value.get("content"))
-
-
-def refuse_misfit(space: SearchSpace, dataset: Dataset) -> None:
-    """Refuse a space whose networks take or give something else than the data set has.
-
-    Raises:
-        UnsupportedError: classes or channels differ.
-    """
-    first, last = space.largest_blocks[0].layers[0], space.largest_blocks[-1].layers[-1]
-    for option, what, mine, given in (
-        ("classes", "classes", last.out_channels, dataset.classes),
-        ("in_channels", "channels", first.in_channels, dataset.channels),
-    ):
-        if mine != given:
-            raise UnsupportedError(
-                f"space {space.name!r} is for {mine} {what}, but data set {dataset.name!r} has {given}: "
-                f"set space.options.{option} to {given} or leave it out, or choose other data"
-            )

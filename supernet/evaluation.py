@@ -131,7 +131,7 @@ class Evaluator:
             genomes: (n, n_genes).
             split: ``validation`` or ``test``.
             reject_below: candidates whose accuracy is below this with 99 % confidence, by a random quarter of the
-                split, are given up.
+                split, are given up and have a `Rejected` in their place; by default none is.
             progress: told of each candidate.
 
         Raises:
@@ -171,9 +171,9 @@ class Evaluator:
             self._calibration[resolution] = self._images.rows("train", resolution, self._calibration_rows)
         return self._calibration[resolution]
 
-    def images(self, split: str, resolution: int) -> Tensor:
-        """All images of a split, normalised, at a resolution."""
-        return self._images.rows(split, resolution, slice(None))
+    def images(self, split: str, resolution: int, rows: Rows = slice(None)) -> Tensor:
+        """Images of a split, normalised, at a resolution: all of them, or ``rows``."""
+        return self._images.rows(split, resolution, rows)
 
     def images_at_once(self, resolution: int) -> int:
         """Images per forward: they depend on the space and the resolution alone."""
@@ -188,11 +188,12 @@ class Evaluator:
         weights = 0
         for place in sharing_order(self.supernet.space, genomes):
             blocks = self.supernet.space.blocks(genomes[place])
-            weights += 4 * sum(layer.weights for block in blocks for layer in block.layers)
+            own = 4 * sum(layer.weights for block in blocks for layer in block.layers)
+            weights += own
             full = len(group) == (1 if self._recalibrate_scales else _CANDIDATES_AT_ONCE) or weights > _GROUP_BYTES
             if group and (full or resolution_of(blocks) != resolution_of(next(iter(group.values())))):
                 yield group
-                group, weights = {}, 0
+                group, weights = {}, own
             group[int(place)] = blocks
         if group:
             yield group
@@ -223,6 +224,8 @@ class Evaluator:
                 group.count(*self._part(split, resolution, order[rows]))
             if start == 0:
                 group.reject(reject_below)
+                if len(group.rejected) == len(group.right):
+                    return
 
     def _part(self, split: str, resolution: int, rows: Rows) -> tuple[Tensor, NDArray[np.int64]]:
         return self._images.rows(split, resolution, rows), self.dataset.split(split).labels[rows]

@@ -43,8 +43,10 @@ class Images:
         key, images = (split, resolution), self._dataset.split(split).images
         if key not in self._kept:
             parts = range(0, len(images), _ROWS_AT_ONCE)
-            made = torch.cat([self._made(images[start : start + _ROWS_AT_ONCE], resolution) for start in parts])
-            self._kept[key] = made.contiguous(memory_format=torch.channels_last)
+            # What is kept may also be trained with, which tensors made in inference mode can not.
+            with torch.inference_mode(False), torch.no_grad():
+                made = torch.cat([self._made(images[at : at + _ROWS_AT_ONCE], resolution) for at in parts])
+                self._kept[key] = made.contiguous(memory_format=torch.channels_last)
         self._kept.move_to_end(key)
         while sum(kept.nbytes for kept in self._kept.values()) > self._most:
             self._kept.popitem(last=False)

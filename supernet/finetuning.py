@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bitfront.supernet.calibration import Statistics
-from bitfront.supernet.data.augment import augment
 from bitfront.supernet.data.dataset import Dataset
 from bitfront.supernet.errors import NumericalError
 from bitfront.supernet.evaluation import Evaluator, resolution_of
@@ -21,6 +20,8 @@ from bitfront.supernet.layers import Block
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.progress import Progress, silent
 from bitfront.supernet.subnet import Subnet
+from bitfront.supernet.training.batches import Batch, BatchSource
+from bitfront.supernet.training.settings import TrainingSettings
 
 _WARM_UP = 0.05
 _LARGEST_GRADIENT = 5.0
@@ -30,7 +31,8 @@ _LARGEST_GRADIENT = 5.0
 class FinetuningSettings:
     """How a subnet is fine-tuned, by AdamW under a cosine with the highest rate ``learning_rate``.
 
-    ``distillation`` is the share of the loss that asks for the answers of the supernet's largest network in real
+    ``augment`` says whether images are varied as the data set recommends; ``accumulation`` is the number of parts
+    that a batch is split into to save memory. ``distillation`` is the share of the loss that asks for the answers of the supernet's largest network in real
     numbers, 0 to 1; the rest asks for the labels.
     """
 
@@ -40,6 +42,24 @@ class FinetuningSettings:
     weight_decay: float = 1e-4
     label_smoothing: float = 0.05
     distillation: float = 0.5
+    augment: bool = True
+    accumulation: int = 1
+
+    @classmethod
+    def like(cls, training: TrainingSettings, epochs: int) -> FinetuningSettings:
+        """Images and loss as a supernet's training has them; the rate stays the low one of fine-tuning."""
+        return cls(
+            epochs,
+            training.batch_size,
+            weight_decay=training.weight_decay,
+            label_smoothing=training.label_smoothing,
+            augment=training.augment,
+            accumulation=training.accumulation,
+        )
+
+    def batches(self) -> TrainingSettings:
+        """What a `BatchSource` goes by."""
+        return TrainingSettings(batch_size=self.batch_size, accumulation=self.accumulation, augment=self.augment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +97,10 @@ def finetune(
         settings: epochs, rates, teacher.
         rng: data order and augmentation.
         calibration_images: as for `Evaluator`.
-        progress: told after each epoch.
+        progress: told after each step.
 
     Raises:
+        TrainingSettingsError: the batch size or its parts are out of range.
         NumericalError: the loss became NaN or infinite.
     """
     before = Evaluator(supernet, dataset, calibration_images)
@@ -126,10 +147,11 @@ class _Tuning:
         self._supernet = supernet
         self._blocks = blocks
         self._teacher = teacher
-        self._dataset = dataset
         self._settings = settings
         self._rng = rng
         parameters = list(supernet.parameters())
+        seed, device = int(rng.integers(2**62)), parameters[0].device
+        self._source = BatchSource(dataset, settings.batches(), seed, device, share=(0, 1))
         groups = [
             {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
             {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
@@ -137,15 +159,14 @@ class _Tuning:
         self._optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
 
     def run(self, progress: Progress) -> None:
-        n, size = len(self._dataset.train), self._settings.batch_size
-        steps, done = math.ceil(n / size) * self._settings.epochs, 0
-        for epoch in range(self._settings.epochs):
-            order = self._rng.permutation(n)
-            for start in range(0, n, size):
+        source, epochs = self._source, self._settings.epochs
+        steps, done = source.steps * epochs, 0
+        for epoch in range(epochs):
+            for rows in source.rows(epoch):
                 self._set_rate(done / steps)
-                self._step(order[start : start + size])
+                self._step(rows)
                 done += 1
-            progress(epoch + 1, self._settings.epochs)
+                progress(done, steps)
 
     def _set_rate(self, passed: float) -> None:
         rise = min(1.0, passed / _WARM_UP + 0.05)
@@ -153,24 +174,22 @@ class _Tuning:
             group["lr"] = self._settings.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * passed))
 
     def _step(self, rows: NDArray[np.int64]) -> None:
-        split = self._dataset.train
-        images, labels = self._dataset.tensor(split.images[rows]), torch.from_numpy(split.labels[rows])
-        seed = int(self._rng.integers(2**62))
-        logits = self._supernet(self._varied(images, resolution_of(self._blocks), seed), self._blocks)
-        loss = F.cross_entropy(logits, labels, label_smoothing=self._settings.label_smoothing)
+        self._optimizer.zero_grad(set_to_none=True)
+        for share, batch in self._source.parts(rows, int(self._rng.integers(2**62))):
+            (share * self._loss(batch)).backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self._supernet.parameters(), _LARGEST_GRADIENT)
+        self._optimizer.step()
+
+    def _loss(self, batch: Batch) -> Tensor:
+        images, targets = batch.at(resolution_of(self._blocks))
+        logits = self._supernet(images, self._blocks)
+        loss = F.cross_entropy(logits, targets, label_smoothing=self._settings.label_smoothing)
         if self._teacher is not None:
-            wanted = self._teacher.answers(self._varied(images, self._teacher.resolution, seed))
+            wanted = self._teacher.answers(batch.at(self._teacher.resolution)[0])
             loss = torch.lerp(loss, F.cross_entropy(logits, wanted), self._settings.distillation)
         if not bool(torch.isfinite(loss.detach())):
             raise NumericalError(
                 f"the loss of fine-tuning became {float(loss.detach())}: "
                 f"use a learning rate below {self._settings.learning_rate}, or leave fine-tuning out"
             )
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self._supernet.parameters(), _LARGEST_GRADIENT)
-        self._optimizer.step()
-
-    def _varied(self, images: Tensor, resolution: int, seed: int) -> Tensor:
-        # One seed for both networks: teacher and student see the same image.
-        return augment(images, resolution, self._dataset.augmentation, torch.Generator().manual_seed(seed))
+        return loss

@@ -141,3 +141,16 @@ def test_the_check_of_imports_lets_pass() -> None:
 @pytest.mark.parametrize("path", list(_sources(*FOLDERS, "tests")), ids=lambda path: str(path.relative_to(ROOT)))
 def test_nothing_is_pickled_and_imports_are_absolute(path: Path) -> None:
     assert not _problems(path.read_text())
+
+
+@pytest.mark.parametrize("folder", ["supernet/assets", "experiments/recipes", "experiments/demo"])
+def test_files_beside_the_code_are_packed(project: dict[str, Any], folder: str) -> None:
+    """What is no code is left out of a wheel unless a pattern names it, as seen from its package."""
+    files = {path for path in (ROOT / folder).rglob("*") if path.suffix in (".safetensors", ".json", ".yaml")}
+    assert files
+    packed = set()
+    for package, patterns in project["tool"]["setuptools"]["package-data"].items():
+        if package != "*":
+            own = ROOT.joinpath(*package.split(".")[1:])
+            packed |= {path for pattern in patterns for path in own.glob(pattern)}
+    assert files <= packed

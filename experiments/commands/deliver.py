@@ -32,8 +32,14 @@ def export(
         ),
     ] = None,
     finetune_epochs: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Train it on for N epochs before, in its own formats.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Train it on for N epochs before, in its own formats.",
+            show_default="export.finetune_epochs of its spec",
+        ),
+    ] = None,
 ) -> None:
     """Write a candidate as a model that runs elsewhere, and test it.
 

@@ -13,11 +13,12 @@ class _FakeQuantize(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, zero_point: int, limit: int) -> Tensor:
         low, high = -zero_point, limit - zero_point
-        real = x / scale
+        # bf16 has 8 bits of precision: codes and step size gradients would be wrong under autocast
+        real = x.to(torch.promote_types(x.dtype, torch.float32)) / scale
         codes = torch.clamp(torch.round(real), low, high)
         ctx.save_for_backward(real, codes)
         ctx.bounds, ctx.scale_shape = (low, high), scale.shape
-        return codes * scale
+        return (codes * scale).to(x.dtype)
 
     @staticmethod
     @once_differentiable
@@ -25,8 +26,9 @@ class _FakeQuantize(torch.autograd.Function):
         real, codes = ctx.saved_tensors
         low, high = ctx.bounds
         inside = (real >= low) & (real <= high)
+        narrow, gradient = gradient.dtype, gradient.to(real.dtype)
         per_value = gradient * torch.where(inside, codes - real, codes)
-        return gradient * inside, per_value.sum_to_size(ctx.scale_shape), None, None
+        return (gradient * inside).to(narrow), per_value.sum_to_size(ctx.scale_shape), None, None
 
 
 def fake_quantize(x: Tensor, scale: Tensor, zero_point: int, limit: int) -> Tensor:

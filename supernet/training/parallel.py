@@ -66,6 +66,16 @@ def _average(gradients: list[torch.Tensor], processes: int) -> None:
         start += gradient.numel()
 
 
+def share_weights(module: nn.Module) -> None:
+    """Give every process the first one's parameters and buffers, bit by bit."""
+    if share()[1] == 1:
+        return
+    for tensor in module.state_dict().values():
+        whole = tensor.contiguous()
+        distributed.broadcast(whole, 0)
+        tensor.copy_(whole)
+
+
 def wait_for_all() -> None:
     """Go on once every process of the group is here."""
     if share()[1] > 1:

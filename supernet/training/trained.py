@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ from bitfront.supernet.files import load_tensors, read_json, save_tensors, write
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.space import SearchSpace
 from bitfront.supernet.training.report import EpochReport
+from bitfront.supernet.training.settings import TrainingSettings
 
 WEIGHTS = "supernet.safetensors"
 MANIFEST = "manifest.json"
+_LONGEST, _SHOWN = 40, 13
 
 
 def write_trained(folder: Path, supernet: Supernet, manifest: Mapping[str, Any]) -> None:
@@ -30,19 +32,46 @@ def write_trained(folder: Path, supernet: Supernet, manifest: Mapping[str, Any])
     write_json(folder / MANIFEST, manifest)
 
 
-def manifest_of(
-    space: SearchSpace, dataset: Dataset, seed: int, training: Mapping[str, Any], reports: list[EpochReport]
-) -> dict[str, Any]:
-    """What weights are of: names and hashes of space and data, seed, settings, and what epochs reported."""
+def manifest_of(identity: Mapping[str, Any], ran: Mapping[str, Any], reports: list[EpochReport]) -> dict[str, Any]:
+    """What weights are of (see `identity_of`), on what they were trained, and what epochs reported."""
+    return {**identity, "ran": dict(ran), "history": [dataclasses.asdict(report) for report in reports]}
+
+
+def identity_of(space: SearchSpace, dataset: Dataset, seed: int, settings: TrainingSettings) -> dict[str, Any]:
+    """What makes a training this very one, JSON-able: space and data by name and hash, augmentation, seed, settings."""
     return {
         "space": space.name,
         "space_hash": space.hash(),
         "data": dataset.name,
         "data_hash": dataset.hash,
+        "augmentation": dataclasses.asdict(dataset.augmentation),
         "seed": seed,
-        "training": dict(training),
-        "history": [dataclasses.asdict(report) for report in reports],
+        "training": dataclasses.asdict(settings),
     }
+
+
+def unlike(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Every field of ``wanted`` that is another in ``found``, with both values, for people."""
+    theirs, ours = dict(_flat(found)), dict(_flat(wanted))
+    return [
+        f"{name} was {_short(theirs.get(name))} and is {_short(value)}"
+        for name, value in ours.items()
+        if theirs.get(name) != value
+    ]
+
+
+def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name}.{inner}", one) for inner, one in value.items())
+        else:
+            yield name, value
+
+
+def _short(value: Any) -> str:
+    """Hashes are told apart by their beginnings."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_SHOWN]}...'"
 
 
 def load_weights(supernet: Supernet, folder: Path) -> dict[str, Any]:

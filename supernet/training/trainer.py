@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -22,13 +21,14 @@ from bitfront.supernet.space import SearchSpace
 from bitfront.supernet.training.batches import BatchSource
 from bitfront.supernet.training.hardware import device_of, keep_freed_memory
 from bitfront.supernet.training.optimisation import new_optimizer, rate_at
-from bitfront.supernet.training.parallel import share
+from bitfront.supernet.training.parallel import share, share_weights
 from bitfront.supernet.training.phases import Phase, phases_of
 from bitfront.supernet.training.probe import Probe
 from bitfront.supernet.training.report import EpochReport
 from bitfront.supernet.training.sampling import NetworkSampler, check_has_teacher, real
 from bitfront.supernet.training.settings import TrainingSettings
 from bitfront.supernet.training.step import DivergedError, Step
+from bitfront.supernet.training.trained import identity_of, unlike
 
 State = tuple[dict[str, Tensor], dict[str, Any]]
 _SCALE_IMAGES = 256
@@ -61,6 +61,7 @@ class Trainer:
         self.supernet = supernet.to(self.device)
         self.settings = settings
         self.seed = seed
+        self.identity = identity_of(self.space, dataset, seed, settings)
         self.epoch, self.epochs = 0, settings.epochs
         self.phases = phases_of(settings)
         self._dataset = dataset
@@ -117,19 +118,23 @@ class Trainer:
             "position": self._position,
             "losses": list(self._losses),
             "rate_factor": self._rate_factor,
-            "seed": self.seed,
-            "settings": asdict(self.settings),
+            "of": self.identity,
         }
         return tensors, rest
 
-    def restore(self, tensors: dict[str, Tensor], manifest: dict[str, Any]) -> None:
+    def restore(
+        self, tensors: dict[str, Tensor], manifest: dict[str, Any], source: str = "this checkpoint"
+    ) -> None:
         """Take up a `state` of a trainer with the same arguments; the device may be another.
 
+        ``source`` says in errors where the state came from.
+
         Raises:
-            CorruptFileError: the state is of another supernet, other settings or another seed.
+            CorruptFileError: the state is of another supernet, other data or augmentation, other settings or
+                another seed.
         """
         model = _under("model.", tensors)
-        self._check_mine(model, manifest)
+        self._check_mine(model, manifest, source)
         self.supernet.load_state_dict(model)
         self.epoch, self._position = int(manifest["epoch"]), int(manifest["position"])
         self._losses = list(manifest["losses"])
@@ -145,16 +150,17 @@ class Trainer:
         self._step.teacher = None
         if teacher := _under("teacher.", tensors):
             self._freeze_teacher().load_state_dict(teacher)
+        self._agree()
 
-    def _check_mine(self, model: dict[str, Tensor], manifest: dict[str, Any]) -> None:
-        shapes = {name: tensor.shape for name, tensor in self.supernet.state_dict().items()}
-        mine = (shapes, self.seed, asdict(self.settings))
-        theirs = ({k: v.shape for k, v in model.items()}, manifest.get("seed"), manifest.get("settings"))
-        for what, ours, other in zip(("supernet", "seed", "settings"), mine, theirs, strict=True):
-            if ours != other:
-                raise CorruptFileError(
-                    f"this checkpoint is of another {what}: delete it to train again, or go back to what made it"
-                )
+    def _check_mine(self, model: dict[str, Tensor], manifest: dict[str, Any], source: str) -> None:
+        others = unlike(manifest.get("of", {}), self.identity)
+        if not others and _shapes(model) != _shapes(self.supernet.state_dict()):
+            others = ["its tensors are of another supernet"]
+        if others:
+            raise CorruptFileError(
+                f"{source} is of another training ({'; '.join(others)}): delete it to train again, or go back to "
+                "what made it"
+            )
 
     def _go_back(self, error: DivergedError) -> None:
         """To the last good state, once in a training, with a lower rate from there on."""
@@ -233,6 +239,13 @@ class Trainer:
         if phase.quantized:
             self._initialise_scales()
         self._step.optimizer = new_optimizer(self.supernet.parameters(), self.settings)
+        self._agree()
+
+    def _agree(self) -> None:
+        """Processes on unlike hardware sort and calibrate with other roundings; the first one's weights count."""
+        share_weights(self.supernet)
+        if self._step.teacher is not None:
+            share_weights(self._step.teacher)
 
     def _freeze_teacher(self) -> Supernet:
         teacher = copy.deepcopy(self.supernet).requires_grad_(False)
@@ -246,6 +259,10 @@ class Trainer:
         few = torch.from_numpy(self._dataset.train.images[:_SCALE_IMAGES]).to(self.device)
         images = self._dataset.normalise(few)
         initialise_scales(self.supernet, networks, [resize(images, b[0].layers[0].in_size) for b in networks])
+
+
+def _shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -16,12 +16,12 @@ from bitfront.experiments.reporter import Reporters
 from bitfront.experiments.run import Run
 from bitfront.experiments.space_files import is_space_file, read_space_file, settings_of, space_of
 from bitfront.experiments.spec import SpecError, load_spec, parse_spec, spec_from
-from bitfront.experiments.spec_space import refuse_misfit
 from bitfront.experiments.stages.measuring import Shared, make_worker
 from bitfront.experiments.store.home import open_store
 from bitfront.supernet.data.digits import digits as digits_data
 from bitfront.supernet.errors import InvalidSpaceError, MissingFileError, UnsupportedError
 from bitfront.supernet.evaluation import Measured
+from bitfront.supernet.misfit import refuse_misfit
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.spaces import SPACES
 from bitfront.supernet.spaces.documents import document_of

@@ -178,15 +178,17 @@ def test_no_epochs_are_a_training_too(begin: Begin) -> None:
 
 
 def test_threads_are_given_back(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also after a training that failed."""
     used: list[int] = []
 
-    def watched(*arguments: Any, **options: Any) -> dict[str, Any]:
+    def failing(*arguments: object, **options: object) -> None:
         used.append(torch.get_num_threads())
-        return train(*arguments, **options)
+        raise BitfrontError("the power went off")
 
-    monkeypatch.setattr("bitfront.experiments.stages.supernet.train", watched)
+    monkeypatch.setattr("bitfront.experiments.stages.supernet.train", failing)
     before = torch.get_num_threads()
-    stage(begin(**{**SHORT, "elastic_epochs": 0, "quantized_epochs": 0, "threads": 2}))
+    with pytest.raises(BitfrontError, match="power"):
+        stage(begin(**SHORT, threads=2))
     assert used == [2]
     assert torch.get_num_threads() == before
 
