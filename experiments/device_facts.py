@@ -109,8 +109,11 @@ def device_table(
     space: SearchSpace,
     options: Mapping[str, Any],
     progress: Progress,
+    named: str,
 ) -> tuple[Table, Path | None]:
     """The table of a device for a space, without measuring anything, and its file where it has one.
+
+    ``named`` are the options of the command line that name the space.
 
     Raises:
         MissingFileError: the device must measure it first.
@@ -123,7 +126,7 @@ def device_table(
         given = "".join(f" --option {option}={shlex.quote(str(value))}" for option, value in options.items())
         raise MissingFileError(
             f"{name} has no table for space {space.name!r} yet{_with_other_options(home, device.name, space)}: "
-            f"'bitfront device profile {name} --space {space.name}{given}' measures it"
+            f"'bitfront device profile {name} {named}{given}' measures it"
         )
     table = Table.load(path, device.name, space.hash())
     warn_if_foreign(table, device.provenance(), str(path))

@@ -75,7 +75,7 @@ def space_details(settings: SpaceSettings, samples: int, seed: int) -> dict[str,
             "architecture": space.architecture_width,
             "policy": space.encoding_width - space.architecture_width,
         },
-        "rules": [_rule(space, rule) for rule in space.rules],
+        "rules": [_rule(space, rule) for rule in (*space.rules, *_restrictions(space))],
         "genes": gene_patterns(space.genes),
         "samples": samples,
         "seed": seed,
@@ -90,6 +90,13 @@ def space_details(settings: SpaceSettings, samples: int, seed: int) -> dict[str,
     }
 
 
+def _restrictions(space: SearchSpace) -> Iterator[Rule]:
+    for gene in space.genes:
+        if (kept := space.allowed_choices(gene.name)) != gene.choices:
+            yield Rule((gene.name,), frozenset((choice,) for choice in kept))
+
+
 def _rule(space: SearchSpace, rule: Rule) -> dict[str, Any]:
-    combinations = math.prod(len(space.genes[space.position[name]].choices) for name in rule.genes)
-    return {"genes": list(rule.genes), "allowed": len(rule.allowed), "combinations": combinations}
+    genes = [space.genes[space.position[name]] for name in rule.genes]
+    combinations = math.prod(len(gene.choices) for gene in genes)
+    return {"genes": list(rule.genes), "allowed": len(rule.rows_of(genes)), "combinations": combinations}

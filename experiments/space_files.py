@@ -65,7 +65,7 @@ def read_space_file(name: str, folder: Path, options: Mapping[str, Any], open_en
     return {**found, **_from_python(_function(path, raw, function), path, options, open_ends)}
 
 
-def space_of(name: str) -> SearchSpace:
+def space_of(name: str, options: Mapping[str, Any] | None = None) -> SearchSpace:
     """The space of a name or a file, as seen from here: what commands take.
 
     Raises:
@@ -73,7 +73,7 @@ def space_of(name: str) -> SearchSpace:
     """
     from bitfront.supernet.spaces.settings import load_space
 
-    return load_space(settings_of(name, {}))
+    return load_space(settings_of(name, options or {}))
 
 
 def settings_of(name: str, options: Mapping[str, Any]) -> SpaceSettings:
@@ -139,7 +139,8 @@ def _called(function: Callable[..., object], path: Path, options: Mapping[str, A
     except BitfrontError:
         raise
     except Exception as error:  # the user's code may raise anything
-        problem = f"line {_line(error, path)}: {name}() raised {type(error).__name__}: {error}: mend the function"
+        remedy = _remedy(error, "mend the function")
+        problem = f"line {_line(error, path)}: {name}() raised {type(error).__name__}: {error}: {remedy}"
         raise InvalidSpaceError(str(path), [problem]) from error
     if not isinstance(space, SearchSpace):
         raise InvalidSpaceError(str(path), [f"{name}() = {space!r}: must be a SearchSpace: return an MBConvSpace"])
@@ -165,11 +166,18 @@ def _imported(path: Path, raw: bytes) -> ModuleType:
     module.__file__ = str(path)
     sys.modules[name] = module
     try:
-        exec(compile(raw, str(path), "exec"), module.__dict__)
+        exec(compile(raw, str(path), "exec", dont_inherit=True), module.__dict__)
     except Exception as error:
-        problem = f"line {_line(error, path)}: {type(error).__name__}: {error}: mend the file"
+        del sys.modules[name]
+        problem = f"line {_line(error, path)}: {type(error).__name__}: {error}: {_remedy(error, 'mend the file')}"
         raise InvalidSpaceError(str(path), [problem]) from error
     return module
+
+
+def _remedy(error: Exception, usual: str) -> str:
+    if isinstance(error, ModuleNotFoundError):
+        return "a space is one file, and none beside it is imported: write it in here or install it as a package"
+    return usual
 
 
 def _line(error: BaseException, path: Path) -> str:

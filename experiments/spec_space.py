@@ -76,7 +76,7 @@ class SpaceSection(Section):
         try:
             load_space(self.settings())
         except InvalidSpaceError as error:
-            place, _, rest = error.args[1][0].partition(": ")
+            place, _, rest = "; ".join(error.args[1]).partition(": ")
             raise broken(place, rest) from error
         except BitfrontError as error:
             raise broken_by(error) from error

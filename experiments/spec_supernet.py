@@ -26,13 +26,13 @@ class SupernetSection(Section):
 
     pretrained: bool = Field(
         default=True,
-        description="Whether weights that come with bitfront are used, where they are of this space and data, and "
-        "no setting of the training is given.",
+        description="Whether weights that come with bitfront are used, where they are of this space and data, all "
+        " settings of the training are the defaults, and data.augmentation is not given.",
     )
     weights: Annotated[str | None, AfterValidator(_here)] = Field(
         default=None,
         description="A folder that `python -m bitfront.supernet.training` wrote, perhaps on another machine, for "
-        "the same space and data; then nothing is trained here.",
+        "the same space and data; then nothing is trained here, and settings of the training are not used.",
         examples=["cifar10-supernet"],
     )
     warmup_epochs: int = Field(default=8, ge=0, description="Epochs that train the largest network alone.")
@@ -105,3 +105,6 @@ def supernet_problems(section: SupernetSection) -> Iterator[Problem]:
     if size % processes:
         rule = f"can not be shared evenly by {processes} processes"
         yield Problem("supernet.batch_size", str(size), rule, f"give a multiple of {processes}")
+    if processes > 1 and ":" in section.device:
+        rule = f"is one device, and {processes} processes train, each on its own"
+        yield Problem("supernet.device", section.device, rule, "give auto, cpu or cuda")

@@ -17,11 +17,12 @@ from bitfront.supernet.moments import PooledMoments
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.quantization.formats.base import IntegerFormat
 from bitfront.supernet.quantization.formats.int8 import INT8
-from bitfront.supernet.quantization.observers import MseObserver
+from bitfront.supernet.quantization.observers import MseObserver, evenly_spaced
 
 # Beyond these the smooth activation functions tell nothing apart, so that no code need be spent on it.
 _KEPT: dict[Activation, tuple[float, float]] = {"hswish": (-3.0, math.inf), "hsigmoid": (-3.0, 3.0)}
 _ALL = (-math.inf, math.inf)
+_LOOKED_AT = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +116,13 @@ def _observe(
 
 
 def _weight_ratio(weight: Tensor, number_format: IntegerFormat) -> float:
-    """The clip, as a fraction of each channel's largest magnitude, with the least squared error."""
+    """The clip, as a fraction of each channel's largest magnitude, with the least squared error.
+
+    The error is the mean over at most `_LOOKED_AT` evenly spaced weights.
+    """
     flat = weight.reshape(len(weight), -1)
     relative = (flat / flat.abs().amax(1, keepdim=True).clamp_min(1e-8)).reshape(-1)
+    relative = evenly_spaced(relative, _LOOKED_AT)
     ratios = torch.linspace(0.3, 1, 36, device=weight.device)
     scales = (ratios / number_format.weight_limit)[:, None]
     errors = ((number_format.encode_weight(relative, scales) * scales - relative) ** 2).mean(1)

@@ -67,7 +67,8 @@ class Evaluator:
     measures depends neither on the others nor on their order.
 
     Args:
-        supernet: trained weights; they may not change while an evaluator uses them.
+        supernet: trained weights, on the CPU, where all is measured; they may not change while an evaluator uses
+            them.
         dataset: its normalisation and splits.
         calibration_images: how many training images set the batch-norm statistics.
         batch_size: most images per forward.

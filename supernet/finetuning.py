@@ -32,8 +32,8 @@ class FinetuningSettings:
     """How a subnet is fine-tuned, by AdamW under a cosine with the highest rate ``learning_rate``.
 
     ``augment`` says whether images are varied as the data set recommends; ``accumulation`` is the number of parts
-    that a batch is split into to save memory. ``distillation`` is the share of the loss that asks for the answers of the supernet's largest network in real
-    numbers, 0 to 1; the rest asks for the labels.
+    that a batch is split into to save memory. ``distillation`` is the share of the loss that asks for the answers
+    of the supernet's largest network in real numbers, 0 to 1; the rest asks for the labels.
     """
 
     epochs: int = 3
@@ -90,7 +90,7 @@ def finetune(
     accuracy is taken, as for every candidate.
 
     Args:
-        supernet: trained weights.
+        supernet: trained weights, on the CPU, where all is done.
         dataset: its training split is trained on, with the augmentation that it recommends; its validation split
             decides.
         genome: the network, shape (n_genes,).
@@ -150,8 +150,8 @@ class _Tuning:
         self._settings = settings
         self._rng = rng
         parameters = list(supernet.parameters())
-        seed, device = int(rng.integers(2**62)), parameters[0].device
-        self._source = BatchSource(dataset, settings.batches(), seed, device, share=(0, 1))
+        seed = int(rng.integers(2**62))
+        self._source = BatchSource(dataset, settings.batches(), seed, torch.device("cpu"), share=(0, 1))
         groups = [
             {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
             {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},

@@ -51,6 +51,11 @@ class Rule:
         """The rule of two genes."""
         return cls((first, second), allowed)
 
+    def rows_of(self, genes: Iterable[Gene]) -> list[tuple[Choice, ...]]:
+        """What is allowed of the choices that these genes, those of the rule in its order, have."""
+        tied = tuple(genes)
+        return [row for row in self.allowed if all(v in gene.choices for v, gene in zip(row, tied, strict=True))]
+
 
 @dataclass(frozen=True, slots=True)
 class FormatPair:

@@ -1,13 +1,14 @@
 """What the shipped Fashion-MNIST supernet is worth, on the test split: in real numbers, quantized, and against
 networks of the same shape trained from scratch.
 
-From scratch each network has ``EPOCHS`` epochs of its own, in the optimizer, batch size, rate and augmentation of
-the supernet's training. Trained networks are kept in the home, so that an interrupted bench goes on.
+From scratch each network has as many epochs of its own as the supernet had, and its batch size, rate and
+augmentation: hours on one core. Trained networks are kept in the home, so that an interrupted bench goes on.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from scipy.stats import kendalltau
 
 from bitfront.experiments.benchmarks.inheritance_plot import inheritance_figure
 from bitfront.experiments.benchmarks.result import BenchResult
-from bitfront.experiments.benchmarks.scratch import from_scratch, settings_of
+from bitfront.experiments.benchmarks.scratch import alone, from_scratch
 from bitfront.experiments.reporter import Reporter
 from bitfront.experiments.store.home import home
 from bitfront.search.executors.local import one_thread
@@ -28,10 +29,10 @@ from bitfront.supernet.genes import Genomes
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.space import SearchSpace
 from bitfront.supernet.spaces.fashion import fashion
+from bitfront.supernet.training import TrainingSettings
 from bitfront.supernet.training.sampling import real
 from bitfront.supernet.training.trained import load_weights
 
-EPOCHS = 8
 _QUICK_EPOCHS = 1
 _NETWORKS, _QUICK_NETWORKS = 10, 3
 _CALIBRATION_IMAGES = 1024
@@ -51,6 +52,7 @@ Floats = NDArray[np.float64]
 @dataclass(frozen=True)
 class _Setup:
     supernet: Supernet
+    training: dict[str, Any]
     dataset: Dataset
     genomes: Genomes
 
@@ -61,7 +63,8 @@ def run(quick: bool, seeds: int, reporter: Reporter) -> BenchResult:
         setup = _setup(_QUICK_NETWORKS if quick else _NETWORKS, reporter)
         figures = _accuracies(setup, reporter)
         inherited = _top1(setup.supernet, setup.dataset, setup.genomes, reporter)
-        scratch = _from_scratch(setup, _QUICK_EPOCHS if quick else EPOCHS, seeds, reporter)
+        epochs = _QUICK_EPOCHS if quick else TrainingSettings(**setup.training).epochs
+        scratch = _from_scratch(setup, alone(setup.training, epochs), seeds, reporter)
     figures |= {
         "mean_inheritance_gap": float((scratch - inherited).mean()),
         "largest_inheritance_gap": float((scratch - inherited).max()),
@@ -83,8 +86,9 @@ def _setup(networks: int, reporter: Reporter) -> _Setup:
             "train experiments/recipes/fashion.yaml"
         )
     supernet = Supernet(space)
-    load_weights(supernet, folder)
-    return _Setup(supernet, dataset, real(space, space.sample(networks, np.random.default_rng(0), "sizes")))
+    training = load_weights(supernet, folder)["training"]
+    genomes = real(space, space.sample(networks, np.random.default_rng(0), "sizes"))
+    return _Setup(supernet, training, dataset, genomes)
 
 
 def _accuracies(setup: _Setup, reporter: Reporter) -> dict[str, float]:
@@ -114,13 +118,13 @@ def _top1(supernet: Supernet, dataset: Dataset, genomes: Genomes, reporter: Repo
     return np.array([one.top1 for one in measured])
 
 
-def _from_scratch(setup: _Setup, epochs: int, seeds: int, reporter: Reporter) -> Floats:
+def _from_scratch(setup: _Setup, settings: TrainingSettings, seeds: int, reporter: Reporter) -> Floats:
     """Mean test accuracy over the seeds, one per network."""
-    settings, found = settings_of(epochs), np.zeros((seeds, len(setup.genomes)))
+    found = np.zeros((seeds, len(setup.genomes)))
     space = setup.supernet.space
     for seed in range(seeds):
         for i, genome in enumerate(setup.genomes):
-            kept = home() / "bench" / "fashion" / f"{epochs}-epochs-{genome.tobytes().hex()}-seed-{seed}"
+            kept = home() / "bench" / "fashion" / f"{genome.tobytes().hex()}-{settings.epochs}-epochs-seed-{seed}"
             label = f"network {i + 1} of {len(setup.genomes)} from scratch, seed {seed}"
             network = from_scratch(space, genome, setup.dataset, settings, seed, kept, reporter.progress(label))
             found[seed, i] = _top1(network, setup.dataset, genome[None], reporter)[0]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,20 +15,19 @@ from bitfront.supernet.progress import Progress, silent
 from bitfront.supernet.space import SearchSpace
 from bitfront.supernet.training import TrainingSettings
 from bitfront.supernet.training.run import train
-from bitfront.supernet.training.trained import WEIGHTS, load_weights
+from bitfront.supernet.training.trained import load_weights
 
 
-def settings_of(epochs: int) -> TrainingSettings:
-    """As Fashion-MNIST's supernet is trained, with all epochs for the one network, in real numbers."""
-    return TrainingSettings(
-        warmup_epochs=epochs,
-        elastic_epochs=0,
-        quantized_epochs=0,
-        batch_size=64,
-        learning_rate=3e-3,
-        weight_decay=1e-2,
-        probes=0,
-    )
+def alone(training: Mapping[str, Any], epochs: int) -> TrainingSettings:
+    """A supernet's settings with all epochs for one network, in real numbers."""
+    one = {
+        "warmup_epochs": epochs,
+        "elastic_epochs": 0,
+        "quantized_epochs": 0,
+        "schedule": "sandwich",
+        "probes": 0,
+    }
+    return TrainingSettings(**{**training, **one})
 
 
 def from_scratch(
@@ -38,9 +39,12 @@ def from_scratch(
     folder: Path,
     progress: Progress = silent,
 ) -> OneNetwork:
-    """The network of ``genome`` (n_genes,), trained into ``folder``, or found there."""
+    """The network of ``genome`` (n_genes,), trained into ``folder``; a finished training there is not repeated.
+
+    Raises:
+        CorruptFileError: the folder holds another training.
+    """
     network = OneNetwork(space, genome, seed)
-    if not (folder / WEIGHTS).exists():
-        train(network, dataset, settings, seed, folder, device="cpu", progress=progress)
+    train(network, dataset, settings, seed, folder, device="cpu", progress=progress)
     load_weights(network, folder)
     return network

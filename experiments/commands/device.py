@@ -11,7 +11,17 @@ import typer
 
 from bitfront.experiments.commands import device_files
 from bitfront.experiments.commands.consoles import err, out, put_json
-from bitfront.experiments.commands.device_options import Batch, Given, Name, Space, SpaceName, Threads, parsed
+from bitfront.experiments.commands.device_options import (
+    Batch,
+    Given,
+    Name,
+    Space,
+    SpaceName,
+    SpaceOptions,
+    Threads,
+    named_space,
+    parsed,
+)
 from bitfront.experiments.commands.group import Commands, tell
 from bitfront.experiments.commands.look import Csv, Json, check_form
 
@@ -57,6 +67,7 @@ def show(
     threads: Threads = None,
     batch: Batch = None,
     given: Given = None,
+    space_given: SpaceOptions = None,
     plot: Annotated[
         Path | None,
         typer.Option(
@@ -80,7 +91,7 @@ def show(
     with err().status("asking the device"):
         values = device_details(home(), name, options)
     if space is not None:
-        device, whole, table, path = _tabulated(name, space, options)
+        device, whole, table, path = _tabulated(name, space, space_given, options)
         from bitfront.experiments.device_coverage import space_details
 
         with err().status("looking at every block"):
@@ -104,6 +115,7 @@ def profile(
     threads: Threads = None,
     batch: Batch = None,
     given: Given = None,
+    space_given: SpaceOptions = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -123,7 +135,7 @@ def profile(
     from bitfront.experiments.space_files import space_of
     from bitfront.experiments.store.home import home
 
-    whole = space_of(space)
+    whole = space_of(space, parsed(space_given))
     with RichReporter(err()) as reporter, told_warnings(tell):
         done = profiled(home(), name, options, whole, output, reporter)
     for line in profile_in_words(done):
@@ -143,16 +155,19 @@ def _check_plot(plot: Path | None, space: str | None) -> None:
         raise typer.BadParameter("--plot draws the blocks of a space: name one with --space", param_hint="--plot")
 
 
-def _tabulated(name: str, space: str, options: dict[str, Any]) -> tuple[Device, SearchSpace, Table, Path | None]:
+def _tabulated(
+    name: str, space: str, space_given: list[str] | None, options: dict[str, Any]
+) -> tuple[Device, SearchSpace, Table, Path | None]:
     from bitfront.experiments.device_facts import device_table, made_device
     from bitfront.experiments.foreign_tables import told_warnings
     from bitfront.experiments.rich_reporter import RichReporter
     from bitfront.experiments.space_files import space_of
     from bitfront.experiments.store.home import home
 
-    whole, device = space_of(space), made_device(home(), name, options)
+    whole, device = space_of(space, parsed(space_given)), made_device(home(), name, options)
     with RichReporter(err()) as reporter, told_warnings(tell):
-        table, path = device_table(home(), name, device, whole, options, reporter.progress("computing costs"))
+        progress, again = reporter.progress("computing costs"), named_space(space, space_given)
+        table, path = device_table(home(), name, device, whole, options, progress, again)
     return device, whole, table, path
 
 

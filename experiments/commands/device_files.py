@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from bitfront.experiments.commands.consoles import err
-from bitfront.experiments.commands.device_options import Batch, Given, Name, Space, Threads, parsed
+from bitfront.experiments.commands.device_options import (
+    Batch,
+    Given,
+    Name,
+    Space,
+    SpaceOptions,
+    Threads,
+    named_space,
+    parsed,
+)
 from bitfront.experiments.commands.group import tell
 from bitfront.supernet.errors import UnknownNameError
 
@@ -28,6 +37,7 @@ def import_(
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a device of that name.")] = False,
+    space_given: SpaceOptions = None,
 ) -> None:
     """Make a device out of a table: published, measured by a bundle, or written by hand.
 
@@ -41,7 +51,7 @@ def import_(
     from bitfront.experiments.store.home import home
 
     with err().status("reading the table"):
-        done = import_device(home(), file, name, space_of(space), format_name, force)
+        done = import_device(home(), file, name, space_of(space, parsed(space_given)), format_name, force)
     for line in import_in_words(done):
         tell(line)
     err().print(coverage_table(done.slots))
@@ -59,6 +69,7 @@ def export(
     threads: Threads = None,
     batch: Batch = None,
     given: Given = None,
+    space_given: SpaceOptions = None,
 ) -> None:
     """Write the table of a device as CSV or parquet.
 
@@ -77,9 +88,10 @@ def export(
     writers = {"csv": write_csv, "parquet": write_parquet}
     if chosen not in writers:
         raise UnknownNameError("table format to write", chosen, writers)
-    whole, device = space_of(space), made_device(home(), name, options)
+    whole, device = space_of(space, parsed(space_given)), made_device(home(), name, options)
     with RichReporter(err()) as reporter, told_warnings(tell):
-        table, _ = device_table(home(), name, device, whole, options, reporter.progress("computing costs"))
+        progress, again = reporter.progress("computing costs"), named_space(space, space_given)
+        table, _ = device_table(home(), name, device, whole, options, progress, again)
     writers[chosen](table, output)
     tell(f"wrote {len(table.entries):,} blocks and {len(table.borders):,} borders of {name}")
     typer.echo(str(output))
@@ -97,6 +109,7 @@ def bundle(
         int | None, typer.Option(min=2, show_default=False, help="Times that each model is measured.")
     ] = None,
     given: Given = None,
+    space_given: SpaceOptions = None,
 ) -> None:
     """Write a bundle that measures somebody else's device: one script, the models, a plan.
 
@@ -115,7 +128,7 @@ def bundle(
 
     if runtime not in _RUNTIMES:
         raise UnknownNameError("runtime", runtime, _RUNTIMES)
-    whole, device = space_of(space), made_device(home(), _RUNTIMES[runtime], options)
+    whole, device = space_of(space, parsed(space_given)), made_device(home(), _RUNTIMES[runtime], options)
     assert isinstance(device, RuntimeDevice)
     with RichReporter(err()) as reporter:
         models = write_bundle(device, whole, output, np.random.default_rng(0), reporter.progress("writing models"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +12,15 @@ Space = Annotated[str, typer.Option(metavar="SPACE", help="A search space, or yo
 SpaceName = Annotated[
     str | None,
     typer.Option("--space", metavar="SPACE", show_default=False, help="A search space, or your own file of one."),
+]
+SpaceOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--space-option",
+        metavar="NAME=VALUE",
+        show_default=False,
+        help="An option of the space, as classes=10: an experiment has those of its data set; may be repeated.",
+    ),
 ]
 Given = Annotated[
     list[str] | None,
@@ -40,6 +50,12 @@ def parsed(given: list[str] | None, **named: int | None) -> dict[str, Any]:
             raise typer.BadParameter(f"{name!r} is given twice", param_hint="--option")
         options[name] = _plain(name, value)
     return options
+
+
+def named_space(space: str, given: list[str] | None) -> str:
+    """The options of the command line that name this space again."""
+    more = "".join(f" --space-option {shlex.quote(text)}" for text in given or ())
+    return f"--space {shlex.quote(space)}{more}"
 
 
 def _plain(name: str, value: str) -> Any:

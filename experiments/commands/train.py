@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bitfront.experiments.commands.consoles import err
 from bitfront.experiments.commands.group import tell
+
+if TYPE_CHECKING:
+    from bitfront.experiments.reporter import Reporter
+    from bitfront.supernet.training.recipe import Recipe
 
 _PLOT = "training.png"
 
@@ -23,7 +27,9 @@ def train(
         typer.Option("-o", "--output", metavar="FOLDER", show_default=False, help="For weights and history."),
     ],
     device: Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")] = "auto",
-    threads: Annotated[int, typer.Option(min=1, metavar="N", help="CPU threads.")] = 1,
+    threads: Annotated[
+        int | None, typer.Option(min=1, metavar="N", show_default="all usable cores", help="CPU threads.")
+    ] = None,
 ) -> None:
     """Train a supernet from a recipe. Called again, an interrupted training goes on.
 
@@ -35,19 +41,31 @@ def train(
     from bitfront.experiments.plot_training import training_png
     from bitfront.experiments.rich_reporter import RichReporter
     from bitfront.supernet.files import write_bytes
-    from bitfront.supernet.network import Supernet
+    from bitfront.supernet.training.hardware import usable_cores
     from bitfront.supernet.training.recipe import read_recipe
-    from bitfront.supernet.training.report import EpochReport, line_of
-    from bitfront.supernet.training.run import train as train_into
+    from bitfront.supernet.training.report import EpochReport
 
     wanted = read_recipe(recipe)
-    torch.set_num_threads(threads)
+    torch.set_num_threads(threads or usable_cores())
     with RichReporter(err()) as reporter:
-        dataset = wanted.dataset(reporter.progress("decoding images"))
-        supernet = Supernet(wanted.space_for(dataset), wanted.seed)
-        manifest = train_into(
-            supernet, dataset, wanted.training, wanted.seed, output, device=device,
-            after_epoch=lambda report: reporter.say(line_of(report)), progress=reporter.progress("training steps"),
-        )  # fmt: skip
+        manifest = _trained(wanted, output, device, reporter)
     write_bytes(output / _PLOT, training_png([EpochReport(**report) for report in manifest["history"]]))
     tell(f"weights, manifest, history and {_PLOT} are in {output}")
+
+
+def _trained(recipe: Recipe, output: Path, device: str, reporter: Reporter) -> dict[str, Any]:
+    """The manifest."""
+    from bitfront.supernet.network import Supernet
+    from bitfront.supernet.training.report import line_of
+    from bitfront.supernet.training.run import train as train_into
+
+    recipe.refuse_untrainable()
+    dataset = recipe.dataset(reporter.progress("decoding images"))
+    for note in dataset.notes:
+        reporter.say(note)
+    return train_into(
+        Supernet(recipe.space_for(dataset), recipe.seed), dataset, recipe.training, recipe.seed, output,
+        device=device,
+        after_epoch=lambda report: reporter.say(line_of(report)),
+        progress=reporter.progress("training steps"),
+    )  # fmt: skip

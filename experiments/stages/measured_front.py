@@ -13,7 +13,6 @@ from bitfront.search.front import Front
 from bitfront.supernet.evaluation import Evaluator
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.network import Supernet
-from bitfront.supernet.subnet import Subnet
 
 
 def measure_front(run: Run, front: Front, supernet_id: str, supernet: Supernet, device: Device) -> None:
@@ -56,7 +55,7 @@ def _measure_latency(run: Run, supernet: Supernet, device: MeasuringDevice) -> N
     progress = run.progress(f"building {len(missing)} networks for {device.name}")
     for number, member in enumerate(missing):
         blocks = supernet.space.blocks(member.candidate.array)
-        networks.append(Subnet(supernet, blocks, evaluator.statistics(blocks)).fold())
+        networks.append(evaluator.subnet(blocks).fold())
         progress(number + 1, len(missing))
     latencies = device.measure(networks, run.rng("front latency"))
     run.store.measure_front_members(

@@ -62,11 +62,14 @@ def make_worker(shared: Shared) -> Callable[[_Items], list[Measured | str]]:
 def _results(evaluator: Evaluator, items: _Items) -> list[Measured | str]:
     genomes = np.stack([np.frombuffer(item.genome, dtype=np.uint8) for item in items])
     outcomes = evaluator.outcomes(genomes, items[0].split)
-    return [outcome if isinstance(outcome, Measured) else _words(outcome) for outcome in outcomes]
+    return [
+        describe(outcome) if isinstance(outcome, NumericalError) else _measured(outcome) for outcome in outcomes
+    ]
 
 
-def _words(outcome: Rejected | NumericalError) -> str:
-    return describe(outcome) if isinstance(outcome, NumericalError) else f"rejected after {outcome.images} images"
+def _measured(outcome: Measured | Rejected) -> Measured:
+    assert isinstance(outcome, Measured)  # nothing was to be rejected
+    return outcome
 
 
 def _alone(evaluator: Evaluator, item: _Item) -> Measured | str:

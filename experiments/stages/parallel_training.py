@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from bitfront.experiments.run import Run
 from bitfront.experiments.spec_data import DataSection
+from bitfront.experiments.spec_supernet import SupernetSection
 from bitfront.supernet.errors import MissingFileError
 from bitfront.supernet.spaces.settings import SpaceSettings
 from bitfront.supernet.training import TrainingSettings
@@ -50,25 +52,44 @@ def train_together(run: Run, settings: TrainingSettings, folder: Path) -> dict[s
 
 def _together(run: Run, settings: TrainingSettings, folder: Path) -> dict[str, Any]:
     import ray
-    from ray.exceptions import RayActorError, RayTaskError
-
-    from bitfront.search.executors.base import WorkerStartError, describe
 
     wanted = run.spec.supernet
     order = _Order(
         run.space_settings(), run.spec.data, settings, run.spec.seed, str(folder.resolve()),
         wanted.device, wanted.threads, wanted.processes,
     )  # fmt: skip
+    _refuse_few_cpus(wanted)
+    gpus = 1 if ray.cluster_resources().get("GPU", 0) >= wanted.processes else 0
+    kind = ray.remote(_Worker).options(num_cpus=wanted.threads, num_gpus=gpus, max_restarts=0)
+    workers = [kind.remote() for _ in range(wanted.processes)]
+    progress = run.progress("training epochs")
+    try:
+        return _first_of(workers, order, lambda: progress(_epochs_done(folder), settings.epochs))
+    finally:
+        for worker in workers:  # where one failed, the others wait for it
+            ray.kill(worker)
+
+
+def _refuse_few_cpus(wanted: SupernetSection) -> None:
+    import ray
+
+    from bitfront.search.executors.base import WorkerStartError
+
     cpus, needed = int(ray.cluster_resources().get("CPU", 0)), wanted.processes * wanted.threads
     if cpus < needed:
         raise WorkerStartError(
             f"supernet.processes = {wanted.processes} with {wanted.threads} threads each need {needed} CPUs, "
             f"and the Ray cluster has {cpus}: give fewer"
         )
-    gpus = 1 if ray.cluster_resources().get("GPU", 0) >= wanted.processes else 0
-    kind = ray.remote(_Worker).options(num_cpus=wanted.threads, num_gpus=gpus, max_restarts=0)
-    workers = [kind.remote() for _ in range(wanted.processes)]
-    progress = run.progress("training epochs")
+
+
+def _first_of(workers: list[Any], order: _Order, poll: Callable[[], None]) -> dict[str, Any]:
+    """The manifest, once all workers are done; ``poll`` is called all along."""
+    import ray
+    from ray.exceptions import RayActorError, RayTaskError
+
+    from bitfront.search.executors.base import WorkerStartError, describe
+
     manifests: list[dict[str, Any]] = []
     try:
         meeting = ray.get(workers[0].meeting.remote())
@@ -76,7 +97,7 @@ def _together(run: Run, settings: TrainingSettings, folder: Path) -> dict[str, A
         while waiting:
             done, waiting = ray.wait(waiting, num_returns=1, timeout=_POLL_SECONDS)
             manifests += ray.get(done)
-            progress(_epochs_done(folder), settings.epochs)
+            poll()
     except RayTaskError as error:
         raise error.cause from error
     except RayActorError as error:
@@ -84,9 +105,6 @@ def _together(run: Run, settings: TrainingSettings, folder: Path) -> dict[str, A
             f"a process of the training died ({describe(error)}): resume the experiment to go on from the last "
             "checkpoint"
         ) from error
-    finally:
-        for worker in workers:  # where one failed, the others wait for it
-            ray.kill(worker)
     return manifests[0]
 
 

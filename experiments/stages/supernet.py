@@ -40,8 +40,9 @@ def trained_supernet(run: Run, space: SearchSpace, dataset: Dataset) -> tuple[st
         UnsupportedError: the spec's weights are of another space or other data.
         NumericalError: training diverged.
     """
-    source = _source(run, space, dataset)
-    supernet_id = _id(run, space, dataset, source)
+    kept = _kept(run, space, dataset)
+    source = None if kept else _source(run, space, dataset)
+    supernet_id = kept or _id(run, space, dataset, source)
     folder = supernet_folder(run.home, supernet_id)
     record = run.store.supernet(supernet_id)
     supernet = Supernet(space, run.spec.seed)
@@ -62,13 +63,26 @@ def trained_supernet(run: Run, space: SearchSpace, dataset: Dataset) -> tuple[st
     return supernet_id, supernet
 
 
+def _kept(run: Run, space: SearchSpace, dataset: Dataset) -> str | None:
+    """The supernet that this experiment began with, whatever became of the folder that its weights were from."""
+    supernet_id = run.store.get(run.experiment_id).supernet_id
+    record = run.store.supernet(supernet_id) if supernet_id else None
+    if record is None or record.state != "ready" or not (supernet_folder(run.home, record.id) / WEIGHTS).is_file():
+        return None
+    fits = (record.space_hash, record.data_hash) == (space.hash(), dataset.hash)
+    return record.id if fits else None
+
+
 def _source(run: Run, space: SearchSpace, dataset: Dataset) -> Path | None:
     """A folder with weights that were trained elsewhere, or None."""
     wanted = run.spec.supernet
+    usual = TrainingSettings(**wanted.training()) == TrainingSettings()
     if wanted.weights is not None:
         check_fits(Path(wanted.weights), space, dataset)
+        if not usual:
+            run.reporter.say("supernet: the settings of its training are not used, as weights are given")
         return Path(wanted.weights)
-    if wanted.pretrained and TrainingSettings(**wanted.training()) == TrainingSettings():
+    if wanted.pretrained and usual and run.spec.data.augmentation is None:
         return shipped(space.hash(), dataset.hash)
     return None
 
@@ -88,7 +102,8 @@ def _taken_over(run: Run, source: Path, folder: Path) -> dict[str, Any]:
         write_bytes(folder / name, read_bytes(source / name))
     manifest: dict[str, Any] = load_tensors(folder / WEIGHTS)[1]
     run.reporter.say(
-        f"supernet: weights from {source}, trained on {manifest['data']} for {_epochs(manifest)} epochs"
+        f"supernet: weights from {source}, trained on {manifest['data']} for {_epochs(manifest)} epochs with seed "
+        f"{manifest.get('seed')}"
     )
     return manifest
 

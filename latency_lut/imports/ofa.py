@@ -112,8 +112,10 @@ def _head_keys(block: Block, rows: Rows) -> list[str]:
 
     MobileNetV3's tables have another convolution, ``Conv_2``, behind the pooling: the head's hidden layer. Where
     a head has none, it is taken along if only through it the classifier is reached, which then has its output as
-    input.
+    input. The tables have no head that is a mere classifier, as ResNets have it.
     """
+    if len(block.layers) < 2:
+        return []
     mix, *hidden, classifier = block.layers
     if mix.op == "linear":
         return []

@@ -33,10 +33,10 @@ class Failure:
 class Executor(ABC):
     """Maps items to results on one or more workers. Use it as a context manager, or `close` it.
 
-    ``workers`` is how many work at once.
+    ``workers`` is how many work at once, 1 unless an executor says otherwise.
     """
 
-    workers: int
+    workers: int = 1
 
     @abstractmethod
     def map(

@@ -14,6 +14,15 @@ from bitfront.supernet.quantization.formats.base import IntegerFormat
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
+def evenly_spaced(values: Tensor, most: int) -> Tensor:
+    """At most ``most`` of the values, shape (n,); all of them, as they are, where there are no more."""
+    if len(values) <= most:
+        return values
+    # A constant step can divide the size of a map or kernel, and see the same few places of every one.
+    spread = torch.arange(most, dtype=torch.float64) * _GOLDEN % 1
+    return values[(spread * len(values)).long()]
+
+
 class Observer(ABC):
     """Collects batches of one tensor; then answers with a scale per format."""
 
@@ -58,12 +67,7 @@ class MseObserver(Observer):
 
     def observe(self, values: Tensor) -> None:
         """Keep an evenly spaced part of the values."""
-        flat = values.detach().reshape(-1)
-        if flat.numel() > self._per_batch:
-            # A constant step can divide the map's size, and see the same few pixels of every map.
-            spread = torch.arange(self._per_batch, dtype=torch.float64) * _GOLDEN % 1
-            flat = flat[(spread * flat.numel()).long()]
-        self._seen.append(flat.cpu().clone())
+        self._seen.append(evenly_spaced(values.detach().reshape(-1), self._per_batch).cpu().clone())
 
     def scale(self, number_format: IntegerFormat, signed: bool) -> float:
         """The scale on the grid with the least squared error."""

@@ -1,17 +1,18 @@
 """A space as a document of plain values: how a user's own space is read, kept, and sent to workers.
 
 ``family`` is ``mbconv`` or ``bottleneck``; the other keys are the fields of `MBConvConfig` or `BottleneckConfig`,
-and ``rules``: a list of ``{genes: [name, ...], allowed: [[choice, ...], ...]}``, as in `Rule`. ``classes`` and
-``in_channels`` may be left out: who builds the space gives them.
+and ``rules``: a list of ``{genes: [name, ...], allowed: [[choice, ...], ...]}``, as in `Rule`; one of a single
+gene, which may be a depth, restricts its choices. ``classes`` and ``in_channels`` may be left out: who builds the
+space gives them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bitfront.supernet.errors import BitfrontError, InvalidSpaceError
+from bitfront.supernet.errors import BitfrontError, InvalidSpaceError, UnknownNameError
 from bitfront.supernet.genes import Choice, Rule
 from bitfront.supernet.space import SearchSpace
 from bitfront.supernet.spaces.bottleneck import BottleneckConfig, BottleneckSpace
@@ -43,12 +44,35 @@ def space_from(document: Mapping[str, Any], name: str, source: str | None = None
     if problems:
         raise InvalidSpaceError(source, problems)
     try:
-        space: SearchSpace = kind(name, frame, ties)
+        space = _tied(kind(name, frame), ties, problems)
     except InvalidSpaceError as error:
         raise InvalidSpaceError(source, error.args[1]) from error
     except BitfrontError as error:
         raise InvalidSpaceError(source, [f"rules: {error}"]) from error
+    if problems:
+        raise InvalidSpaceError(source, problems)
     return space
+
+
+def _tied(space: SearchSpace, rules: Sequence[Rule], problems: Problems) -> SearchSpace:
+    """The space under rules; as it is where ``problems`` were added."""
+    for i, rule in enumerate(rules):
+        _refuse_strange_choices(space, rule, f"rules[{i}].allowed", problems)
+    if problems:
+        return space
+    for rule in rules:
+        if len(rule.genes) == 1:
+            space = space.restrict({rule.genes[0]: [value for (value,) in rule.allowed]})
+    return space.restrict(rules=[rule for rule in rules if len(rule.genes) > 1])
+
+
+def _refuse_strange_choices(space: SearchSpace, rule: Rule, path: str, problems: Problems) -> None:
+    for k, name in enumerate(rule.genes):
+        if name not in space.position:
+            raise UnknownNameError("gene in a rule", name, space.position)
+        choices = space.genes[space.position[name]].choices
+        for value in sorted({row[k] for row in rule.allowed}.difference(choices), key=str):
+            problems.add(path, value, f"gene {name} has no such choice", f"choose from {list(choices)}")
 
 
 def document_of(space: SearchSpace) -> dict[str, Any]:
@@ -59,9 +83,7 @@ def document_of(space: SearchSpace) -> dict[str, Any]:
     """
     for family, (kind, _) in _FAMILIES.items():
         if type(space) is kind:
-            rules = [
-                {"genes": list(r.genes), "allowed": sorted(map(list, r.allowed), key=str)} for r in space.rules
-            ]
+            rules = list(_written_rules(space))
             document = {"family": family, **space.config, **({"rules": rules} if rules else {})}
             plain: dict[str, Any] = json.loads(json.dumps(document))
             return plain
@@ -73,6 +95,16 @@ def document_of(space: SearchSpace) -> dict[str, Any]:
             "package with an entry point in the group bitfront.spaces"
         ],
     )
+
+
+def _written_rules(space: SearchSpace) -> Iterator[dict[str, Any]]:
+    """Rules and restrictions, without what a device allows and the space does not have."""
+    for rule in space.rules:
+        rows = (list(row) for row in rule.rows_of(space.genes[space.position[name]] for name in rule.genes))
+        yield {"genes": list(rule.genes), "allowed": sorted(rows, key=str)}
+    for gene in space.genes:
+        if (kept := space.allowed_choices(gene.name)) != gene.choices:
+            yield {"genes": [gene.name], "allowed": [[choice] for choice in kept]}
 
 
 def _read_rules(values: object, problems: Problems) -> tuple[Rule, ...]:

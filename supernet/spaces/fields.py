@@ -13,6 +13,7 @@ from bitfront.supernet.quantization.formats import FORMATS
 
 _MOST_CHOICES = 256
 _LONGEST = 60
+_MOST_BLOCKS, _LARGEST = 64, 65_536
 
 
 class Problems(list[str]):
@@ -27,8 +28,8 @@ class Problems(list[str]):
 def read_dataclass(kind: type[Any], value: object, path: str, problems: Problems) -> Any:
     """An instance of a dataclass out of a mapping; None where ``problems`` were added.
 
-    Every whole number is at least 1; lists of them ascend, as they are choices of a gene; lists of text are number
-    formats, from the widest to the narrowest.
+    Every whole number is from 1 to 65,536, a depth to 64; lists of them ascend, as they are choices of a gene;
+    lists of text are number formats, from the widest to the narrowest.
     """
     if not isinstance(value, Mapping):
         problems.add(path, value, "must be a mapping", "write one `name: value` a line, indented below it")
@@ -83,6 +84,8 @@ def _scalar(hint: Any, value: object, path: str, problems: Problems) -> Any:
             problems.add(path, value, "must be a whole number", "write it without quotes and decimal point")
         elif value < 1:
             problems.add(path, value, "must be at least 1", "give 1 or more")
+        elif value > (most := _MOST_BLOCKS if ".depths[" in path else _LARGEST):
+            problems.add(path, value, f"must be at most {most:,}", f"give {most} or less")
         elif path.endswith("kernel") and value % 2 == 0:
             problems.add(path, value, "a kernel has a middle", "give an odd number, as 3, 5 or 7")
     return value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from bitfront.supernet.errors import BitfrontError
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.progress import Progress
+from bitfront.supernet.training.hardware import usable_cores
 from bitfront.supernet.training.parallel import joined, share
 from bitfront.supernet.training.recipe import Recipe, read_recipe
 from bitfront.supernet.training.report import EpochReport, line_of
@@ -43,12 +43,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("recipe", type=Path, help="a YAML file with space, data, seed and training")
     parser.add_argument("--out", type=Path, required=True, help="folder for weights, manifest and history")
     parser.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda or cuda:N")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all)")
+    parser.add_argument(
+        "--threads", type=_threads, default=usable_cores(), metavar="N",
+        help="CPU threads (default: the cores this process may use, shared by all processes of this machine)",
+    )  # fmt: skip
     return parser
 
 
+def _threads(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of threads: give a whole number from 1")
+    return int(text)
+
+
 def _train(recipe: Recipe, options: argparse.Namespace) -> None:
+    recipe.refuse_untrainable()
     dataset = recipe.dataset(_bar("decoding images"))
+    for note in dataset.notes:
+        _say(note)
     space = recipe.space_for(dataset)
     supernet = Supernet(space, recipe.seed)
     parameters = sum(parameter.numel() for parameter in supernet.parameters())

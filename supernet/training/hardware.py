@@ -28,8 +28,8 @@ def device_of(name: str) -> torch.device:
     """
     if ":" in name and share()[1] > 1:
         raise UnsupportedError(
-            f"device {name!r} is one device, and {share()[1]} processes train together, each on its own: give auto, "
-            "cpu or cuda"
+            f"device {name!r} is one device, and {share()[1]} processes train together, each on its own: "
+            "give auto, cpu or cuda"
         )
     if name == "auto":
         return (

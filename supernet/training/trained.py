@@ -38,7 +38,7 @@ def manifest_of(identity: Mapping[str, Any], ran: Mapping[str, Any], reports: li
 
 
 def identity_of(space: SearchSpace, dataset: Dataset, seed: int, settings: TrainingSettings) -> dict[str, Any]:
-    """What makes a training this very one, JSON-able: space and data by name and hash, augmentation, seed, settings."""
+    """What makes a training this very one, JSON-able: space, data, and how they are trained."""
     return {
         "space": space.name,
         "space_hash": space.hash(),

@@ -538,6 +538,10 @@ class TestExport:
         assert "0.9722" in result.stderr
         assert "0.9750" in result.stderr
         assert asked[0][:5] == (home, done, 1, "onnx", tmp_path / "out")
+        assert asked[0][6] is None  # as the spec says
+        assert call("export", done, "--candidate", 1, "--finetune-epochs", 0).exit_code == 0
+        assert call("export", done, "--candidate", 1, "--finetune-epochs", 2).exit_code == 0
+        assert [arguments[6] for arguments in asked[1:]] == [0, 2]
 
     def test_unknown_candidate(self, call: Call, done: str) -> None:
         one_error(call("export", done, "--candidate", 77), "'77'", "Known are: 0, 1, 2")

@@ -32,6 +32,7 @@ from bitfront.latency_lut.table import Table
 from bitfront.supernet.errors import UnsupportedError
 from bitfront.supernet.folded import Folded
 from bitfront.supernet.spaces import SPACES
+from bitfront.supernet.spaces.documents import document_of
 from bitfront.supernet.spaces.mbconv import MBConvSpace
 
 Call = Callable[..., Result]
@@ -180,6 +181,25 @@ class TestShow:
         one_error(result, "no table for space 'tiny' yet")
         assert "'bitfront device profile fake-runtime --space tiny --option batch=2'" in result.stderr
         assert not (home / "tables").exists()
+
+    def test_what_is_advised_names_the_space_as_it_was_named(self, call: Call, tmp_path: Path) -> None:
+        path = tmp_path / "my space.yaml"
+        path.write_text(json.dumps(document_of(SPACES.get("digits")())))
+        result = call("device", "show", "fake-runtime", "--space", path, "--space-option", "classes=3")
+        one_error(result, f"device profile fake-runtime --space '{path}' --space-option classes=3'")
+        exported = call("device", "export", "fake-runtime", "--space", path, "-o", tmp_path / "a.csv")
+        one_error(exported, f"device profile fake-runtime --space '{path}''")
+
+    def test_options_of_the_space_reach_it(self, call: Call) -> None:
+        heads = []
+        for classes in (3, 10):
+            give = ("--space", "digits", "--space-option", f"classes={classes}", "--json")
+            heads.append(json.loads(call("device", "show", "bitfusion", *give).stdout)["space"])
+        assert heads[0] != heads[1]
+        one_error(
+            call("device", "show", "bitfusion", "--space", "digits", "--space-option", "clases=3"),
+            "unknown option of space 'digits' 'clases'",
+        )
 
     @pytest.mark.parametrize(
         ("arguments", "words"),

@@ -1,7 +1,8 @@
 """True accuracies on executors: the same numbers, each measured once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from bitfront.experiments.spec import parse_spec
 from bitfront.experiments.stages.measuring import MeasurementError, Wanted, measured_accuracy
 from bitfront.experiments.store.home import open_store
 from bitfront.experiments.store.records import SupernetRecord
+from bitfront.search.executors.base import Executor, Failure
+from bitfront.supernet.evaluation import Evaluator, Outcome
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.spaces.digits import digits
@@ -63,8 +66,6 @@ def test_what_was_measured_is_looked_up(local: Run, genomes: Genomes, monkeypatc
 def test_what_can_not_be_measured_is_an_error_and_the_rest_is_kept(
     local: Run, genomes: Genomes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bitfront.supernet.evaluation import Evaluator, Outcome
-
     original = Evaluator.outcomes
 
     def poisoned(self: Evaluator, some: Genomes, split: str = "validation") -> list[Outcome]:
@@ -76,6 +77,45 @@ def test_what_can_not_be_measured_is_an_error_and_the_rest_is_kept(
     with pytest.raises(MeasurementError, match=r"1 of 4 .*this one is broken"):
         measured_accuracy(local, "net", Supernet(digits()), wanted(genomes)[:1], "measuring")
     assert len(local.store.trials("net", "validation").top1) == 3
+
+
+class _LosesChunks(Executor):
+    """Gives up every chunk of several items, as when a worker's process dies of it, and one item by itself."""
+
+    def __init__(self, lost: bytes | None) -> None:
+        self.lost = lost
+        self.asked: list[int] = []
+
+    def map(self, make_worker: Any, shared: Any, items: Sequence[Any], on_result: Any = None) -> list[Any]:
+        work, results = make_worker(shared), []
+        for position, chunk in enumerate(items):
+            self.asked.append(len(chunk))
+            alone = len(chunk) == 1 and chunk[0].genome != self.lost
+            results.append(work(chunk) if alone else Failure("its worker died", 3))
+            on_result(position, results[-1])
+        return results
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("one_is_lost", [False, True])
+def test_what_is_given_up_together_is_measured_singly(
+    local: Run, genomes: Genomes, monkeypatch: pytest.MonkeyPatch, one_is_lost: bool
+) -> None:
+    executor = _LosesChunks(genomes[1].tobytes() if one_is_lost else None)
+    assert executor.workers == 1  # what an executor has that says nothing of it
+    monkeypatch.setattr(Run, "executor", lambda self: executor)
+    supernet, asked = Supernet(digits()), wanted(genomes)[:1]
+    if one_is_lost:
+        with pytest.raises(MeasurementError, match=r"1 of 4 .*its worker died"):
+            measured_accuracy(local, "net", supernet, asked, "measuring")
+    else:
+        (found,) = measured_accuracy(local, "net", supernet, asked, "measuring")
+        alone = Evaluator(supernet, local.dataset(), 32).evaluate(genomes[:4])
+        assert found.tolist() == [one.top1 for one in alone]
+    assert executor.asked == [2, 2, 1, 1, 1, 1]
+    assert len(local.store.trials("net", "validation").top1) == 4 - one_is_lost
 
 
 @pytest.mark.ray

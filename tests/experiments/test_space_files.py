@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,8 @@ class TestPython:
             ("def space():\n    return [][0]", r"line 2: space\(\) raised IndexError"),
             ("def space(channels):\n    return 1", r"space\(\) raised TypeError: .*channels"),
             ("def space():\n    return 1", r"space\(\) = 1: must be a SearchSpace"),
+            ("import my_neighbour", "line 1: ModuleNotFoundError: .*one file, and none beside it is imported"),
+            ("def space():\n    import my_neighbour", r"line 2: space\(\) raised ModuleNotFoundError: .*one file"),
             ("space = 3", "space: there is no such function"),
         ],
     )
@@ -173,6 +176,23 @@ class TestPython:
         with pytest.raises(InvalidSpaceError, match=words) as raised:
             read_space_file("my_space.py", folder, {})
         assert "my_space.py has 1 problem" in str(raised.value)
+
+    def test_a_file_is_compiled_for_itself_and_a_broken_one_leaves_nothing(self, folder: Path) -> None:
+        """Nothing of how this package is compiled reaches the file: annotations are values there."""
+        before = set(sys.modules)
+        (folder / "my_space.py").write_text("def made() -> 3: ...\nassert made.__annotations__['return'] == '3'\n")
+        with pytest.raises(InvalidSpaceError, match="line 2: AssertionError"):
+            read_space_file("my_space.py", folder, {})
+        assert {name for name in set(sys.modules) - before if name.startswith("bitfront_space_")} == set()
+
+    def test_a_restriction_of_a_function_is_kept(self, folder: Path) -> None:
+        code = PYTHON.replace(
+            'MBConvSpace("powers_of_two", frame)', 'MBConvSpace("p", frame).restrict({"stage0.depth": [2]})'
+        )
+        (folder / "my_space.py").write_text(code)
+        section = read_space_file("my_space.py", folder, {"classes": 4})
+        again = load_space(SpaceSettings(section["name"], section["options"], section["content"]))
+        assert again.allowed_choices("stage0.depth") == (2,)
 
 
 class TestSpec:
@@ -200,6 +220,11 @@ class TestSpec:
         assert load_space(spec.space.settings()).name == "mine"
         with pytest.raises(SpecError, match="'digits' is a space that comes with bitfront"):
             spec_from({"space": {"name": "digits", "content": content}, "data": "digits", "device": "bitfusion"})
+
+    def test_all_problems_of_an_inline_document_are_told(self) -> None:
+        content = {**yaml.safe_load(MBCONV), "stem_stride": 0, "head_channels": "many"}
+        with pytest.raises(SpecError, match=r"(?s)stem_stride = 0: .*head_channels = 'many': must be a whole"):
+            spec_from({"space": {"name": "mine", "content": content}, "data": "digits", "device": "bitfusion"})
 
     def test_options_that_do_not_exist_are_named(self) -> None:
         with pytest.raises(SpecError, match="unknown option of space 'digits' 'classe': did you mean 'classes'"):

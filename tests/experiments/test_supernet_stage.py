@@ -64,8 +64,8 @@ def begin(tmp_path: Path, heard: _Heard) -> Iterator[Begin]:
     """Begin an experiment on digits, with these settings of its supernet."""
     with ExitStack() as stack:
 
-        def made(space: str = "digits", **supernet: Any) -> Run:
-            values = {"space": space, "data": "digits", "device": "bitfusion", "supernet": supernet}
+        def made(space: str = "digits", data: object = "digits", **supernet: Any) -> Run:
+            values = {"space": space, "data": data, "device": "bitfusion", "supernet": supernet}
             spec = spec_from(values, home=tmp_path)
             store = stack.enter_context(open_store(tmp_path / "home"))
             experiment = store.create_experiment(spec.name, spec.as_json(), spec.seed)
@@ -201,10 +201,15 @@ def test_threads_are_given_back(begin: Begin, monkeypatch: pytest.MonkeyPatch) -
             "supernet.accumulation = 9",
             "no more parts than images: give at most 8",
         ),
+        (
+            {"device": "cuda:1", "processes": 2},
+            "supernet.device = cuda:1",
+            "each on its own: give auto, cpu or cuda",
+        ),
         ({"batch_size": 33, "processes": 2}, "supernet.batch_size = 33", "by 2 processes: give a multiple of 2"),
     ],
 )
-def test_settings_that_do_not_go_together(begin: Begin, changes: dict[str, int], path: str, words: str) -> None:
+def test_settings_that_do_not_go_together(begin: Begin, changes: dict[str, Any], path: str, words: str) -> None:
     with pytest.raises(SpecError, match=f"{path}: .*{words}"):
         begin(**changes)
 
@@ -228,7 +233,9 @@ def test_weights_from_a_folder_are_taken_over(
     for name in (WEIGHTS, MANIFEST):
         assert (folder / name).read_bytes() == (elsewhere / name).read_bytes()
     assert supernet_id != run.spec.supernet_hash(run.space().hash(), run.dataset().hash)[:16]
-    assert any(f"weights from {elsewhere}, trained on digits for 0 epochs" in line for line in heard.said)
+    assert any(
+        f"weights from {elsewhere}, trained on digits for 0 epochs with seed 12" in line for line in heard.said
+    )
     record = run.store.supernet(supernet_id)
     assert record is not None
     assert record.state == "ready"
@@ -239,6 +246,30 @@ def test_weights_from_a_folder_are_taken_over(
     assert again_id == supernet_id
     assert same(again, elsewhere)
     assert heard.said == [f"supernet {supernet_id} is there already"]
+
+
+def test_a_resumed_experiment_does_not_look_for_its_folder(
+    begin: Begin, heard: _Heard, elsewhere: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "moved"
+    shutil.copytree(elsewhere, source)
+    run = begin(weights=str(source))
+    supernet_id, _ = stage(run)
+    (source / WEIGHTS).write_bytes(b"of another training")
+    again_id, again = stage(run)
+    assert again_id == supernet_id
+    assert same(again, elsewhere)
+    shutil.rmtree(source)
+    assert stage(run)[0] == supernet_id
+    with pytest.raises(MissingFileError):
+        stage(begin(weights=str(source)))
+
+
+def test_settings_that_are_not_used_are_told(begin: Begin, heard: _Heard, elsewhere: Path) -> None:
+    stage(begin(weights=str(elsewhere)))
+    assert not any("are not used" in line for line in heard.said)
+    stage(begin(weights=str(elsewhere), **SHORT))
+    assert any("the settings of its training are not used" in line for line in heard.said)
 
 
 def test_what_is_measured_otherwise_is_another_supernet(begin: Begin, elsewhere: Path) -> None:
@@ -365,6 +396,17 @@ def test_other_settings_are_trained(
     monkeypatch.setattr("bitfront.experiments.stages.supernet.train", trains)
     with pytest.raises(BitfrontError, match="this one is trained"):
         stage(begin(**given))
+
+
+def test_data_that_are_varied_otherwise_are_trained(
+    begin: Begin, assets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trains(*arguments: object, **options: object) -> None:
+        raise BitfrontError("this one is trained")
+
+    monkeypatch.setattr("bitfront.experiments.stages.supernet.train", trains)
+    with pytest.raises(BitfrontError, match="this one is trained"):
+        stage(begin(data={"name": "digits", "augmentation": {"crop": 1}}))
 
 
 # -- several processes -------------------------------------------------------------------------------------

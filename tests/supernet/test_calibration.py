@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bitfront.supernet.calibration import calibrate, initialise_scales
+from bitfront.supernet.calibration import _weight_ratio, calibrate, initialise_scales
 from bitfront.supernet.forward import EPSILON, batch_normalise, run_network
 from bitfront.supernet.layers import Layer
 from bitfront.supernet.network import Supernet
@@ -177,6 +177,22 @@ def test_first_weight_ratios_are_near_the_best(tiny_space: MBConvSpace, shaken_s
                 for r in [ratio, *np.linspace(0.3, 1, 200)]
             }
             assert errors[ratio] <= 1.1 * min(errors.values())
+
+
+def test_ratios_of_many_weights_are_near_those_of_all() -> None:
+    weight = torch.randn(256, 64, 3, 3, generator=torch.Generator().manual_seed(0))
+    weight[..., 0, 0] *= 4  # a sample that met few of the kernel's places would err
+    relative = weight.reshape(256, -1) / weight.reshape(256, -1).abs().amax(1, keepdim=True)
+    for name in ("int8", "int4"):
+        number_format = FORMATS.get(name)
+        assert isinstance(number_format, IntegerFormat)
+        limit = number_format.weight_limit
+
+        def error(ratio: float, limit: int = limit) -> float:
+            return float((_fake(relative, ratio / limit, limit, 2 * limit) - relative).pow(2).mean())
+
+        best = min(error(float(ratio)) for ratio in np.linspace(0.3, 1, 36))
+        assert error(_weight_ratio(weight, number_format)) <= 1.02 * best
 
 
 def test_layers_that_no_network_has_keep_their_steps(

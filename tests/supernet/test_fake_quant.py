@@ -116,3 +116,24 @@ def test_the_gradient_of_scale_has_the_shape_of_scale() -> None:
         assert one.grad is not None
         rows.append(one.grad[0])
     torch.testing.assert_close(scale.grad, torch.stack(rows))
+
+
+@given(seed=st.integers(0, 10_000))
+def test_bf16_values_are_rounded_and_differentiated_in_fp32(seed: int) -> None:
+    """Under autocast activations are bf16, in which a quotient by a scalar step size would be as well."""
+    narrow = _values(256, seed, 40.0).bfloat16()
+    results = []
+    for x in (narrow.clone(), narrow.float()):
+        x, scale = x.requires_grad_(), torch.tensor(0.3, requires_grad=True)
+        y = fake_quantize(x, scale, 128, 255)
+        assert y.dtype == x.dtype
+        upstream = torch.ones_like(x)
+        y.backward(upstream)  # type: ignore[no-untyped-call]
+        assert x.grad is not None
+        assert scale.grad is not None
+        results.append((y, x.grad, scale.grad))
+    (y, dx, ds), (expected_y, expected_dx, expected_ds) = results
+    assert torch.equal(y, expected_y.bfloat16())
+    assert torch.equal(dx, expected_dx.bfloat16())
+    assert ds.dtype == torch.float32
+    assert torch.equal(ds, expected_ds)

@@ -50,7 +50,7 @@ def _tuned(supernet: Supernet, data: Dataset, seed: int = 0, epochs: int = 6, ra
 
 
 def test_it_raises_the_accuracy_and_returns_what_it_measured(supernet: Supernet, tiny_data: Dataset) -> None:
-    done = _tuned(supernet, tiny_data, epochs=10)
+    done = _tuned(supernet, tiny_data, epochs=16)
     assert done.kept
     assert done.top1_after > done.top1_before + 0.1
     with torch.no_grad():

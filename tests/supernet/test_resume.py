@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bitfront.supernet.data.dataset import Dataset
+from bitfront.supernet.data.dataset import Dataset, Split
 from bitfront.supernet.errors import CorruptFileError
 from bitfront.supernet.files import load_tensors, save_tensors
 from bitfront.supernet.network import Supernet
@@ -91,18 +91,39 @@ def test_another_seed_trains_otherwise(
     assert any(not torch.equal(tensor, undisturbed[0][name]) for name, tensor in supernet.state_dict().items())
 
 
-@pytest.mark.parametrize("what", ["supernet", "seed", "settings"])
-def test_a_checkpoint_of_something_else_is_refused(tiny_space: MBConvSpace, tiny_data: Dataset, what: str) -> None:
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("space", "space_hash was '.*' and is '.*'"),
+        ("data", "data_hash was '.*' and is '.*'"),
+        ("augmentation", "augmentation.flip was False and is True"),
+        ("seed", "seed was 2 and is 3"),
+        ("settings", "training.batch_size was 80 and is 40"),
+    ],
+)
+def test_a_checkpoint_of_something_else_is_refused(
+    tiny_space: MBConvSpace, tiny_data: Dataset, what: str, words: str
+) -> None:
     state = Trainer(Supernet(tiny_space), tiny_data, SETTINGS, seed=2).state()
     frame = dataclasses.replace(tiny_space.frame, head_channels=24)
-    space = MBConvSpace("tiny", frame) if what == "supernet" else tiny_space
+    space = MBConvSpace("tiny", frame) if what == "space" else tiny_space
     settings = dataclasses.replace(SETTINGS, batch_size=40) if what == "settings" else SETTINGS
-    trainer = Trainer(Supernet(space), tiny_data, settings, seed=3 if what == "seed" else 2)
-    with pytest.raises(CorruptFileError, match=f"of another {what}: delete it"):
-        trainer.restore(*state)
+    data = tiny_data
+    if what == "data":
+        fewer = Split(data.test.images[1:], data.test.labels[1:])
+        data = dataclasses.replace(data, test=fewer)
+    if what == "augmentation":
+        data = dataclasses.replace(data, augmentation=dataclasses.replace(data.augmentation, flip=True))
+    trainer = Trainer(Supernet(space), data, settings, seed=3 if what == "seed" else 2)
+    before = {name: tensor.clone() for name, tensor in trainer.supernet.state_dict().items()}
+    with pytest.raises(CorruptFileError, match=rf"^/there is of another training \(.*{words}.*\): delete it"):
+        trainer.restore(*state, "/there")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in trainer.supernet.state_dict().items())
 
 
 def test_a_file_of_something_else_is_refused(tiny_space: MBConvSpace, tiny_data: Dataset) -> None:
     trainer = Trainer(Supernet(tiny_space), tiny_data, SETTINGS, seed=2)
-    with pytest.raises(CorruptFileError, match="of another supernet"):
+    with pytest.raises(CorruptFileError, match="of another training"):
         trainer.restore({"a": torch.zeros(2)}, {})
+    with pytest.raises(CorruptFileError, match="its tensors are of another supernet"):
+        trainer.restore({"model.a": torch.zeros(2)}, trainer.state()[1])

@@ -121,9 +121,21 @@ def _drop(name: str) -> Callable[[dict[str, Any]], None]:
         (_set("rules", to=[{"genes": ["a"], "allowed": [[1, 2]]}]), r"rules\[0\].allowed = .*every row has 1"),
         (_set("rules", to=[{"genes": ["stage0.dept"], "allowed": [[1]]}]), "unknown gene in a rule 'stage0.dept'"),
         (
-            _set("rules", to=[{"genes": ["stage0.block0.kernel"], "allowed": [[9]]}]),
+            _set("rules", to=[{"genes": ["stage0.block0.kernel"], "allowed": []}]),
             "no choice is left for stage0.block0.kernel",
         ),
+        (
+            _set(
+                "rules",
+                to=[{"genes": ["stage0.block0.kernel", "stage0.block0.width"], "allowed": [[3, 9], [5, 8]]}],
+            ),
+            r"rules\[0\]\.allowed = 9: gene stage0\.block0\.width has no such choice: choose from \[8, 16\]",
+        ),
+        (
+            _set("stages", 0, "depths", to=[1, 65]),
+            r"stages\[0\]\.depths\[1\] = 65: must be at most 64: give 64 or",
+        ),
+        (_set("head_channels", to=65_537), "head_channels = 65537: must be at most 65,536: give 65536 or less"),
     ],
 )
 def test_what_is_wrong_is_named(change: Callable[[dict[str, Any]], None], words: str) -> None:
@@ -154,6 +166,21 @@ def test_rules_of_a_document_hold() -> None:
     for genome in space.sample(100, np.random.default_rng(0)):
         chosen = space.decode(genome)
         assert [chosen[name] for name in names] in allowed
+
+
+@pytest.mark.parametrize("document", [MBCONV, BOTTLENECK], ids=["mbconv", "bottleneck"])
+def test_restrictions_are_written_down(document: dict[str, Any]) -> None:
+    whole = space_from(document, "mine")
+    executable = {("fp32", "fp32"), ("int8", "int8"), ("int4", "int4")}  # the space has no int4
+    some = whole.restrict({"stage0.depth": [2], "stage0.block1.kernel": [3]} if document is MBCONV else {})
+    some = some.restrict({"resolution": [8]}).restrict_formats(lambda op: executable)
+    written = document_of(some)
+    again = space_from(json.loads(json.dumps(written)), "mine")
+    assert document_of(again) == written
+    assert (again.hash(), again.size()) == (some.hash(), some.size())
+    assert some.size() < whole.size()
+    genomes = whole.sample(300, np.random.default_rng(0))
+    np.testing.assert_array_equal(again.valid(genomes), some.valid(genomes))
 
 
 class _Odd(SearchSpace):

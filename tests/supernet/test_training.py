@@ -258,7 +258,7 @@ def test_a_loss_that_is_no_number_stops_the_training(
         spoil()
     epoch = 1 + ("warmup", "elastic", "quantized").index(phase)
     where = rf"loss became nan in epoch {epoch} of 3 \({phase}\)"
-    message = rf"{where}, also at 0.3 times the rate: lower supernet\.{setting} "
+    message = rf"{where}, also at 0.3 times the rate: lower the training's {setting}"
     with pytest.raises(NumericalError, match=message):
         trainer.run(after)
     for name, tensor in supernet.state_dict().items():

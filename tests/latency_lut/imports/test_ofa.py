@@ -20,6 +20,7 @@ from bitfront.latency_lut.op_key import op_key
 from bitfront.latency_lut.slot_blocks import every_block
 from bitfront.latency_lut.table import InvalidTableError
 from bitfront.supernet.errors import MissingFileError, UnknownNameError
+from bitfront.supernet.spaces import SPACES
 from bitfront.supernet.spaces.mbconv import MBConvConfig, MBConvSpace, StageConfig
 
 Tables = dict[int, dict[str, Any]]
@@ -399,3 +400,10 @@ def test_a_format_that_the_space_lacks_is_refused(tmp_path: Path) -> None:
         read(path, space.restrict({"stem.weight_format": ["int8"]}))
     with pytest.raises(UnknownNameError, match=r"did you mean 'fp32'"):
         read(path, space, "fp23")
+
+
+def test_a_space_of_bottlenecks_has_no_rows(tmp_path: Path) -> None:
+    """Its head is a mere classifier, which the tables do not have either."""
+    path = _written(tmp_path, _tables(_space()))
+    with pytest.raises(InvalidTableError, match=r"slot 'stem'(?s:.*)Each slot of the space needs a block"):
+        read(path, SPACES.get("resnet50_cifar")())

@@ -231,3 +231,23 @@ def test_alone_nothing_is_set_up_and_nothing_is_changed(
     average_gradients([parameter])
     assert parameter.grad.tolist() == [1.0, 2.0]
     assert mean_of(0.1, torch.device("cpu")) == 0.1
+
+
+SHARING = """
+import torch
+from torch import nn
+from bitfront.supernet.training.parallel import joined, share, share_weights
+
+torch.set_num_threads(1)
+with joined():
+    torch.manual_seed(share()[0])
+    module = nn.Sequential(nn.Conv2d(2, 3, 3).to(memory_format=torch.channels_last), nn.BatchNorm2d(3))
+    share_weights(module)
+    torch.manual_seed(0)
+    first = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3)).state_dict()
+    assert all(torch.equal(tensor, first[name]) for name, tensor in module.state_dict().items())
+"""
+
+
+def test_all_get_the_weights_of_the_first() -> None:
+    check_went_well(side_by_side(SHARING, []))

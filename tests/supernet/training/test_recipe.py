@@ -21,6 +21,7 @@ from bitfront.supernet.errors import (
     UnknownNameError,
 )
 from bitfront.supernet.spaces import SPACES
+from bitfront.supernet.spaces.documents import document_of, space_from
 from bitfront.supernet.spaces.settings import SpaceSettings, load_space
 from bitfront.supernet.training import TrainingSettings
 from bitfront.supernet.training.recipe import Recipe, read_recipe
@@ -30,6 +31,7 @@ RECIPES = sorted((ROOT / "experiments" / "recipes").glob("*.yaml"))
 
 
 def read(folder: Path, text: str) -> Recipe:
+    folder.mkdir(exist_ok=True)
     path = folder / "recipe.yaml"
     path.write_text(text)
     return read_recipe(path)
@@ -84,6 +86,28 @@ def test_a_path_is_seen_from_the_recipe_and_the_space_fits_the_data(
     assert (dataset.classes, dataset.channels) == (4, 3)
     space = recipe.space_for(dataset)
     assert (space.config["classes"], space.config["in_channels"]) == (4, 3)
+
+
+def test_a_published_data_set_is_varied_as_asked(tmp_path: Path) -> None:
+    dataset = read(tmp_path, "space: digits\ndata: {name: digits, augmentation: {crop: 1}}\n").dataset()
+    assert (dataset.name, dataset.augmentation) == ("digits", Augmentation(crop=1))
+    usual = read(tmp_path, "space: digits\ndata: {name: digits}\n").dataset()
+    assert usual.augmentation == read(tmp_path, "space: digits\ndata: digits\n").dataset().augmentation
+
+
+def test_a_file_of_a_space_is_seen_from_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = document_of(load_space("digits"))
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"name": "own", **document}))
+    recipe = read(tmp_path, "space: mine.yaml\ndata: digits\n")
+    space = recipe.space_for(recipe.dataset())
+    assert (space.name, space.hash()) == ("own", space_from(document, "own").hash())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("~/mine.yaml", "{name: ~/mine.yaml}"):
+        assert read(tmp_path, f"space: {name}\ndata: digits\n").space == recipe.space
+    own = read(tmp_path / "deep", "space: digits\ndata: {kind: npz, path: ~/own.npz}\n").data
+    assert own == DataSettings("npz", str(tmp_path / "own.npz"))
+    with pytest.raises(MissingFileError, match=r"none\.yaml is missing"):
+        read(tmp_path, "space: none.yaml\ndata: digits\n")
 
 
 def test_given_options_are_not_overruled_by_the_data(tmp_path: Path) -> None:

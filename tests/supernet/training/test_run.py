@@ -23,8 +23,10 @@ from bitfront.supernet.errors import CorruptFileError, MissingFileError, Storage
 from bitfront.supernet.files import load_tensors, read_json, save_tensors, write_json
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.spaces.mbconv import MBConvSpace
+from bitfront.supernet.spaces.settings import SpaceSettings, load_space
 from bitfront.supernet.training import EpochReport, TrainingSettings
 from bitfront.supernet.training import __main__ as command
+from bitfront.supernet.training.hardware import usable_cores
 from bitfront.supernet.training.run import CHECKPOINT, HISTORY, train
 from bitfront.supernet.training.trained import MANIFEST, WEIGHTS, check_fits, load_weights
 
@@ -84,6 +86,10 @@ def test_what_lies_there_in_the_end(
     assert manifest["seed"] == 2
     assert TrainingSettings(**manifest["training"]) == SETTINGS
     assert [EpochReport(**report) for report in manifest["history"]] == history_in(folder)
+    assert manifest["augmentation"] == dataclasses.asdict(few_images.augmentation)
+    ran = manifest["ran"]
+    assert (ran["precision"], ran["device"], ran["processes"]) == ("fp32", "cpu", 1)
+    assert (ran["threads"], ran["torch"]) == (torch.get_num_threads(), torch.__version__)
     supernet = Supernet(tiny_space, seed=9)
     assert load_weights(supernet, folder) == manifest
     assert all(torch.equal(t, weights_in(folder)[name]) for name, t in supernet.state_dict().items())
@@ -172,7 +178,7 @@ def test_what_is_done_is_not_done_again(
     assert all(torch.equal(t, weights_in(folder)[name]) for name, t in supernet.state_dict().items())
 
 
-@pytest.mark.parametrize("what", ["seed", "training", "data_hash", "space"])
+@pytest.mark.parametrize("what", ["seed", "training", "data_hash", "augmentation", "space"])
 def test_the_result_of_another_training_is_not_overwritten(
     calm: tuple[Path, dict[str, Any]], tiny_space: MBConvSpace, few_images: Dataset, what: str
 ) -> None:
@@ -181,9 +187,11 @@ def test_the_result_of_another_training_is_not_overwritten(
     settings = dataclasses.replace(SETTINGS, learning_rate=1e-3) if what == "training" else SETTINGS
     part = Split(few_images.test.images[1:], few_images.test.labels[1:])
     data = dataclasses.replace(few_images, test=part) if what == "data_hash" else few_images
+    if what == "augmentation":
+        data = dataclasses.replace(data, augmentation=dataclasses.replace(data.augmentation, flip=True))
     space = MBConvSpace("other", tiny_space.frame) if what == "space" else tiny_space
     with pytest.raises(
-        UnsupportedError, match=rf"another training \(its {what} is another\): give another folder"
+        UnsupportedError, match=rf"another training \({what}.* was .* and is .*\): give another folder"
     ):
         run(space, data, folder, settings=settings, seed=3 if what == "seed" else 2)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
@@ -198,15 +206,24 @@ def test_a_checkpoint_of_another_training_is_refused(
     with pytest.raises(StoppedError):
         run(tiny_space, few_images, tmp_path, after_epoch=stop)
     kept = (tmp_path / CHECKPOINT).read_bytes()
-    with pytest.raises(CorruptFileError, match="this checkpoint is of another seed: delete it"):
+    with pytest.raises(
+        CorruptFileError, match=r"checkpoint\.safetensors is of another training \(seed was 2 and is 5\): delete"
+    ):
         run(tiny_space, few_images, tmp_path, seed=5)
     assert (tmp_path / CHECKPOINT).read_bytes() == kept
     (tmp_path / CHECKPOINT).write_bytes(kept[:-1000])
     with pytest.raises(CorruptFileError, match=r"checkpoint\.safetensors is not a bitfront tensor file"):
         run(tiny_space, few_images, tmp_path)
     save_tensors(tmp_path / CHECKPOINT, Supernet(tiny_space).state_dict(), {"space": "tiny"})
-    with pytest.raises(CorruptFileError, match="this checkpoint is of another supernet"):
+    with pytest.raises(CorruptFileError, match=r"checkpoint\.safetensors is of another training"):
         run(tiny_space, few_images, tmp_path)
+
+
+def test_a_space_that_does_not_fit_the_data_is_refused(few_images: Dataset, tmp_path: Path) -> None:
+    space = load_space(SpaceSettings("digits", {"classes": 12}))
+    with pytest.raises(UnsupportedError, match="is for 12 classes, but data set 'tiny digits' has 10"):
+        train(Supernet(space), few_images, SETTINGS, 2, tmp_path / "out", device="cpu")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_can_not_be_written(tiny_space: MBConvSpace, few_images: Dataset, tmp_path: Path) -> None:
@@ -266,9 +283,26 @@ def test_spaces_without_real_formats_can_not_be_trained(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text("space: proxyless\ndata: digits\n")
+    recipe.write_text("space: proxyless\ndata: {kind: npz, path: nowhere.npz}\n")  # refused before it is read
     assert command.main([str(recipe), "--out", str(tmp_path / "out"), "--threads", "1"]) == 1
     assert "have no 'fp32'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("threads", ["0", "-1", "two"])
+def test_threads_are_a_number_from_one(threads: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        command.main(["recipe.yaml", "--out", "out", f"--threads={threads}"])
+    assert stopped.value.code == 2
+    assert f"'{threads}' is no number of threads" in capsys.readouterr().err
+
+
+def test_processes_of_a_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(9)), raising=False)
+    cores = []
+    for processes in ("1", "4", "20"):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+        cores.append(usable_cores())
+    assert cores == [9, 2, 1]
 
 
 @pytest.fixture(scope="module")
