@@ -51,13 +51,17 @@ def front_rows(store: Store, experiment_id: str) -> list[dict[str, Any]]:
 
 
 def short_architecture(resolution: Choice, blocks: tuple[Block, ...]) -> str:
-    """Resolution, then per stage the kernels and hidden channels of its blocks: ``r16 5w24.3w16|7w40``."""
+    """Resolution, then per stage the kernels and hidden channels of its blocks: ``r16 5w24.3w16|7w40``.
+
+    Stages of bottlenecks, whose output channels are a choice, too, begin with these: ``r128 256:3w64.3w88``.
+    """
     stages: dict[str, list[str]] = {}
     for block in blocks:
         stage, dot, _ = block.name.partition(".block")
         if dot:
-            spatial = block.layers[1]
-            stages.setdefault(stage, []).append(f"{spatial.kernel}w{spatial.out_channels}")
+            spatial, names = block.layers[1], stages.setdefault(stage, [])
+            chosen = f"{block.tail.out_channels}:" if block.kind == "bottleneck" and not names else ""
+            names.append(f"{chosen}{spatial.kernel}w{spatial.out_channels}")
     return f"r{resolution} " + "|".join(".".join(names) for names in stages.values())
 
 

@@ -24,9 +24,8 @@ from bitfront.experiments.reporter import Reporter
 from bitfront.search.executors.local import one_thread
 from bitfront.supernet.calibration import initialise_scales
 from bitfront.supernet.data import load_dataset
-from bitfront.supernet.data.dataset import Dataset, Split
+from bitfront.supernet.data.dataset import DataError, Dataset, Split
 from bitfront.supernet.data.digits import digits
-from bitfront.supernet.errors import DataError
 from bitfront.supernet.evaluation import Evaluator, resolution_of
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.space import SearchSpace
