@@ -12,9 +12,9 @@ activation functions happen in place. A mean over a map is taken while the map i
 the map, only the mean lives on, as the next layer's input.
 
 A tensor takes the bits in which it is stored: those of its consumer's activation format where that quantizes
-it; else 8 where an integer layer made it (h-swish after such a layer is a function of what is stored so, and counts
-as it, also where a float layer reads it or a gate multiplies it), and those of a float layer's own format
-(``quantization.policy``). Weights are not counted, they are ``size_bytes``.
+it; else 8 where an integer layer made it, and those of a float layer's own format (``quantization.policy``). The
+h-swish of an integer layer is a function of what is stored in 8 bits and counts as that, also where a float layer
+reads it or a gate multiplies it. Weights are not counted, they are ``size_bytes``.
 
 The format of a block's last output is its successor's choice, and which block that is, is the depth genes'
 choice. So a block is summed up by a `LiveSet`, which gives its peak for every demand that can follow.
