@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -25,13 +25,17 @@ class Supernet(nn.Module):
         super().__init__()
         self.space = space
         self.layers = nn.ModuleDict()
-        for block in space.largest_blocks:
-            for layer in block.layers:
-                elastic = ElasticLayer(layer, space.kernels_of(layer.name), space.formats)
-                self.layers[_key(layer.name)] = elastic
+        for layer, kernels in self._shapes():
+            self.layers[_key(layer.name)] = ElasticLayer(layer, kernels, space.formats)
         generator = torch.Generator().manual_seed(seed)
         for elastic in self.elastic_layers():
             elastic.reset(generator)
+
+    def _shapes(self) -> Iterator[tuple[Layer, tuple[int, ...]]]:
+        """Each layer at its largest shape, with the kernels that can be asked for."""
+        for block in self.space.largest_blocks:
+            for layer in block.layers:
+                yield layer, self.space.kernels_of(layer.name)
 
     def elastic_layers(self) -> list[ElasticLayer]:
         """All layers from input to output."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import nn
+from collections.abc import Iterator
 
-from bitfront.supernet.elastic import ElasticLayer
+import numpy as np
+from numpy.typing import NDArray
+
 from bitfront.supernet.layers import Layer
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.space import SearchSpace
@@ -26,18 +25,11 @@ class OneNetwork(Supernet):
     """
 
     def __init__(self, space: SearchSpace, genome: NDArray[np.uint8], seed: int = 0) -> None:
-        nn.Module.__init__(self)
         architecture = {
             gene.name: [gene.choices[genome[i]]] for i, gene in enumerate(space.genes) if not gene.is_policy
         }
-        self.space = space.restrict(architecture)
-        self.layers = nn.ModuleDict()
-        for layer in space.layers(genome):
-            self.layers[_key(layer)] = ElasticLayer(layer, (layer.kernel,), space.formats)
-        generator = torch.Generator().manual_seed(seed)
-        for elastic in self.elastic_layers():
-            elastic.reset(generator)
+        self._own_layers = space.layers(genome)
+        super().__init__(space.restrict(architecture), seed)
 
-
-def _key(layer: Layer) -> str:
-    return layer.name.replace(".", "/")
+    def _shapes(self) -> Iterator[tuple[Layer, tuple[int, ...]]]:
+        return ((layer, (layer.kernel,)) for layer in self._own_layers)
