@@ -2,12 +2,14 @@
 networks of the same shape trained from scratch.
 
 From scratch each network has as many epochs of its own as the supernet had, and its batch size, rate and
-augmentation: hours on one core. Trained networks are kept in the home, so that an interrupted bench goes on.
+augmentation: hours on one core. So what they reached is recorded (`recorded`): a record comes with bitfront, and
+what is trained here is added to one in the home, from where an interrupted bench also goes on.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,10 @@ from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
 from bitfront.experiments.benchmarks.inheritance_plot import inheritance_figure
+from bitfront.experiments.benchmarks.recorded import SHIPPED, Recorded
 from bitfront.experiments.benchmarks.result import BenchResult
 from bitfront.experiments.benchmarks.scratch import alone, from_scratch
+from bitfront.experiments.machine import this_machine, versions
 from bitfront.experiments.reporter import Reporter
 from bitfront.experiments.store.home import home
 from bitfront.search.executors.local import one_thread
@@ -120,13 +124,49 @@ def _top1(supernet: Supernet, dataset: Dataset, genomes: Genomes, reporter: Repo
 
 def _from_scratch(setup: _Setup, settings: TrainingSettings, seeds: int, reporter: Reporter) -> Floats:
     """Mean test accuracy over the seeds, one per network."""
+    folder = home() / "bench" / "fashion"
+    recorded = Recorded.of(_about(setup, settings), folder, SHIPPED)
     found = np.zeros((seeds, len(setup.genomes)))
-    space = setup.supernet.space
+    known = 0
     for seed in range(seeds):
         for i, genome in enumerate(setup.genomes):
-            kept = home() / "bench" / "fashion" / f"{genome.tobytes().hex()}-{settings.epochs}-epochs-seed-{seed}"
-            label = f"network {i + 1} of {len(setup.genomes)} from scratch, seed {seed}"
-            network = from_scratch(space, genome, setup.dataset, settings, seed, kept, reporter.progress(label))
-            found[seed, i] = _top1(network, setup.dataset, genome[None], reporter)[0]
+            top1 = recorded.top1(genome, seed)
+            known += top1 is not None
+            if top1 is None:
+                label = f"network {i + 1} of {len(setup.genomes)} from scratch, seed {seed}"
+                top1 = _trained(setup, genome, settings, seed, folder, reporter, label)
+                recorded.add(genome, seed, top1, {"machine": this_machine().to_json(), "versions": versions()})
+                recorded.write(folder)
+            found[seed, i] = top1
+    if known:
+        reporter.say(
+            f"{known} of {found.size} networks from scratch were recorded before, in {folder} or {SHIPPED}"
+        )
     means: Floats = found.mean(0)
     return means
+
+
+def _about(setup: _Setup, settings: TrainingSettings) -> dict[str, Any]:
+    """All that decides what a network reaches, but its genome and seed."""
+    return {
+        "space": setup.supernet.space.hash(),
+        "data": setup.dataset.hash,
+        "augmentation": asdict(setup.dataset.augmentation),
+        "settings": asdict(settings),
+    }
+
+
+def _trained(
+    setup: _Setup,
+    genome: NDArray[np.uint8],
+    settings: TrainingSettings,
+    seed: int,
+    folder: Path,
+    reporter: Reporter,
+    label: str,
+) -> float:
+    """Test accuracy of one network."""
+    kept = folder / f"{genome.tobytes().hex()}-{settings.epochs}-epochs-seed-{seed}"
+    progress = reporter.progress(label)
+    network = from_scratch(setup.supernet.space, genome, setup.dataset, settings, seed, kept, progress)
+    return float(_top1(network, setup.dataset, genome[None], reporter)[0])

@@ -41,7 +41,7 @@ def fashion_mnist(progress: Progress = silent) -> Dataset:
     """
     places = [*(folder / _FOLDER for folder in data_folders()), _DEBIAN]
     path = found("Fashion-MNIST", places, _FIX)
-    augmentation = Augmentation(crop=2, flip=True)
+    augmentation = Augmentation(crop=1, flip=True)
     settings = DataSettings(
         "idx", str(path), size=28, channels=1, validation=5_000, name="fashion_mnist", augmentation=augmentation
     )

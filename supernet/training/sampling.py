@@ -32,11 +32,22 @@ class NetworkSampler:
         if not self._phase.sandwich:  # as published: every gene by itself
             return real(self._space, self._open.sample(max(1, self._subnets), rng))
         smallest, largest = self._space.extremes()
-        sampled = self._open.sample(self._subnets, rng, "sizes")
+        sampled = self._random(rng)
         teacher = real(self._space, largest[None])
         if self._phase.quantized:
             return np.concatenate([teacher, _lowest(self._space, smallest[None]), sampled])
         return np.concatenate([teacher, real(self._space, np.concatenate([smallest[None], sampled]))])
+
+    def _random(self, rng: np.random.Generator) -> Genomes:
+        """Half of them all over the range of sizes, and half with each gene by itself.
+
+        Independent genes are nearly always of middling size; genes that lean together seldom pair a long way with
+        a small resolution.
+        """
+        lone = self._subnets // 2
+        return np.concatenate(
+            [self._open.sample(self._subnets - lone, rng, "sizes"), self._open.sample(lone, rng)]
+        )
 
 
 def real(space: SearchSpace, genomes: Genomes) -> Genomes:
