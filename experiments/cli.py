@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bitfront.experiments.commands import data, deliver, device, front, launch, look, space, train
+from bitfront.experiments.commands import data, deliver, device, front, launch, look, predictor, space, train
 from bitfront.experiments.commands.detached import WORK
 from bitfront.experiments.commands.group import DEBUG, Commands
 
@@ -71,6 +71,7 @@ app.command("export", rich_help_panel=_FOUND)(deliver.export)
 app.command("train", rich_help_panel=_EXPERIMENTS)(train.train)
 app.add_typer(space.app, rich_help_panel=_EXPERIMENTS)
 app.add_typer(data.app, rich_help_panel=_EXPERIMENTS)
+app.add_typer(predictor.app, rich_help_panel=_EXPERIMENTS)
 app.add_typer(device.app, rich_help_panel=_MACHINE)
 app.command("bench", rich_help_panel=_MACHINE)(deliver.bench)
 app.command("doctor", rich_help_panel=_MACHINE)(deliver.doctor)

@@ -11,7 +11,7 @@ from bitfront.experiments.places import experiment_folder, log_path
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.records import Experiment, PredictorRecord
 
-_PLOTS = ("front.html", "front.png")
+_PLOTS = ("front.html", "front.png", "predictor.png")
 
 
 def summary(experiment: Experiment) -> dict[str, Any]:

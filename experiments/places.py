@@ -10,6 +10,11 @@ def experiment_folder(home: Path, experiment_id: str) -> Path:
     return home / "experiments" / experiment_id
 
 
+def tuning_path(home: Path) -> Path:
+    """Where trials of tuned predictors are kept, so that tuning goes on after a crash."""
+    return home / "tuning.sqlite"
+
+
 def log_path(home: Path, experiment_id: str) -> Path:
     """Where an experiment's log is."""
     return experiment_folder(home, experiment_id) / "log.txt"

@@ -20,7 +20,7 @@ from bitfront.experiments.spec_checks import (
 )
 from bitfront.experiments.spec_data import DataSection
 from bitfront.experiments.spec_errors import Problem, SpecError, problem_of
-from bitfront.experiments.spec_meaning import device_problems, fix_genes, strategy_problems
+from bitfront.experiments.spec_meaning import device_problems, fix_genes, predictor_problems, strategy_problems
 from bitfront.experiments.spec_sections import (
     DeviceSection,
     ExecutorSection,
@@ -190,6 +190,7 @@ def _problems_together(spec: Spec, home: Path) -> Iterator[Problem]:
     metrics |= {f"constraints[{i}]": one.metric for i, one in enumerate(spec.parsed_constraints())}
     yield from device_problems(home, spec.device.name, spec.device.options, metrics)
     yield from strategy_problems(spec.search.strategy, spec.search.options)
+    yield from predictor_problems(spec.predictor.kind, spec.predictor.options)
     yield from supernet_problems(spec.supernet)
     if spec.executor.kind == "local" and ((spec.executor.workers or 1) > 1 or spec.executor.address):
         yield Problem(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ import numpy as np
 
 from bitfront.experiments.spec_checks import registry_at
 from bitfront.experiments.spec_errors import Problem, nearest, shown
-from bitfront.supernet.errors import BitfrontError
+from bitfront.supernet.errors import BitfrontError, UnknownNameError
 from bitfront.supernet.genes import Choice, Gene
 from bitfront.supernet.space import SearchSpace
 
 _STRATEGIES = "bitfront.search.strategies:STRATEGIES"
+_PREDICTORS = "bitfront.predictors:PREDICTORS"
 _GIVEN_OTHERWISE = frozenset({"problem", "rng", "population"})
 _DEVICE_COSTS = ("latency_ms", "energy_mj")
 
@@ -45,6 +47,22 @@ def _refused_options(name: str, options: Mapping[str, Any]) -> Iterator[Problem]
             yield Problem(f"search.options.{option}", shown(value), rule, fix or "choose another value")
         except (TypeError, ValueError) as error:
             yield Problem(f"search.options.{option}", shown(value), f"has a wrong type ({error})", "give a number")
+
+
+def predictor_problems(kind: str, options: Mapping[str, Any]) -> Iterator[Problem]:
+    """Options that a predictor does not have, or refuses."""
+    if not options:  # nothing is loaded
+        return
+    known = registry_at(_PREDICTORS).get(kind)
+    for option, value in options.items():
+        place = f"predictor.options.{option}"
+        try:
+            known.read_options({option: value})
+        except UnknownNameError:
+            names = [field.name for field in fields(known.Options)]
+            yield Problem(place, shown(value), f"{kind} has no such option", nearest(option, names))
+        except BitfrontError as error:
+            yield Problem(place, shown(value), str(error).rpartition(": ")[2], "choose another value")
 
 
 def device_problems(

@@ -31,10 +31,25 @@ class DeviceSection(Section):
 class SamplesSection(Section):
     """What is truly measured for the predictors to learn from."""
 
-    fp32: int = Field(default=400, ge=10, description="Architectures measured in real numbers.")
-    quantized: int = Field(default=100, ge=10, description="Candidates measured in number formats.")
+    fp32: int = Field(default=400, ge=10, description="Architectures measured in real numbers, at most.")
+    quantized: int = Field(default=100, ge=10, description="Candidates measured in number formats, at most.")
     held_out: int = Field(
-        default=100, ge=10, description="Further ones of either kind, on which predictors are judged."
+        default=100,
+        ge=10,
+        description="Further ones of either kind, always random, on which predictors are judged.",
+    )
+    stop: Literal["curve", "none"] = Field(
+        default="curve",
+        description="`curve`: no more are measured once a learning curve says that they would add less than "
+        "`tolerance`; `none`: all are measured.",
+    )
+    tolerance: float = Field(
+        default=0.005, gt=0, le=0.5, description="Pairwise accuracy, 0 to 1, that may be missed by stopping."
+    )
+    choose: Literal["random", "disagreement", "front"] = Field(
+        default="random",
+        description="Which are measured next: `random` ones; or, for half of each round, those of which least is "
+        "known (`disagreement`), or those that may be on the predicted front (`front`).",
     )
 
 
@@ -42,7 +57,20 @@ class PredictorSection(Section):
     """What predicts accuracy."""
 
     kind: Annotated[str, known_in("bitfront.predictors:PREDICTORS")] = Field(
-        default="mlp", description="`mlp` is a small neural network, transferred from fp32 to quantized samples."
+        default="mlp",
+        description="`mlp` is an ensemble of small neural networks; `ridge`, `svr`, `gradient_boosting`, "
+        "`random_forest` and `gaussian_process` are those of scikit-learn. Each is fitted to fp32 samples and "
+        "transferred to quantized ones.",
+    )
+    options: Options = Field(
+        default_factory=dict, description="The kind's own options.", examples=[{"members": 5, "ranking": 0.3}]
+    )
+    tune: int = Field(
+        default=0,
+        ge=0,
+        le=10_000,
+        description="How many values of the other options are tried, each by cross-validation on the samples to "
+        "learn from; 0: the others keep their defaults.",
     )
 
 

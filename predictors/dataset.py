@@ -17,6 +17,31 @@ class InvalidPairsError(BitfrontError):
     """Pairs that no predictor can learn from."""
 
 
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """What became of genomes that came more than once: their accuracies were averaged.
+
+    Attributes:
+        merged: rows that went into the row of an equal genome.
+        differing: genomes whose accuracies were not all the same.
+        largest: the largest difference between two accuracies of one genome, a fraction.
+    """
+
+    merged: int
+    differing: int
+    largest: float
+
+    def __str__(self) -> str:
+        """Words for people; empty where no genome came twice."""
+        if not self.merged:
+            return ""
+        rows = "1 row repeats a genome" if self.merged == 1 else f"{self.merged} rows repeat genomes"
+        if not self.differing:
+            return f"{rows} with the same value: each genome counts once"
+        genomes = "1 genome has" if self.differing == 1 else f"{self.differing} genomes have"
+        return f"{rows}, and {genomes} different values (by up to {self.largest:.4f}): averaged"
+
+
 @dataclass(frozen=True)
 class Pairs:
     """``genomes`` uint8 (n, n_genes) and ``accuracy`` float64 (n,), a fraction from 0 to 1.
@@ -55,16 +80,44 @@ class Pairs:
             InvalidGenomeError: a genome is not of ``space``.
             InvalidPairsError: fewer than ``least`` different genomes.
         """
-        genomes = space.check(self.genomes)
-        _, first, which = np.unique(genomes, axis=0, return_index=True, return_inverse=True)
-        sums = np.bincount(which.reshape(-1), weights=self.accuracy)
-        means = sums / np.bincount(which.reshape(-1))
-        if len(first) < least:
+        merged, _ = Pairs(space.check(self.genomes), self.accuracy).averaged()
+        if len(merged) < least:
             raise InvalidPairsError(
-                f"{len(first)} different genomes are too few to fit a predictor: measure at least {least}"
+                f"too few different genomes to fit a predictor, {len(merged)}: measure at least {least}"
             )
+        return merged
+
+    def new_to(self, learned: Pairs, least: int) -> Pairs:
+        """Those whose genomes are not among what was ``learned`` before.
+
+        Raises:
+            InvalidPairsError: fewer than ``least`` of them.
+        """
+        known = {genome.tobytes() for genome in learned.genomes}
+        new = np.array([genome.tobytes() not in known for genome in self.genomes], dtype=bool)
+        if new.sum() < least:
+            raise InvalidPairsError(
+                f"{len(self) - int(new.sum())} of {len(self)} genomes were learned before, so that only "
+                f"{int(new.sum())} can say what is new: give at least {least} others, or fit all from scratch"
+            )
+        return self.take(np.flatnonzero(new))
+
+    def averaged(self) -> tuple[Pairs, Repeats]:
+        """The same pairs with repeated genomes averaged, in order of first appearance, and what that did."""
+        _, first, which, counts = np.unique(
+            self.genomes, axis=0, return_index=True, return_inverse=True, return_counts=True
+        )
+        which = which.reshape(-1)
+        means = np.bincount(which, weights=self.accuracy, minlength=len(first)) / counts
+        low, high = np.full(len(first), np.inf), np.full(len(first), -np.inf)
+        np.minimum.at(low, which, self.accuracy)
+        np.maximum.at(high, which, self.accuracy)
+        # A mean of equal values may be off by the last bit.
+        means = np.clip(means, low, high)
         order = np.argsort(first)
-        return Pairs(genomes[first[order]], np.clip(means[order], 0.0, 1.0))
+        spread = high - low
+        repeats = Repeats(len(self) - len(first), int((spread > 0).sum()), float(spread.max(initial=0.0)))
+        return Pairs(self.genomes[first[order]], means[order]), repeats
 
     def split(self, held_out: float, rng: np.random.Generator) -> tuple[Pairs, Pairs]:
         """(to learn from, held out) at random; equal genomes stay on one side.
@@ -79,7 +132,7 @@ class Pairs:
         _, which = np.unique(self.genomes, axis=0, return_inverse=True)
         kinds = int(which.max(initial=-1)) + 1
         if kinds < 2:
-            raise InvalidPairsError(f"{kinds} different genomes can not be split: measure at least 2")
+            raise InvalidPairsError(f"too few different genomes to be split, {kinds}: measure at least 2")
         n = min(max(round(held_out * kinds), 1), kinds - 1)
         out = np.isin(which.reshape(-1), rng.permutation(kinds)[:n])
         return self.take(np.flatnonzero(~out)), self.take(np.flatnonzero(out))

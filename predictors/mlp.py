@@ -2,236 +2,339 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any, Self, final
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Self, final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from scipy.linalg import block_diag
 from torch import Tensor
 
+from bitfront.predictors.conformal import Calibration
 from bitfront.predictors.dataset import Pairs
-from bitfront.predictors.ensemble import HIDDEN, Batch, Schedule, fit, folds, forward, new_weights
+from bitfront.predictors.ensemble import Schedule
 from bitfront.predictors.features import FeatureMap, Floats32
-from bitfront.predictors.predictor import COVERAGE, AccuracyPredictor, OtherSpaceError, Prediction
-from bitfront.supernet.errors import CorruptFileError
-from bitfront.supernet.files import load_tensors, save_tensors
+from bitfront.predictors.folded import FoldedNetwork
+from bitfront.predictors.network import FOLDS, Floats, Learned, Network, Scaling, Shape, learned
+from bitfront.predictors.options import OptionValue, require
+from bitfront.predictors.predictor import COVERAGE, AccuracyPredictor, Prediction, Suggests
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.space import SearchSpace
 
-MEMBERS = 5
 _LEAST_PAIRS = 10
-_KIND = "bitfront-mlp-predictor"
-_MOST_GENES_NAMED = 5
+_TRANSFERS = ("drop", "finetune")
 
 
 @dataclass(frozen=True, slots=True)
-class Scaling:
-    """Features x become (x - centre) * scale, accuracies y become (y - mean) / std.
+class MLPOptions:
+    """How the MLPs are fitted.
 
-    ``centre`` and ``scale`` have one value per feature. Policy features are not centred: 0 stays fp32.
+    Attributes:
+        members: networks whose mean is the prediction; with fewer than 5 all half widths are the same.
+        hidden: width of the three hidden layers; APQ's single network has 400.
+        epochs: passes over the pairs; more of them where they would make fewer steps than ``steps``.
+        steps: how many steps, with 32 pairs each, there are at least.
+        learning_rate: of AdamW.
+        weight_decay: of AdamW.
+        ranking: weight of a ranking loss beside the squared error.
+        numeric: whether operations, parameters and bytes are inputs beside the genes.
+        transfer: ``drop`` leaves the fp32 networks as they are and has further ones learn what quantization costs;
+            ``finetune`` joins the inputs of the policy to them and goes on training (APQ).
+
+    Raises:
+        InvalidOptionError: a value is out of range.
     """
 
-    centre: Floats32
-    scale: Floats32
-    mean: float
-    std: float
+    members: int = FOLDS
+    hidden: int = 256
+    epochs: int = 40
+    steps: int = 240
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.1
+    ranking: float = 0.0
+    numeric: bool = True
+    transfer: str = "drop"
 
-    def inputs(self, features: Floats32) -> Tensor:
-        """Features (n, d) as the networks take them."""
-        return torch.from_numpy((features - self.centre) * self.scale)
+    def __post_init__(self) -> None:
+        require(1 <= self.members <= 100, "members", self.members, "from 1 to 100")
+        require(1 <= self.hidden <= 10_000, "hidden", self.hidden, "from 1 to 10000")
+        require(1 <= self.epochs <= 10_000, "epochs", self.epochs, "from 1 to 10000")
+        require(1 <= self.steps <= 1_000_000, "steps", self.steps, "from 1 to 1000000")
+        require(0 < self.learning_rate <= 1, "learning_rate", self.learning_rate, "above 0, at most 1")
+        require(0 <= self.weight_decay <= 100, "weight_decay", self.weight_decay, "from 0 to 100")
+        require(0 <= self.ranking <= 100, "ranking", self.ranking, "from 0 to 100")
+        require(self.transfer in _TRANSFERS, "transfer", self.transfer, f"one of {', '.join(_TRANSFERS)}")
 
-    def targets(self, accuracy: NDArray[np.float64]) -> Tensor:
-        """Accuracies (n,) as the networks give them."""
-        return torch.from_numpy(((accuracy - self.mean) / self.std).astype(np.float32))
+    @property
+    def shape(self) -> Shape:
+        """Of the networks."""
+        return Shape(self.members, self.hidden)
+
+    @property
+    def schedule(self) -> Schedule:
+        """Of the fit."""
+        return Schedule(
+            epochs=self.epochs,
+            steps=self.steps,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            ranking=self.ranking,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """What one set of pairs made.
+
+    Attributes:
+        pairs: that were learned.
+        with_policy: whether the network sees policies.
+        network: that learned them.
+        calibration: of what the predictor then says.
+    """
+
+    pairs: Pairs
+    with_policy: bool
+    network: Network
+    calibration: Calibration
+
+    def tensors(self, prefix: str) -> dict[str, Tensor]:
+        """For a file."""
+        return {
+            **self.network.tensors(prefix),
+            f"{prefix}.genomes": torch.from_numpy(self.pairs.genomes),
+            f"{prefix}.accuracy": torch.from_numpy(self.pairs.accuracy),
+        }
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """For a file, beside `tensors`."""
+        return {"with_policy": self.with_policy, **asdict(self.calibration)}
+
+    @classmethod
+    def restored(cls, prefix: str, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Self:
+        """Back from both.
+
+        Raises:
+            KeyError, TypeError, ValueError: a part is missing or of another form.
+        """
+        return cls(
+            Pairs(tensors[f"{prefix}.genomes"].numpy(), tensors[f"{prefix}.accuracy"].numpy()),
+            bool(values["with_policy"]),
+            Network.restored(tensors, prefix),
+            Calibration(float(values["quantile"]), float(values["floor"])),
+        )
 
 
 @final
 class MLPPredictor(AccuracyPredictor):
-    """Three hidden layers of 400 on `FeatureMap` (APQ, Wang et al. 2020, section 3.3), five members.
+    """Three hidden layers on `FeatureMap` (APQ, Wang et al. 2020, section 3.3), a few members.
 
-    Each member leaves out a fifth of the pairs it learns from. The half width is one for all candidates: the
-    quantile of the residuals there that makes `COVERAGE` of the intervals hold (cross-conformal, Vovk 2015). The
-    spread of the members is no guide to them: four of five have seen the pair that the fifth is asked for.
+    What is fitted leaves out a fifth of the pairs in turn, and half widths are calibrated there (`conformal`).
 
-    At transfer the fp32 weights are loaded and policy inputs join the first layer with weights of 0, so that the
-    predictor begins at the accuracy of the fp32 network; it is then fine-tuned on quantized pairs, with fp32 pairs
+    Transfer by ``drop``: further networks learn the measured accuracy of quantized pairs minus the fp32
+    prediction, from architecture, policy and that prediction; what they say is made smaller by the factor that
+    fits best where they have not seen the pairs, so that with few or noisy pairs little is added to the fp32
+    prediction. Transfer by ``finetune``: policy inputs join the first layer with weights of 0, so that the
+    predictor begins at the accuracy of the fp32 network; it is fine-tuned on quantized pairs, with fp32 pairs
     mixed in so that they are not forgotten.
     """
 
+    kind: ClassVar[str] = "mlp"
+    Options: ClassVar[type[Any]] = MLPOptions
+
     def __init__(
-        self,
-        space: SearchSpace,
-        weights: list[Tensor],
-        scaling: Scaling,
-        half_width: float,
-        pairs: Pairs,
-        with_policy: bool,
+        self, space: SearchSpace, options: MLPOptions, first: Taught, second: Taught | None = None
     ) -> None:
         self.space = space
-        self.weights = weights
-        self.scaling = scaling
-        self.half_width = half_width
-        self.pairs = pairs
-        self.with_policy = with_policy
-        self._features = FeatureMap(space)
+        self.options: MLPOptions = options
+        self.first = first
+        self.second = second
+        self.pairs = (second or first).pairs
+        self.earlier = first.pairs if second else None
+        self.with_policy = first.with_policy or second is not None
+        self._features = FeatureMap(space, options.numeric)
 
     # -- learning ---------------------------------------------------------------------------------------
 
     @classmethod
-    def fit(cls, space: SearchSpace, pairs: Pairs, rng: np.random.Generator) -> Self:
+    def fit(
+        cls,
+        space: SearchSpace,
+        pairs: Pairs,
+        rng: np.random.Generator,
+        options: Mapping[str, OptionValue] | None = None,
+    ) -> Self:
         """See `AccuracyPredictor.fit`."""
-        return cls._fit(space, pairs, rng, with_policy=False)
+        return cls._fit(space, pairs, rng, cls.read_options(options), with_policy=False)
 
     @classmethod
-    def from_scratch(cls, space: SearchSpace, pairs: Pairs, rng: np.random.Generator) -> Self:
+    def from_scratch(
+        cls,
+        space: SearchSpace,
+        pairs: Pairs,
+        rng: np.random.Generator,
+        options: Mapping[str, OptionValue] | None = None,
+    ) -> Self:
         """See `AccuracyPredictor.from_scratch`."""
-        return cls._fit(space, pairs, rng, with_policy=True)
+        return cls._fit(space, pairs, rng, cls.read_options(options), with_policy=True)
 
     @classmethod
-    def _fit(cls, space: SearchSpace, pairs: Pairs, rng: np.random.Generator, with_policy: bool) -> Self:
+    def _fit(
+        cls, space: SearchSpace, pairs: Pairs, rng: np.random.Generator, options: MLPOptions, with_policy: bool
+    ) -> Self:
         pairs, generator = pairs.checked(space, _LEAST_PAIRS), _generator(rng)
-        architecture, policy = FeatureMap(space)(pairs.genomes)
-        scaling = _scaling(architecture, pairs.accuracy)
+        architecture, policy = FeatureMap(space, options.numeric)(pairs.genomes)
+        scaling = Scaling.of(architecture, pairs.accuracy)
         features = architecture
         if with_policy:
-            scaling, features = _with_policy(scaling, policy), np.concatenate([architecture, policy], axis=1)
-        data = Batch(scaling.inputs(features), scaling.targets(pairs.accuracy))
-        left_out = folds(len(pairs), MEMBERS, generator)
-        start = new_weights(MEMBERS, features.shape[1], generator)
-        weights = fit(start, data, left_out, Schedule(), generator)
-        return cls(space, weights, scaling, _half_width(weights, data, left_out, scaling), pairs, with_policy)
+            scaling, features = scaling.joined(policy), np.concatenate([architecture, policy], axis=1)
+        found = learned(features, pairs.accuracy, scaling, options.shape, options.schedule, generator)
+        calibration = _calibrated(found.unseen, found.network.outputs(features), pairs)
+        return cls(space, options, Taught(pairs, with_policy, found.network, calibration))
 
     def transfer(self, pairs: Pairs, rng: np.random.Generator) -> Self:
         """See `AccuracyPredictor.transfer`."""
-        pairs, generator = pairs.checked(self.space, _LEAST_PAIRS), _generator(rng)
-        scaling, first = self._policy_inputs(pairs.genomes)
-        data = Batch(scaling.inputs(self._joined(pairs.genomes)), scaling.targets(pairs.accuracy))
-        replay = Batch(scaling.inputs(self._learned()), scaling.targets(self.pairs.accuracy))
-        left_out = folds(len(pairs), MEMBERS, generator)
-        weights = fit([first, *self.weights[1:]], data, left_out, Schedule(), generator, replay)
-        return type(self)(
-            self.space, weights, scaling, _half_width(weights, data, left_out, scaling), pairs, with_policy=True
+        new = pairs.checked(self.space, _LEAST_PAIRS).new_to(self.first.pairs, _LEAST_PAIRS)
+        teach = self._taught_drop if self.options.transfer == "drop" else self._finetuned
+        return type(self)(self.space, self.options, self.first, teach(new, _generator(rng)))
+
+    def _taught_drop(self, pairs: Pairs, generator: torch.Generator) -> Taught:
+        before = self._before(self._features.raw(pairs.genomes))
+        lost = pairs.accuracy - before.mean(axis=0)
+        features = self._drop_features(pairs.genomes, before)
+        found = learned(
+            features, lost, Scaling.of(features, lost), self.options.shape, self.options.schedule, generator
+        )
+        found = _shrunk(found, lost)
+        outputs = before + found.network.outputs(features)
+        return Taught(pairs, True, found.network, _calibrated(before.mean(axis=0) + found.unseen, outputs, pairs))
+
+    def _finetuned(self, pairs: Pairs, generator: torch.Generator) -> Taught:
+        features = self._joined(pairs.genomes)
+        scaling, weights = self.first.network.scaling, self.first.network.weights
+        if not self.first.with_policy:  # the policy's inputs change nothing yet
+            policy = self._features(pairs.genomes)[1]
+            scaling = scaling.joined(policy)
+            joined = torch.zeros(len(weights[0]), policy.shape[1], weights[0].shape[2])
+            weights = (torch.cat([weights[0], joined], 1), *weights[1:])
+        found = learned(
+            features,
+            pairs.accuracy,
+            scaling,
+            self.options.shape,
+            self.options.schedule,
+            generator,
+            start=weights,
+            replay=(self._replayed(), self.first.pairs.accuracy),
+        )
+        return Taught(
+            pairs, True, found.network, _calibrated(found.unseen, found.network.outputs(features), pairs)
         )
 
-    def _learned(self) -> Floats32:
-        """Joined features of the pairs behind this predictor; fp32 ones have no bits, whatever the space."""
-        architecture, policy = self._features(self.pairs.genomes)
-        return np.concatenate([architecture, policy if self.with_policy else np.zeros_like(policy)], axis=1)
+    def _replayed(self) -> Floats32:
+        """Joined features of the first pairs; fp32 ones have no bits, whatever the space."""
+        architecture, policy = self._features(self.first.pairs.genomes)
+        return np.concatenate([architecture, policy if self.first.with_policy else np.zeros_like(policy)], axis=1)
 
-    def _policy_inputs(self, genomes: Genomes) -> tuple[Scaling, Tensor]:
-        """Scaling and first layer with policy inputs, which change nothing yet; as they are if they have them."""
-        if self.with_policy:
-            return self.scaling, self.weights[0]
-        policy = self._features(genomes)[1]
-        joined = torch.zeros(MEMBERS, policy.shape[1], HIDDEN)
-        return _with_policy(self.scaling, policy), torch.cat([self.weights[0], joined], 1)
+    @classmethod
+    def suggest(cls, trial: Suggests) -> dict[str, OptionValue]:
+        """See `AccuracyPredictor.suggest`."""
+        return {
+            "hidden": trial.suggest_int("hidden", 64, 512, log=True),
+            "epochs": trial.suggest_int("epochs", 20, 120, log=True),
+            "learning_rate": trial.suggest_float("learning_rate", 2e-4, 4e-3, log=True),
+            "weight_decay": trial.suggest_float("weight_decay", 1e-3, 1.0, log=True),
+            "ranking": trial.suggest_categorical("ranking", (0.0, 0.3, 1.0)),
+            "transfer": trial.suggest_categorical("transfer", _TRANSFERS),
+        }
 
     # -- asking -----------------------------------------------------------------------------------------
 
     def predict(self, genomes: Genomes) -> Prediction:
         """See `AccuracyPredictor.predict`."""
-        features = self._joined(genomes) if self.with_policy else self._features(genomes)[0]
-        with torch.inference_mode():
-            outputs = forward(self.weights, self.scaling.inputs(features)).double().numpy() * self.scaling.std
-        mean = self.scaling.mean + outputs.mean(axis=0)
-        return Prediction(mean, np.full(len(mean), self.half_width))
+        raw, calibration = self._features.raw(genomes), (self.second or self.first).calibration
+        if self._asked_second is None:
+            outputs = self._before(raw)
+        elif self.options.transfer == "drop":
+            outputs = self._before(raw)
+            relative = self._relative(outputs)
+            outputs = outputs + self._asked_second.outputs(np.concatenate([raw, relative], axis=1))
+        else:
+            outputs = self._asked_second.outputs(raw)
+        return Prediction(outputs.mean(axis=0), calibration.half_width(_spread(outputs)))
+
+    def _before(self, raw: Floats32) -> Floats:
+        """What the members of the first network say, (members, n), of `FeatureMap.raw` columns."""
+        return self._asked_first.outputs(
+            raw if self.first.with_policy else raw[:, : self._features.raw_architecture]
+        )
+
+    @cached_property
+    def _asked_first(self) -> FoldedNetwork:
+        architecture, policy = self._features.matrices
+        matrix = block_diag(architecture, policy) if self.first.with_policy else architecture
+        return FoldedNetwork.of(self.first.network, matrix)
+
+    @cached_property
+    def _asked_second(self) -> FoldedNetwork | None:
+        if self.second is None:
+            return None
+        relative = [1.0] if self.options.transfer == "drop" else []
+        return FoldedNetwork.of(self.second.network, block_diag(*self._features.matrices, *relative))
 
     def _joined(self, genomes: Genomes) -> Floats32:
         return np.concatenate(self._features(genomes), axis=1)
 
+    def _drop_features(self, genomes: Genomes, before: Floats) -> Floats32:
+        """Joined features, and the fp32 prediction as wide as the widest of them."""
+        return np.concatenate([self._joined(genomes), self._relative(before)], axis=1)
+
+    def _relative(self, before: Floats) -> Floats32:
+        """The fp32 prediction as a column, (n, 1), in standard deviations of what was learned."""
+        scaling = self.first.network.scaling
+        relative = (before.mean(axis=0) - scaling.mean) / scaling.std
+        return np.asarray(relative[:, None], dtype=np.float32)
+
     # -- keeping ----------------------------------------------------------------------------------------
 
-    def save(self, path: Path) -> None:
-        """See `AccuracyPredictor.save`."""
-        tensors = {f"weight.{place}": weight for place, weight in enumerate(self.weights)}
-        tensors["centre"] = torch.from_numpy(self.scaling.centre)
-        tensors["scale"] = torch.from_numpy(self.scaling.scale)
-        tensors["pairs.genomes"] = torch.from_numpy(self.pairs.genomes)
-        tensors["pairs.accuracy"] = torch.from_numpy(self.pairs.accuracy)
-        save_tensors(path, tensors, self._manifest())
+    def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        taught = {"first": self.first} | ({"second": self.second} if self.second else {})
+        tensors: dict[str, Tensor] = {}
+        for name, one in taught.items():
+            tensors |= one.tensors(name)
+        return tensors, {name: one.values for name, one in taught.items()}
 
     @classmethod
-    def load(cls, path: Path, space: SearchSpace) -> Self:
-        """See `AccuracyPredictor.load`."""
-        tensors, manifest = load_tensors(path)
-        if manifest.get("kind") != _KIND:
-            raise CorruptFileError(f"{path} holds no {_KIND}, but {manifest.get('kind')!r}: give another file")
-        try:
-            _require(space, manifest, path)
-            return cls._restored(space, tensors, manifest)
-        except (KeyError, TypeError, ValueError) as error:
-            raise CorruptFileError(f"{path} lacks a part ({error!r}): delete it to have it made again") from error
-
-    @classmethod
-    def _restored(cls, space: SearchSpace, tensors: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> Self:
-        scaling = Scaling(tensors["centre"].numpy(), tensors["scale"].numpy(), manifest["mean"], manifest["std"])
-        return cls(
-            space,
-            [tensors[f"weight.{place}"] for place in range(manifest["tensors"])],
-            scaling,
-            float(manifest["half_width"]),
-            Pairs(tensors["pairs.genomes"].numpy(), tensors["pairs.accuracy"].numpy()),
-            bool(manifest["with_policy"]),
-        )
-
-    def _manifest(self) -> dict[str, Any]:
-        return {
-            "kind": _KIND,
-            "with_policy": self.with_policy,
-            "tensors": len(self.weights),
-            "mean": self.scaling.mean,
-            "std": self.scaling.std,
-            "half_width": self.half_width,
-            "space": self.space.name,
-            "space_hash": self.space.hash(),
-            "genes": [[gene.name, list(gene.choices)] for gene in self.space.genes],
-            "data_hash": self.pairs.hash(),
-            "versions": {tool: version(tool) for tool in ("bitfront", "torch", "numpy")},
-        }
+    def _restored(
+        cls, space: SearchSpace, options: MLPOptions, tensors: Mapping[str, Tensor], values: Mapping[str, Any]
+    ) -> Self:
+        first = Taught.restored("first", tensors, values["first"])
+        second = Taught.restored("second", tensors, values["second"]) if "second" in values else None
+        return cls(space, options, first, second)
 
 
 def _generator(rng: np.random.Generator) -> torch.Generator:
     return torch.Generator().manual_seed(int(rng.integers(2**62)))
 
 
-def _scaling(features: Floats32, accuracy: NDArray[np.float64]) -> Scaling:
-    centre = features.mean(axis=0)
-    std = float(accuracy.std())
-    return Scaling(centre, _scale(features), float(accuracy.mean()), std if std > 0 else 1.0)
+def _shrunk(found: Learned, values: Floats) -> Learned:
+    """Made smaller by what fits best, in least squares, where pairs were not seen."""
+    mean = found.network.scaling.mean
+    said, true = found.unseen - mean, values - mean
+    factor = float(np.clip(said @ true / max(float(said @ said), 1e-30), 0.0, 1.0))
+    return Learned(found.network.shrunk(factor), mean + factor * said)
 
 
-def _with_policy(scaling: Scaling, policy: Floats32) -> Scaling:
-    centre = np.concatenate([scaling.centre, np.zeros(policy.shape[1], dtype=np.float32)])
-    return Scaling(centre, np.concatenate([scaling.scale, _scale(policy)]), scaling.mean, scaling.std)
+def _calibrated(unseen: Floats, outputs: Floats, pairs: Pairs) -> Calibration:
+    return Calibration.of(unseen - pairs.accuracy, _spread(outputs), COVERAGE)
 
 
-def _scale(features: Floats32) -> Floats32:
-    """One factor for all features, so that their mean variance is 1 and rare ones stay small."""
-    variance = float(features.var(axis=0).mean())
-    return np.full(features.shape[1], variance**-0.5 if variance > 0 else 1.0, dtype=np.float32)
+def _spread(outputs: Floats) -> Floats:
+    """How far members disagree, (n,), of outputs (members, n); 0 where they are too few to leave out folds.
 
-
-def _half_width(weights: list[Tensor], data: Batch, left_out: Tensor, scaling: Scaling) -> float:
-    with torch.inference_mode():
-        unseen = forward(weights, data.x).gather(0, left_out[None])[0]
-    residual = np.sort((unseen - data.y).abs().double().numpy() * scaling.std)
-    rank = min(math.ceil((len(residual) + 1) * COVERAGE), len(residual))
-    return float(residual[rank - 1])
-
-
-def _require(space: SearchSpace, manifest: Mapping[str, Any], path: Path) -> None:
-    if manifest["space_hash"] == space.hash():
-        return
-    theirs = dict(manifest["genes"])
-    ours = {gene.name: list(gene.choices) for gene in space.genes}
-    differ = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
-    named = ", ".join(differ[:_MOST_GENES_NAMED]) + (" and more" if len(differ) > _MOST_GENES_NAMED else "")
-    raise OtherSpaceError(
-        f"{path} predicts for space {manifest['space']!r}, not for this {space.name!r}: "
-        f"{f'genes that differ: {named}' if differ else 'the same genes, in another frame'}. Fit a new predictor"
-    )
+    Those have all seen the pairs that intervals are calibrated with, and disagree more about new ones.
+    """
+    return outputs.std(axis=0) if len(outputs) >= FOLDS else np.zeros(outputs.shape[1])

@@ -220,8 +220,9 @@ class SearchSpace(ABC):
         first `architecture_width` columns can have the rest joined (APQ, Wang et al. 2020, section 3.3).
         """
         encoded = np.zeros((len(genomes), self.encoding_width), dtype=np.float32)
-        columns = self._column + genomes.astype(np.intp)
-        np.put_along_axis(encoded, columns, self.active(genomes).astype(np.float32), axis=1)
+        places = np.arange(len(genomes))[:, None] * self.encoding_width + self._column
+        places += genomes
+        encoded.reshape(-1)[places] = self.active(genomes)
         return encoded
 
     def decode(self, genome: NDArray[np.uint8]) -> dict[str, Choice]:

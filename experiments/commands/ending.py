@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bitfront.experiments.details import files, own_predictors
+from bitfront.experiments.metric_words import metric_line
 from bitfront.experiments.rows import front_rows
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.records import Experiment
@@ -22,7 +23,7 @@ def print_ending(store: Store, home: Path, experiment_id: str, console: Console)
     kept = [row for row in rows if not row["dominated"]]
     print_front(console, kept, len(rows) - len(kept), experiment.spec, batch_of(store, experiment))
     lines = [
-        f"{record.kind} predictor: {_quality(record.metrics)}" for record in own_predictors(store, experiment)
+        f"{record.kind} predictor: {metric_line(record.metrics)}" for record in own_predictors(store, experiment)
     ]
     lines += [f"{name}: {path}" for name, path in files(home, experiment_id).items()]
     for export in store.exports(experiment_id):
@@ -46,8 +47,3 @@ def print_front(
     for note in front_notes(rows, hidden, batch):
         console.print(Text(note, style="dim"))
     console.print()
-
-
-def _quality(metrics: dict[str, Any]) -> str:
-    numbers = {name: value for name, value in metrics.items() if isinstance(value, float)}
-    return ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in numbers.items())

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitfront.experiments.run import Run
 from bitfront.experiments.stages.measuring import Wanted, measured_accuracy
+from bitfront.predictors.collection import RANDOM, Collected, Plan, collected
 from bitfront.predictors.dataset import Pairs
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.space import SearchSpace
 
 _OVERSAMPLING = 4
+_CHOICE = 5  # candidates among which a sample is chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,25 +31,46 @@ class Samples:
 
 
 def collected_samples(run: Run, supernet_id: str, supernet: Supernet) -> Samples:
-    """Measure the spec's number of random candidates on the validation split.
+    """Measure candidates on the validation split, first fp32 ones, then quantized ones, as the spec wants it.
 
     Candidates are drawn from the whole space, whatever the device: what is measured for one device serves the
-    next. No architecture of the quantized pairs is chosen with the fp32 pairs in mind.
+    next. No architecture of the quantized pairs is chosen with the fp32 pairs in mind. A run that was interrupted
+    takes the same samples again, and looks up those that are measured.
     """
+    fp32, fp32_held_out = _collected(run, supernet_id, supernet, "fp32", None)
+    quantized, quantized_held_out = _collected(run, supernet_id, supernet, "quantized", fp32)
+    return Samples(fp32, fp32_held_out, quantized, quantized_held_out)
+
+
+def _collected(
+    run: Run, supernet_id: str, supernet: Supernet, kind: Literal["fp32", "quantized"], fp32: Pairs | None
+) -> tuple[Pairs, Pairs]:
+    """(To learn from, held out); the last ones drawn are held out."""
     wanted, space = run.spec.samples, supernet.space
-    real = draw_float(space, wanted.fp32 + wanted.held_out, run.rng("fp32 samples"))
-    quantized = draw(space, wanted.quantized + wanted.held_out, run.rng("quantized samples"))
-    fp32_top1, quantized_top1 = measured_accuracy(
-        run,
-        supernet_id,
-        supernet,
-        [Wanted(real, "validation", "fp32"), Wanted(quantized, "validation", "quantized")],
-        "measuring samples",
+    n = wanted.fp32 if kind == "fp32" else wanted.quantized
+    drawn = (draw_float if kind == "fp32" else draw)(
+        space, n * (1 if wanted.choose == RANDOM else _CHOICE) + wanted.held_out, run.rng(f"{kind} samples")
     )
-    return Samples(
-        *_cut(Pairs(real, fp32_top1), wanted.held_out),
-        *_cut(Pairs(quantized, quantized_top1), wanted.held_out),
-    )
+    candidates, held_out = np.split(drawn, [max(0, len(drawn) - wanted.held_out)])
+
+    def measure(genomes: Genomes) -> NDArray[np.float64]:
+        found = [Wanted(genomes, "validation", kind)]
+        return measured_accuracy(run, supernet_id, supernet, found, f"measuring {kind} samples")[0]
+
+    judged_by = Pairs(held_out, measure(held_out))
+    plan = Plan(n, wanted.tolerance if wanted.stop == "curve" else None, wanted.choose)
+    done = collected(space, candidates, measure, plan, run.rng(f"choice of {kind} samples"), fp32)
+    run.reporter.say(_told(kind, done, n))
+    return done.pairs, judged_by
+
+
+def _told(kind: str, done: Collected, n: int) -> str:
+    """How many were measured, and why no more."""
+    if done.verdict is None:
+        return f"{kind} samples: {len(done.pairs)} measured"
+    if done.verdict.stop:
+        return f"{kind} samples: {len(done.pairs)} of {n} are enough, {n - len(done.pairs)} saved: {done.verdict}"
+    return f"{kind} samples: all {len(done.pairs)} measured; before the last round {done.verdict}"
 
 
 def draw(space: SearchSpace, n: int, rng: np.random.Generator) -> Genomes:
@@ -62,12 +87,3 @@ def draw_float(space: SearchSpace, n: int, rng: np.random.Generator) -> Genomes:
 def _different(genomes: Genomes, n: int) -> Genomes:
     _, first = np.unique(genomes, axis=0, return_index=True)
     return genomes[np.sort(first)[:n]]
-
-
-def _cut(pairs: Pairs, held_out: int) -> tuple[Pairs, Pairs]:
-    """The last ones drawn are held out."""
-    n = len(pairs.genomes) - held_out
-    return (
-        Pairs(pairs.genomes[:n], pairs.accuracy[:n]),
-        Pairs(pairs.genomes[n:], pairs.accuracy[n:]),
-    )

@@ -246,8 +246,8 @@ class Store(ABC):
         """A predictor, or None."""
 
     @abstractmethod
-    def predictors(self, supernet_id: str) -> tuple[PredictorRecord, ...]:
-        """The predictors of a supernet, oldest first."""
+    def predictors(self, supernet_id: str | None = None) -> tuple[PredictorRecord, ...]:
+        """Predictors, of one supernet or of all, oldest first."""
 
     @abstractmethod
     def put_table(self, record: TableRecord) -> None:

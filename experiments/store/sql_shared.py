@@ -78,10 +78,11 @@ class SharedSql:
         row = self._one(predictors, predictor_id)
         return None if row is None else PredictorRecord(**row._mapping)
 
-    def predictors(self, supernet_id: str) -> tuple[PredictorRecord, ...]:
+    def predictors(self, supernet_id: str | None = None) -> tuple[PredictorRecord, ...]:
         """See `Store.predictors`."""
-        p = predictors.c
-        query = select(predictors).where(p.supernet_id == supernet_id).order_by(p.created_at, p.id)
+        query = select(predictors).order_by(predictors.c.created_at, predictors.c.id)
+        if supernet_id is not None:
+            query = query.where(predictors.c.supernet_id == supernet_id)
         with reading(self._engine) as connection:
             return tuple(PredictorRecord(**row._mapping) for row in connection.execute(query))
 

@@ -605,6 +605,10 @@ class TestShared:
         store.put_predictor(replace(first, id="p0", kind="transferred", created_at=datetime.now(UTC)))
         store.put_predictor(replace(first, metrics={}))
         assert [one.id for one in store.predictors("ab12")] == ["p1", "p0"]
+        store.put_supernet(replace(SUPERNET, id="cd34"))
+        store.put_predictor(replace(first, id="p2", supernet_id="cd34", created_at=datetime.now(UTC)))
+        assert [one.id for one in store.predictors()] == ["p1", "p0", "p2"]
+        assert [one.id for one in store.predictors("cd34")] == ["p2"]
         assert store.predictor("p1") == replace(first, metrics={})
         assert (store.predictor("none"), store.predictors("none")) == (None, ())
 

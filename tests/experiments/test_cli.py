@@ -35,7 +35,20 @@ Call = Callable[..., Result]
 Find = Callable[[Store, str], None]
 RunExperiment = Callable[[Store, Path, str, Reporter], None]
 
-COMMANDS = ("init", "run", "resume", "ls", "show", "logs", "front", "export", "device", "bench", "doctor")
+COMMANDS = (
+    "init",
+    "run",
+    "resume",
+    "ls",
+    "show",
+    "logs",
+    "front",
+    "export",
+    "predictor",
+    "device",
+    "bench",
+    "doctor",
+)
 HEAVY = {
     "torch", "ray", "sklearn", "pandas", "sqlalchemy", "numpy", "scipy", "pymoo", "pydantic", "yaml",
     "matplotlib", "plotly", "onnx", "onnxruntime", "alembic", "safetensors",
@@ -155,8 +168,8 @@ class TestRun:
         assert (experiment.name, experiment.seed) == ("digits-host", 3)
         assert experiment.spec == load_spec(spec_file).model_dump(mode="json")
         text = "\n".join(ending)
-        assert "fp32 predictor: kendall tau 0.710" in text
-        assert "transferred predictor: kendall tau 0.830" in text
+        assert "fp32 predictor: Kendall tau 0.710" in text
+        assert "transferred predictor: Kendall tau 0.830" in text
         assert str(home / "experiments" / experiment_id / "front.html") in text
         assert "model.onnx (test top1 0.9375)" in text
         assert "0.9500" in text  # of candidate 0

@@ -1,18 +1,7 @@
-"""500 published measurements of quantized subnets of Once-for-All's ResNet-50, as genomes of the space.
-
-The file comes from a search with DyNAS-T over Intel Neural Compressor. A row names a subnet as Once-for-All does:
-``d`` the stem's and the stages' depths, ``e`` the expand ratio of all 18 blocks, ``w`` the width multiplier index
-of the stem's two widths and the stages. ``q_bits`` has an entry for every convolution of the deepest network (the
-classifier stays in fp32), in order: the stem's three, then per block reduce, spatial, restore and, in a stage's
-first block, the shortcut (DyNAS-T, ofa_quantization/depth_parser.py). Entries of skipped blocks are dropped; where
-the stem's middle convolution is skipped, the first two entries are those of the two that are left.
-"""
+"""500 published measurements of quantized subnets of Once-for-All's ResNet-50, as genomes of a space."""
 
 from __future__ import annotations
 
-import ast
-import csv
-import os
 from pathlib import Path
 from typing import Any
 
@@ -20,42 +9,35 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bitfront.supernet.spaces.resnet50 import resnet50
+from bitfront.experiments.benchmarks.ofa_resnet50 import (
+    default_path,
+    genome_of,
+    per_convolution_space,
+    published_pairs,
+    published_subnets,
+)
+from bitfront.supernet.errors import MissingFileError
 
-SPACE = resnet50()
+SPACE = per_convolution_space()
+STAGES = SPACE.architectures.frame.stages
 BLOCKS = (2, 2, 4, 2)
 MULTIPLIERS = (0.65, 0.8, 1.0)
-_ROOT = Path(os.environ.get("BITFRONT_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
-_FILE = _ROOT / "ofa_resnet50_quant" / "results_ofa_resnet50_quant.csv"
 
 
 @pytest.fixture(scope="module")
 def subnets() -> list[dict[str, Any]]:
-    if not _FILE.is_file():
-        pytest.skip(f"{_FILE} is absent")
-    with _FILE.open(newline="", encoding="utf-8") as file:
-        return [ast.literal_eval(row["Sub-network"]) for row in csv.DictReader(file)]
+    try:
+        return [subnet for subnet, _ in published_subnets(default_path())]
+    except MissingFileError as error:
+        pytest.skip(str(error))
 
 
 def block_places() -> list[tuple[int, int]]:
     return [(stage, block) for stage, most in enumerate(BLOCKS) for block in range(most + 2)]
 
 
-def genome_of(subnet: dict[str, Any]) -> NDArray[np.uint8]:
-    d, e, w = subnet["d"], subnet["e"], subnet["w"]
-    out = SPACE.frame.stem_out_channels[w[1]]
-    choices: dict[str, int | str] = {
-        "resolution": subnet["r"][0],
-        "stem.depth": 3 if d[0] == 2 else 2,
-        "stem.width": rounded_to_8(rounded_to_8(64 * MULTIPLIERS[w[0]]) // 2),
-        "stem.out.width": out,
-    }
-    for stage, blocks in enumerate(BLOCKS):
-        choices[f"stage{stage}.depth"] = blocks + d[1 + stage]
-        choices[f"stage{stage}.width"] = SPACE.frame.stages[stage].out_channels[w[2 + stage]]
-    for (stage, block), ratio in zip(block_places(), e, strict=True):
-        choices[f"stage{stage}.block{block}.expand_percent"] = round(100 * ratio)
-    return SPACE.genome(choices)
+def genome(subnet: dict[str, Any]) -> NDArray[np.uint8]:
+    return genome_of(SPACE, subnet)
 
 
 def rounded_to_8(channels: float) -> int:
@@ -80,25 +62,36 @@ def convolutions(subnet: dict[str, Any]) -> list[tuple[int, int, int]]:
     return shapes
 
 
+def bits_of_convolutions(subnet: dict[str, Any]) -> list[int]:
+    """What each of `convolutions` has, by the masks that DyNAS-T lays over the 61 entries."""
+    d = subnet["d"]
+    mask = [True, True, d[0] == 2]
+    for stage, blocks in enumerate(BLOCKS):
+        for block in range(blocks + 2):
+            mask += [block < blocks + d[1 + stage]] * (4 if block == 0 else 3)
+    return [bits for bits, there in zip(subnet["q_bits"], mask, strict=True) if there]
+
+
 def test_every_subnet_is_a_network_of_the_space(subnets: list[dict[str, Any]]) -> None:
     assert len(subnets) == 500
     for subnet in subnets:
-        built = SPACE.layers(genome_of(subnet))
+        built = SPACE.layers(genome(subnet))
         shapes = [(layer.in_channels, layer.out_channels, layer.kernel) for layer in built]
         assert shapes[:-1] == convolutions(subnet)
 
 
 def test_different_genomes_are_different_networks_and_the_other_way_round(subnets: list[dict[str, Any]]) -> None:
-    pairs = {(genome_of(subnet).tobytes(), tuple(convolutions(subnet))) for subnet in subnets}
-    assert len(pairs) == len({genome for genome, _ in pairs}) == len({network for _, network in pairs})
+    architecture = np.array([not gene.is_policy for gene in SPACE.genes])
+    pairs = {(genome(subnet)[architecture].tobytes(), tuple(convolutions(subnet))) for subnet in subnets}
+    assert len(pairs) == len({genes for genes, _ in pairs}) == len({network for _, network in pairs})
 
 
 def test_a_genome_says_what_the_subnet_was(subnets: list[dict[str, Any]]) -> None:
     for subnet in subnets:
-        chosen = SPACE.decode(genome_of(subnet))
+        chosen = SPACE.decode(genome(subnet))
         assert [int(chosen[f"stage{s}.depth"]) - BLOCKS[s] for s in range(4)] == subnet["d"][1:]
         assert (chosen["stem.depth"] == 3) == (subnet["d"][0] == 2)
-        widths = [stage.out_channels for stage in SPACE.frame.stages]
+        widths = [stage.out_channels for stage in STAGES]
         assert [widths[s].index(int(chosen[f"stage{s}.width"])) for s in range(4)] == subnet["w"][2:]
         for (stage, block), ratio in zip(block_places(), subnet["e"], strict=True):
             assert chosen.get(f"stage{stage}.block{block}.expand_percent", round(100 * ratio)) == round(
@@ -111,3 +104,17 @@ def test_bits_are_given_for_every_convolution_of_the_deepest_network(subnets: li
     assert classifier.op == "linear"
     assert {len(subnet["q_bits"]) for subnet in subnets} == {len(convolved)} == {61}
     assert {bits for subnet in subnets for bits in subnet["q_bits"]} == {8, 32}
+    for subnet in subnets:
+        built = [layer.weight_format for layer in SPACE.layers(genome(subnet))[:-1]]
+        assert built == [{8: "int8", 32: "fp32"}[bits] for bits in bits_of_convolutions(subnet)]
+
+
+def test_pairs_are_the_rows_with_fractions(subnets: list[dict[str, Any]]) -> None:
+    pairs = published_pairs(SPACE)
+    assert len(pairs) == len(subnets)
+    assert 0.7 < pairs.accuracy.min() < pairs.accuracy.max() < 0.82
+
+
+def test_an_absent_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match="BITFRONT_DATA"):
+        published_subnets(tmp_path / "none.csv")

@@ -68,6 +68,7 @@ class TestAccepted:
             constraints: [ latency_ms<=2e0 , "top1 >= 0.9"]
             fixed: {"stage?.depth": [1, 2], head.weight_format: int8, "*.kernel": 3}
             supernet: {learning_rate: 1e-3, augment: false, epochs_are_whole: 1}
+            predictor: {kind: svr, options: {penalty: 3, transfer: pooled}, tune: 30}
             search: {strategy: random, population: 7, options: {uniform_over: points}}
             executor: {kind: ray, workers: 3, address: "auto"}
             export: {pick: knee}
@@ -78,6 +79,8 @@ class TestAccepted:
         assert spec.parsed_constraints()[0] == Constraint("latency_ms", "<=", 2.0)
         assert spec.fixed == {"stage?.depth": (1, 2), "head.weight_format": ("int8",), "*.kernel": (3,)}
         assert spec.supernet.learning_rate == 0.001
+        assert (spec.predictor.kind, spec.predictor.tune) == ("svr", 30)
+        assert spec.predictor.options == {"penalty": 3, "transfer": "pooled"}
         again = spec_from(json.loads(json.dumps(spec.as_json())))
         assert again == spec
         assert again.hash() == spec.hash()
@@ -173,6 +176,11 @@ class TestRefused:
             ("supernet/augment", "yes", "must be true or false"),
             ("supernet/augment", 1, "must be true or false"),
             ("search/options", {"mutations": [1]}, "is no value of an option"),
+            ("predictor/kind", "rigde", "did you mean 'ridge'"),
+            ("predictor/options", {"epochs": [1]}, "is no value of an option"),
+            ("predictor/tune", -1, "must be at least 0"),
+            ("predictor/tune", 20_000, "must be at most 10000"),
+            ("predictor/tune", True, "must be a whole number"),
             ("fixed", {"*.kernel": []}, "must not be empty"),
             ("fixed", {"*.kernel": 3.0}, "3.0 is no choice"),
             ("fixed", {"*.kernel": [True]}, "True is no choice"),
@@ -224,6 +232,19 @@ class TestRefused:
             ),
             ("search/options", {"population": 5}, "search.options.population", "no such option"),
             ("search/options", {"problem": 5}, "search.options.problem", "no such option"),
+            (
+                "predictor",
+                {"kind": "ridge", "options": {"alhpa": 1.0}},
+                "predictor.options.alhpa",
+                "did you mean 'alpha'",
+            ),
+            (
+                "predictor",
+                {"kind": "ridge", "options": {"alpha": 0}},
+                "predictor.options.alpha",
+                "it must be from",
+            ),
+            ("predictor/options", {"epochs": "many"}, "predictor.options.epochs", "kind of its default, 40"),
             ("fixed", {"stage0.detph": 1}, "fixed.stage0.detph", "did you mean 'stage0.depth'"),
             ("fixed", {"*.kernel": [3, 4]}, "fixed.*.kernel", "4 is no choice"),
             ("fixed", {"*.kernel": 3, "stage0.*.kernel": 5}, "fixed.stage0.*.kernel", "leaves no choice of gene"),

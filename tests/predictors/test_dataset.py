@@ -1,5 +1,9 @@
+from collections import defaultdict
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bitfront.predictors.dataset import InvalidPairsError, Pairs
 from bitfront.supernet.errors import InvalidGenomeError
@@ -65,3 +69,36 @@ def test_the_hash_tells_data_apart() -> None:
     other = Pairs(base.genomes, base.accuracy[::-1].copy())
     assert base.hash() == Pairs(base.genomes.copy(), base.accuracy.copy()).hash()
     assert base.hash() != other.hash()
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 10)), min_size=1, max_size=25))
+def test_averaging_equals_doing_it_by_hand(rows: list[tuple[int, int]]) -> None:
+    known = digits().sample(4, np.random.default_rng(3))
+    given_pairs = Pairs(known[[which for which, _ in rows]], np.array([value / 10 for _, value in rows]))
+    values: dict[int, list[float]] = defaultdict(list)
+    for which, value in rows:
+        values[which].append(value / 10)
+    merged, repeats = given_pairs.averaged()
+    assert (merged.genomes == known[list(values)]).all()
+    assert merged.accuracy == pytest.approx([sum(some) / len(some) for some in values.values()])
+    assert repeats.merged == len(rows) - len(values)
+    assert repeats.differing == sum(len(set(some)) > 1 for some in values.values())
+    assert repeats.largest == pytest.approx(max(max(some) - min(some) for some in values.values()))
+
+
+def test_what_became_of_repeats_is_told() -> None:
+    base = pairs(4)
+    accuracy = np.array([0.2, 0.5, 0.45, 0.2, 0.2])
+    assert str(Pairs(base.genomes, base.accuracy).averaged()[1]) == ""
+    alike = Pairs(base.genomes[[0, 1, 0]], accuracy[[0, 1, 3]])
+    assert str(alike.averaged()[1]) == "1 row repeats a genome with the same value: each genome counts once"
+    differing = Pairs(base.genomes[[0, 1, 1, 0, 0]], accuracy)
+    words = "3 rows repeat genomes, and 1 genome has different values (by up to 0.0500): averaged"
+    assert str(differing.averaged()[1]) == words
+
+
+def test_equal_values_stay_what_they_are_to_the_last_bit() -> None:
+    base = pairs(1)
+    merged, repeats = Pairs(base.genomes[[0] * 10], np.full(10, 0.1)).averaged()
+    assert merged.accuracy[0] == 0.1
+    assert repeats.differing == 0

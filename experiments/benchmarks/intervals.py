@@ -1,0 +1,22 @@
+"""Means over seeds, with how sure they are."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+_COVERAGE = 0.95
+
+
+def half_interval(values: NDArray[np.float64]) -> float:
+    """Half of Student's 95 % interval of the mean of values (n,); 0 for a single value, which has none."""
+    n = len(values)
+    if n < 2:
+        return 0.0
+    return float(student.ppf((1 + _COVERAGE) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
+
+
+def summarised(name: str, values: NDArray[np.float64]) -> dict[str, float]:
+    """Figures ``name`` (the mean of one value per seed) and ``name_half_interval``."""
+    return {name: float(values.mean()), f"{name}_half_interval": half_interval(values)}

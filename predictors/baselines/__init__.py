@@ -1,0 +1,1 @@
+"""Regressors of scikit-learn as accuracy predictors, to compare with; one kind a file."""

@@ -1,0 +1,245 @@
+"""A Gaussian process in closed form: what decides how many samples are measured, and which.
+
+Both decisions are made again and again while samples come in, so that what they rest on must cost little: a
+predictor of any kind, fitted anew and cross-validated every round, would cost more than measuring. The process
+gives its leave-one-out predictions without fitting again, and knows how sure it will be once a candidate is
+measured.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.stats import norm
+
+from bitfront.predictors.dataset import Pairs
+from bitfront.predictors.features import FeatureMap
+from bitfront.predictors.metrics import pairwise_accuracy
+from bitfront.predictors.predictor import COVERAGE
+from bitfront.supernet.genes import Genomes
+from bitfront.supernet.space import SearchSpace
+
+_LENGTHS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6)
+_NOISES = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0)
+_Z = float(norm.ppf((1 + COVERAGE) / 2))
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """Squared exponential of unit variance over ``length``, with ``noise`` as a multiple of that variance."""
+
+    length: float
+    noise: float
+
+    def between(self, a: Floats, b: Floats) -> Floats:
+        """Covariance (n, m) of points (n, d) and (m, d), without noise."""
+        return np.asarray(np.exp(squared_distances(a, b) / (-2 * self.length**2)), dtype=np.float64)
+
+    def of(self, points: Floats) -> Floats:
+        """Covariance (n, n) of what is measured at points (n, d): with noise."""
+        return self.between(points, points) + self.noise * np.eye(len(points))
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Points at which `Surrogate` compares candidates.
+
+    They are features of the architecture, and of the policy where ``before`` is given, by one factor and around
+    one centre, so that those that it was made of lie at a distance of 1 from it in the root mean square. What
+    ``before`` predicts is a further coordinate, in standard deviations of what it has learned.
+    """
+
+    features: FeatureMap
+    before: Surrogate | None
+    centre: Floats
+    factor: float
+
+    @classmethod
+    def of(cls, space: SearchSpace, genomes: Genomes, before: Surrogate | None) -> Self:
+        """As canonical ``genomes`` (n, n_genes) are spread."""
+        plain = cls(FeatureMap(space), before, np.zeros(1), 1.0)
+        raw = plain._raw(genomes)
+        centre = raw.mean(axis=0)
+        spread = float(np.square(raw - centre).sum(axis=1).mean())
+        return cls(plain.features, before, centre, spread**-0.5 if spread > 0 else 1.0)
+
+    def __call__(self, genomes: Genomes) -> Floats:
+        """Points (n, d) of canonical genomes (n, n_genes)."""
+        points = (self._raw(genomes) - self.centre) * self.factor
+        if self.before is None:
+            return points
+        told = (self.before.mean(genomes) - self.before.offset) / self.before.spread
+        return np.concatenate([points, told[:, None]], axis=1)
+
+    def _raw(self, genomes: Genomes) -> Floats:
+        parts = self.features(genomes)
+        return np.concatenate(parts[:1] if self.before is None else parts, axis=1).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """Accuracy as a Gaussian process over `FeatureMap` (Rasmussen and Williams 2006, chapters 2 and 5).
+
+    Of fp32 pairs it learns by architecture alone; of quantized ones it learns by how much they differ from what
+    the surrogate of fp32 pairs says.
+
+    Length and noise are those of a grid under which pairs are likeliest when each is left out (their equations
+    5.10 to 5.12); the variance of the process, which does not move its mean, follows from the same residuals.
+
+    Attributes:
+        pairs: what was learned.
+        points: where its genomes are, (n, d), as ``inputs`` says.
+        residuals: accuracies minus ``offset`` and minus what was predicted before, (n,).
+    """
+
+    inputs: Inputs
+    pairs: Pairs
+    points: Floats
+    residuals: Floats
+    offset: float
+    kernel: Kernel
+    variance: float
+
+    @classmethod
+    def fit(cls, space: SearchSpace, pairs: Pairs, before: Surrogate | None = None) -> Self:
+        """Learn from fp32 pairs, or, with the surrogate ``before`` of those, from quantized ones.
+
+        Raises:
+            InvalidGenomeError: a genome is not of ``space``. InvalidPairsError: fewer than two different genomes.
+        """
+        pairs = pairs.checked(space)
+        inputs = Inputs.of(space, pairs.genomes, before)
+        points = inputs(pairs.genomes)
+        left = pairs.accuracy if before is None else pairs.accuracy - before.mean(pairs.genomes)
+        offset = float(left.mean())
+        kernel, variance = _likeliest(points, left - offset)
+        return cls(inputs, pairs, points, left - offset, offset, kernel, variance)
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the accuracies learned; 1 where they are all the same."""
+        return float(self.pairs.accuracy.std()) or 1.0
+
+    @cached_property
+    def _factor(self) -> tuple[Floats, bool]:
+        return cast(tuple[Floats, bool], cho_factor(self.kernel.of(self.points), lower=True))
+
+    @cached_property
+    def _solved(self) -> Floats:
+        return np.asarray(cho_solve(self._factor, self.residuals), dtype=np.float64)
+
+    def mean(self, genomes: Genomes) -> Floats:
+        """Expected accuracy (n,) of canonical genomes (n, n_genes)."""
+        return self._mean(genomes, self.kernel.between(self.inputs(genomes), self.points))
+
+    def left_out(self) -> Floats:
+        """Expected differences of accuracy (n, n), row minus column, of the pairs learned, of each two from all
+        others (their equation 5.12 for two at a time).
+
+        Of one alone, expectations would go against what was measured: the rest of a mean lies on its other side.
+        Where both are left out, there is no such bias (Airola et al. 2011).
+        """
+        inverse = cho_solve(self._factor, np.eye(len(self.pairs)))
+        own, solved = np.diag(inverse), self._solved
+        with np.errstate(invalid="ignore", divide="ignore"):  # a pair is no two
+            errors = (own * solved[:, None] - inverse * solved) / (own[:, None] * own - np.square(inverse))
+        measured = self.pairs.accuracy[:, None] - self.pairs.accuracy
+        expected = np.asarray(measured - (errors - errors.T), dtype=np.float64)
+        np.fill_diagonal(expected, 0.0)
+        return expected
+
+    def left_out_accuracy(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> float:
+        """Pairwise accuracy, 0..1, of `left_out` among some of the pairs; 0.5 where all are measured as equal."""
+        measured = self.pairs.accuracy[rows]
+        differing = np.sign(measured[:, None] - measured)
+        counting = differing != 0
+        right = (np.sign(self.left_out()[rows][:, rows]) * differing)[counting]
+        return float((1 + right.mean()) / 2) if counting.any() else 0.5
+
+    def part_accuracy(self, rows: NDArray[np.intp], others: NDArray[np.intp]) -> float:
+        """Pairwise accuracy, 0..1, on ``others`` of the pairs of the process that knows ``rows`` alone.
+
+        Length and noise are those of all pairs.
+        """
+        factor = cho_factor(self.kernel.of(self.points[rows]), lower=True)
+        solved = cho_solve(factor, self.residuals[rows])
+        said = self.kernel.between(self.points[others], self.points[rows]) @ solved
+        measured = self.pairs.accuracy[others]
+        return pairwise_accuracy(measured - self.residuals[others] + said, measured)
+
+    def outlook(self, genomes: Genomes) -> Outlook:
+        """What is known of canonical genomes (n, n_genes), and what measuring some of them would change."""
+        points = self.inputs(genomes)
+        across = self.kernel.between(self.points, points)
+        known = solve_triangular(self._factor[0], across, lower=True)
+        return Outlook(self._mean(genomes, across.T), points, self.kernel, self.variance, known)
+
+    def _mean(self, genomes: Genomes, across: Floats) -> Floats:
+        mean: Floats = self.offset + across @ self._solved
+        return mean if self.inputs.before is None else mean + self.inputs.before.mean(genomes)
+
+
+def squared_distances(a: Floats, b: Floats) -> Floats:
+    """Between points (n, d) and (m, d), shape (n, m)."""
+    squares = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1)
+    return np.asarray(np.maximum(squares - 2 * a @ b.T, 0.0), dtype=np.float64)
+
+
+class Outlook:
+    """What a process expects of n candidates, and how sure it will be of them when some of them are measured too.
+
+    Of a Gaussian process the variances do not depend on what is measured, only on where.
+
+    Attributes:
+        mean: expected accuracies (n,).
+    """
+
+    def __init__(self, mean: Floats, points: Floats, kernel: Kernel, variance: float, known: Floats) -> None:
+        self.mean = mean
+        self._points = points
+        self._kernel = kernel
+        self._variance = variance
+        self._known = [known]
+        self._left = 1 - np.square(known).sum(axis=0)
+
+    @property
+    def half_width(self) -> Floats:
+        """Of intervals for what would be measured, (n,); not calibrated."""
+        return _half_width(self._left, self._kernel, self._variance)
+
+    def measure(self, row: int) -> None:
+        """Suppose that this candidate is measured: a step of an incomplete Cholesky factorisation."""
+        known = np.concatenate(self._known)
+        column = self._kernel.between(self._points, self._points[[row]])[:, 0] - known[:, row] @ known
+        new = column / math.sqrt(max(self._left[row], 0.0) + self._kernel.noise)
+        self._known = [known, new[None]]
+        self._left = self._left - np.square(new)
+
+
+def _half_width(left: Floats, kernel: Kernel, variance: float) -> Floats:
+    return np.asarray(_Z * np.sqrt((np.maximum(left, 0.0) + kernel.noise) * variance), dtype=np.float64)
+
+
+def _likeliest(points: Floats, residuals: Floats) -> tuple[Kernel, float]:
+    """The grid's kernel under which residuals are likeliest when left out, and the variance that goes with it."""
+    distances = squared_distances(points, points)
+    best, found = -math.inf, (Kernel(_LENGTHS[0], _NOISES[-1]), 0.0)
+    for length in _LENGTHS:
+        values, vectors = np.linalg.eigh(np.exp(distances / (-2 * length**2)))
+        projected, squares = vectors.T @ residuals, np.square(vectors)
+        for noise in _NOISES:
+            inverse = 1 / (np.maximum(values, 0.0) + noise)
+            precision = squares @ inverse
+            errors = (vectors @ (inverse * projected)) / precision
+            variance = float(np.mean(np.square(errors) * precision))
+            likelihood = float(np.log(precision).sum()) - len(errors) * math.log(max(variance, 1e-300))
+            if likelihood > best:
+                best, found = likelihood, (Kernel(length, noise), variance)
+    return found
