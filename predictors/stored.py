@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FORMAT = "bitfront-predictor-2"
 _MOST_GENES_NAMED = 5
 _TOOLS = ("bitfront", "torch", "numpy", "scikit-learn")
-_PARTS = ("kind", "space", "space_hash", "genes", "options", "values")
+_PARTS = ("kind", "how", "space", "space_hash", "genes", "earlier_pairs", "options", "values")
 
 
 class OtherPredictionsError(BitfrontError):
