@@ -131,7 +131,7 @@ class Baseline(AccuracyPredictor):
     def transfer(self, pairs: Pairs, rng: np.random.Generator) -> Self:
         """See `AccuracyPredictor.transfer`."""
         base = self._base if self.second else self._model
-        new = pairs.checked(self.space).new_to(self.first.pairs, _LEAST_PAIRS)
+        new = pairs.checked(self.space, _LEAST_PAIRS).new_to(self.first.pairs, _LEAST_PAIRS)
         second = _lesson(self.space, new, rng, with_policy=True)
         return type(self)(self.space, self.options, self.first, second, base)
 

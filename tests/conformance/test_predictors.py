@@ -143,6 +143,19 @@ class TestLearning:
         assert abs(off.mean()) < 0.02
         assert np.sqrt(np.mean(off**2)) < 0.75 * HELD_OUT.accuracy.std()
 
+    def test_what_was_learned_first_is_left_out_of_transfer(self, kind: type[AccuracyPredictor]) -> None:
+        """It is predicted too well, so that half widths calibrated with it would be too small."""
+        known, more = QUANTIZED.take(FEW), HELD_OUT.take(np.arange(20))
+        first = kind.from_scratch(SPACE, known, np.random.default_rng(0), least(kind))
+        with pytest.raises(InvalidPairsError, match="were learned before, so that only 0 can say"):
+            first.transfer(known, np.random.default_rng(0))
+        both = Pairs(*(np.concatenate(part) for part in zip(parts(known), parts(more), strict=True)))
+        second = first.transfer(both, np.random.default_rng(0))
+        assert second.pairs.hash() == more.checked(SPACE).hash()
+        assert second.earlier is not None
+        assert second.earlier.hash() == known.checked(SPACE).hash()
+        assert (first.how, second.how) == ("from scratch", "transferred")
+
     def test_the_same_generator_gives_the_same_predictor(self, kind: type[AccuracyPredictor]) -> None:
         def predictions(seed: int) -> NDArray[np.float64]:
             rng = np.random.default_rng(seed)
@@ -250,9 +263,13 @@ class TestOptions:
         other.save(tmp_path / "p.safetensors")
         for one in (
             kind.load(tmp_path / "p.safetensors", SPACE),
-            other.transfer(QUANTIZED, np.random.default_rng(0)),
+            other.transfer(HELD_OUT, np.random.default_rng(0)),
         ):
             assert one.options == kind.read_options(options)
+
+
+def parts(pairs: Pairs) -> tuple[Genomes, NDArray[np.float64]]:
+    return pairs.genomes, pairs.accuracy
 
 
 class Proposer:
