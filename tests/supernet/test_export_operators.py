@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bitfront.supernet.calibration import calibrate, initialise_scales
+from bitfront.supernet.export.host_cpu import host_cpu
 from bitfront.supernet.export.onnx_graph import onnx_model, part_model
 from bitfront.supernet.export.onnx_runtime import open_session, run_onnx, session_options
 from bitfront.supernet.export.random_network import random_folded
@@ -255,7 +256,9 @@ class TestIntegerKernels:
         precisions = {precision for kind, precision in kinds if kind in ("Convolution", "FullyConnected")}
         assert precisions <= {"u8", "i8"}
         assert sum(kind == "Convolution" for kind, _ in kinds) >= sum(len(b.layers) > 1 for b in folded.blocks)
-        assert relative_error(compiled(images)[0], reference(with_integer_biases(folded), images)) < 0.15
+        # Without VNNI, pairs of 8-bit products are added in 16 bits first, where they can saturate.
+        bound = 0.15 if {"avx_vnni", "avx512_vnni"} & set(host_cpu().isa) else 0.3
+        assert relative_error(compiled(images)[0], reference(with_integer_biases(folded), images)) < bound
 
     @pytest.mark.parametrize("seed", range(3))
     def test_openvino_gives_the_reference_logits(self, space: SearchSpace, seed: int, tmp_path: Path) -> None:
