@@ -149,7 +149,9 @@ class TestLearning:
         first = kind.from_scratch(SPACE, known, np.random.default_rng(0), least(kind))
         with pytest.raises(InvalidPairsError, match="were learned before, so that only 0 can say"):
             first.transfer(known, np.random.default_rng(0))
-        both = Pairs(*(np.concatenate(part) for part in zip(parts(known), parts(more), strict=True)))
+        both = Pairs(
+            np.concatenate([known.genomes, more.genomes]), np.concatenate([known.accuracy, more.accuracy])
+        )
         second = first.transfer(both, np.random.default_rng(0))
         assert second.pairs.hash() == more.checked(SPACE).hash()
         assert second.earlier is not None
@@ -266,10 +268,6 @@ class TestOptions:
             other.transfer(HELD_OUT, np.random.default_rng(0)),
         ):
             assert one.options == kind.read_options(options)
-
-
-def parts(pairs: Pairs) -> tuple[Genomes, NDArray[np.float64]]:
-    return pairs.genomes, pairs.accuracy
 
 
 class Proposer:
