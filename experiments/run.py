@@ -60,6 +60,8 @@ class Run:
         """Begin a stage: tell the store and the listeners."""
         self.store.set_stage(self.experiment_id, title)
         self.reporter.stage(title)
+        if self._executor is not None:
+            self._executor.dismiss()
         self.beat()
 
     def progress(self, label: str) -> Progress:

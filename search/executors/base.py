@@ -57,12 +57,20 @@ class Executor(ABC):
             on_result: called in this process with (position, result) as soon as a result comes, in any order;
                 what it raises ends the whole call.
 
+        Workers take seconds to make, so they stay: the next call with the very same ``make_worker`` and
+        ``shared`` finds them again, one with others dismisses them. Until then each holds its memory, and a CPU
+        of a cluster.
+
         An item that raises or whose worker dies is tried again, elsewhere if there is an elsewhere; after
         `MOST_ATTEMPTS` attempts a `Failure` stands in its place and the rest goes on.
 
         Raises:
             WorkerStartError: ``make_worker`` raised, or its process died again and again.
         """
+
+    @abstractmethod
+    def dismiss(self) -> None:
+        """Give back the workers that stayed; the executor can be used further."""
 
     @abstractmethod
     def close(self) -> None:

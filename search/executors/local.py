@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import final
+from typing import Any, final
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from bitfront.search.executors.base import (
     MOST_ATTEMPTS,
@@ -36,6 +37,7 @@ class LocalExecutor(Executor):
                 f"address={address!r}: choose the executor 'ray', or leave both out"
             )
         self.workers = 1
+        self._stayed: tuple[Any, Any, Any] | None = None
 
     def map(
         self,
@@ -48,8 +50,7 @@ class LocalExecutor(Executor):
         results: list[Result | Failure] = []
         if not items:
             return results
-        with one_thread():
-            worker = _made(make_worker, shared)
+        worker = self._worker(make_worker, shared)
         for position, item in enumerate(items):
             with one_thread():
                 result = _tried(worker, item)
@@ -58,17 +59,35 @@ class LocalExecutor(Executor):
                 on_result(position, result)
         return results
 
+    def _worker(
+        self, make_worker: Callable[[Shared], Callable[[Item], Result]], shared: Shared
+    ) -> Callable[[Item], Result]:
+        if self._stayed is not None and self._stayed[0] is make_worker and self._stayed[1] is shared:
+            stayed: Callable[[Item], Result] = self._stayed[2]
+            return stayed
+        self.dismiss()  # two workers need twice the memory
+        with one_thread():
+            worker = _made(make_worker, shared)
+        self._stayed = (make_worker, shared, worker)
+        return worker
+
+    def dismiss(self) -> None:
+        """See `Executor.dismiss`."""
+        self._stayed = None
+
     def close(self) -> None:
-        """Nothing was started."""
+        """Nothing was started but what may have stayed."""
+        self.dismiss()
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch with one thread inside, and with what it had before outside."""
+    """Torch and the linear algebra of NumPy with one thread inside, and with what they had before outside."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with threadpool_limits(1):
+            yield
     finally:
         torch.set_num_threads(before)
 

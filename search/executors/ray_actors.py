@@ -8,11 +8,12 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, final
+from typing import Any, Generic, Self, final
 
 import ray
 import torch
 from ray.exceptions import RayActorError, RayError
+from threadpoolctl import threadpool_limits
 
 from bitfront.search.executors.base import (
     MOST_ATTEMPTS,
@@ -49,6 +50,7 @@ class RayExecutor(Executor):
         if self._started_here:
             _connect(workers, address)
         self._last: tuple[Any, Any] | None = None
+        self._stayed: tuple[Any, Any, list[_Actor]] | None = None
         self.workers = workers or int(ray.cluster_resources().get("CPU", 1))
 
     def map(
@@ -61,16 +63,35 @@ class RayExecutor(Executor):
         """See `Executor.map`."""
         results: dict[int, Result | Failure] = {}
         if items:
-            dispatch = _Dispatch[Item, Result](make_worker, self._sent(shared), items)
+            actors = self._returning(make_worker, shared)
+            dispatch = _Dispatch[Item, Result](make_worker, self._sent(shared), items, actors)
             try:
                 dispatch.start(min(self.workers, len(items)))
                 for position, result in dispatch.results():
                     results[position] = result
                     if on_result is not None:
                         on_result(position, result)
+                self._stayed = (make_worker, shared, dispatch.actors)
             finally:
-                dispatch.stop()
+                if self._stayed is None:
+                    dispatch.stop()
         return [results[position] for position in range(len(items))]
+
+    def _returning(self, make_worker: Any, shared: Any) -> list[_Actor]:
+        """The actors that stayed after another call, if they fit; others are dismissed, as they hold CPUs."""
+        stayed, self._stayed = self._stayed, None
+        if stayed is None:
+            return []
+        if stayed[0] is make_worker and stayed[1] is shared:
+            return [actor.asked_again() for actor in stayed[2]]
+        _kill(stayed[2])
+        return []
+
+    def dismiss(self) -> None:
+        """See `Executor.dismiss`."""
+        if self._stayed is not None and ray.is_initialized():
+            _kill(self._stayed[2])
+        self._stayed = None
 
     def _sent(self, shared: Any) -> Any:
         """The reference of ``shared`` in the object store; the same object is not put there twice."""
@@ -81,9 +102,15 @@ class RayExecutor(Executor):
     def close(self) -> None:
         """Shut the cluster or the connection down if this executor opened it."""
         self._last = None
+        self.dismiss()
         if self._started_here and ray.is_initialized():
             ray.shutdown()
         self._started_here = False
+
+
+def _kill(actors: Sequence[_Actor]) -> None:
+    for actor in actors:
+        ray.kill(actor.handle)
 
 
 def _connect(workers: int | None, address: str | None) -> None:
@@ -123,10 +150,14 @@ class _Worker:
 
     def start(self, make_worker: Callable[[Any], Callable[[Any], Any]], shared: Any) -> str | None:
         torch.set_num_threads(1)
+        threadpool_limits(1)
         try:
             self._work = make_worker(shared)
         except Exception as error:
             return describe(error)
+        return None
+
+    def ready(self) -> str | None:
         return None
 
     def work(self, item: Any) -> tuple[Any, str | None]:
@@ -142,7 +173,14 @@ class _Actor:
 
     handle: Any
     starting: Any
+    stayed: bool = False
     in_flight: deque[tuple[int, Any]] = field(default_factory=deque)
+
+    def asked_again(self) -> Self:
+        """The same, to be waited for like a new one: it may have died in the meantime."""
+        self.stayed = self.stayed or self.starting is None
+        self.starting = self.starting if self.starting is not None else self.handle.ready.remote()
+        return self
 
     @property
     def next_reply(self) -> Any:
@@ -156,30 +194,35 @@ class _Actor:
 class _Dispatch(Generic[Item, Result]):
     """One call of `map`: who works on what, what waits, what failed how often."""
 
-    def __init__(self, make_worker: Callable[[Any], Callable[[Item], Result]], shared: Any, items: Sequence[Item]):
+    def __init__(
+        self,
+        make_worker: Callable[[Any], Callable[[Item], Result]],
+        shared: Any,
+        items: Sequence[Item],
+        actors: list[_Actor],
+    ) -> None:
         self._make_worker = make_worker
         self._shared = shared
         self._items = items
         self._waiting = deque(range(len(items)))
         self._attempts = [0] * len(items)
         self._failed_on: dict[int, _Actor] = {}
-        self._actors: list[_Actor] = []
+        self.actors = actors
         self._starts_lost = 0
 
     def start(self, workers: int) -> None:
-        for _ in range(workers):
+        for _ in range(workers - len(self.actors)):
             self._add_actor()
 
     def stop(self) -> None:
-        for actor in self._actors:
-            ray.kill(actor.handle)
+        _kill(self.actors)
 
     def results(self) -> Iterator[tuple[int, Result | Failure]]:
         """(position, result) as they come, until every item has one."""
         left = len(self._items)
         while left:
             self._send()
-            replies = {actor.next_reply: actor for actor in self._actors if actor.expects_reply}
+            replies = {actor.next_reply: actor for actor in self.actors if actor.expects_reply}
             ready, _ = ray.wait(list(replies), num_returns=1)
             actor = replies[ready[0]]
             if actor.starting is not None:
@@ -190,12 +233,12 @@ class _Dispatch(Generic[Item, Result]):
 
     def _add_actor(self) -> None:
         handle = ray.remote(_Worker).options(num_cpus=1, max_restarts=0, max_task_retries=0).remote()
-        self._actors.append(_Actor(handle, handle.start.remote(self._make_worker, self._shared)))
+        self.actors.append(_Actor(handle, handle.start.remote(self._make_worker, self._shared)))
 
     def _send(self) -> None:
         # Round by round, so that the last items are spread over all actors.
         for depth in range(_IN_FLIGHT):
-            for actor in self._actors:
+            for actor in self.actors:
                 if actor.starting is None and len(actor.in_flight) == depth:
                     position = self._next_for(actor)
                     if position is not None:
@@ -203,7 +246,7 @@ class _Dispatch(Generic[Item, Result]):
 
     def _next_for(self, actor: _Actor) -> int | None:
         """The first waiting item that did not just fail on this actor, unless there is no other actor to try."""
-        alone = not any(other.starting is None for other in self._actors if other is not actor)
+        alone = not any(other.starting is None for other in self.actors if other is not actor)
         for position in self._waiting:
             if alone or self._failed_on.get(position) is not actor:
                 self._waiting.remove(position)
@@ -214,7 +257,7 @@ class _Dispatch(Generic[Item, Result]):
         try:
             error = ray.get(actor.starting)
         except RayActorError as lost:
-            self._starts_lost += 1
+            self._starts_lost += not actor.stayed
             if self._starts_lost >= MOST_ATTEMPTS:
                 raise WorkerStartError(f"{self._starts_lost} workers died while they started: {lost}") from lost
             self._replace(actor)
@@ -248,7 +291,7 @@ class _Dispatch(Generic[Item, Result]):
     def _replace(self, actor: _Actor) -> None:
         """Put a new actor in the place of a dead one; what merely waited there goes back to the queue's head."""
         ray.kill(actor.handle)
-        self._actors.remove(actor)
+        self.actors.remove(actor)
         self._waiting.extendleft(position for position, _ in reversed(actor.in_flight))
         actor.in_flight.clear()
         self._add_actor()

@@ -95,6 +95,9 @@ class _LosesChunks(Executor):
             on_result(position, results[-1])
         return results
 
+    def dismiss(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

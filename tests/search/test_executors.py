@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_info
 
 from bitfront.search.executors import EXECUTORS
 from bitfront.search.executors.base import Executor, Failure, WorkerStartError
@@ -63,6 +64,18 @@ def reporting_pid(shared: None) -> Callable[[int], int]:
     return work
 
 
+def leaving_a_file(folder: Path) -> Callable[[int], int]:
+    """A worker that leaves a file when it is made, and says which process it is in."""
+    (folder / f"made-{time.monotonic_ns()}").touch()
+
+    def work(item: int) -> int:
+        limits = {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+        assert limits <= {1}
+        return os.getpid()
+
+    return work
+
+
 @pytest.fixture(scope="module")
 def ray_executor() -> Iterator[Executor]:
     ray = pytest.importorskip("ray")
@@ -105,6 +118,28 @@ class TestEveryExecutor:
     def test_no_items_need_no_worker(self, executor: Executor) -> None:
         assert executor.map(broken, "digits", []) == []
 
+    def test_workers_stay_for_the_same_work_until_they_are_dismissed(
+        self, executor: Executor, tmp_path: Path
+    ) -> None:
+        def made() -> int:
+            return len(list(tmp_path.glob("made-*")))
+
+        def pids(folder: Path) -> set[int]:
+            found = executor.map(leaving_a_file, folder, [1])
+            assert all(isinstance(pid, int) for pid in found)
+            return {pid for pid in found if isinstance(pid, int)}
+
+        first = pids(tmp_path)
+        assert pids(tmp_path) == first
+        assert made() == 1
+        equal = Path(str(tmp_path))  # but not the same
+        pids(equal)
+        assert made() == 2
+        executor.dismiss()
+        executor.dismiss()
+        pids(equal)
+        assert made() == 3
+
     def test_a_worker_that_can_not_be_made_ends_the_call(self, executor: Executor) -> None:
         with pytest.raises(WorkerStartError, match="RuntimeError: weights of digits do not fit"):
             executor.map(broken, "digits", [1, 2])
@@ -144,6 +179,14 @@ class TestRay:
         assert os.getpid() not in pids
 
     @pytest.mark.slow
+    def test_workers_that_died_between_two_calls_are_made_anew(self, ray_executor: Executor) -> None:
+        before = {pid for pid in ray_executor.map(reporting_pid, None, list(range(4))) if isinstance(pid, int)}
+        for pid in before:
+            os.kill(pid, 9)
+        after = ray_executor.map(reporting_pid, None, list(range(4)))
+        assert all(isinstance(pid, int) for pid in after)
+        assert not before & set(after)
+
     def test_workers_that_die_while_they_start_end_the_call(self, ray_executor: Executor) -> None:
         with pytest.raises(WorkerStartError, match="3 workers died while they started"):
             ray_executor.map(dying_at_start, None, [1])
