@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -13,6 +16,17 @@ from torch.autograd.function import once_differentiable
 # falls back to one that takes ten times as long.
 _FAST_COLUMNS = 3
 _NO_DILATION, _NO_PADDING = [1, 1], [0, 0]
+_TWICE: ContextVar[bool] = ContextVar("twice", default=False)
+
+
+@contextmanager
+def twice_differentiable() -> Iterator[None]:
+    """Inside, gradients have gradients, and those of large kernels take their time."""
+    token = _TWICE.set(True)
+    try:
+        yield
+    finally:
+        _TWICE.reset(token)
 
 
 def depthwise_conv2d(x: Tensor, weight: Tensor, stride: int) -> Tensor:
@@ -25,7 +39,7 @@ def depthwise_conv2d(x: Tensor, weight: Tensor, stride: int) -> Tensor:
     """
     kernel = weight.shape[-1]
     striped = kernel > _FAST_COLUMNS and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-    if striped and torch.is_grad_enabled() and weight.requires_grad:
+    if striped and not _TWICE.get() and torch.is_grad_enabled() and weight.requires_grad:
         result: Tensor = _StripedGradient.apply(x, weight, stride)  # type: ignore[no-untyped-call]
         return result
     return F.conv2d(x, weight, None, stride, kernel // 2, 1, x.shape[1])

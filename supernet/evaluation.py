@@ -172,6 +172,11 @@ class Evaluator:
             self._calibration[resolution] = self._images.rows("train", resolution, self._calibration_rows)
         return self._calibration[resolution]
 
+    def labelled_calibration_images(self, resolution: int, n: int) -> tuple[Tensor, NDArray[np.int64]]:
+        """The first ``n`` of the calibration images, or all, and their class numbers."""
+        labels = self.dataset.train.labels[self._calibration_rows[:n]].astype(np.int64)
+        return self.calibration_images(resolution)[:n], labels
+
     def images(self, split: str, resolution: int, rows: Rows = slice(None)) -> Tensor:
         """Images of a split, normalised, at a resolution: all of them, or ``rows``."""
         return self._images.rows(split, resolution, rows)

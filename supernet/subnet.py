@@ -62,6 +62,12 @@ class Subnet(nn.Module):
         first, last = self.blocks[0].layers[0], self.blocks[-1].tail
         return Folded(self.blocks, layers, first.in_channels, first.in_size, last.out_channels)
 
+    def weight(self, layer: Layer) -> nn.Parameter:
+        """The weights of one of its layers, not quantized."""
+        weight = self._part(layer).weight
+        assert isinstance(weight, nn.Parameter)
+        return weight
+
     def _part(self, layer: Layer) -> _Part:
         part = self.parts[_key(layer)]
         assert isinstance(part, _Part)
