@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bitfront.experiments.commands import data, deliver, device, front, launch, look, predictor, space, train
+from bitfront.experiments.commands import bits, data, deliver, device, front, launch, look, predictor, space, train
 from bitfront.experiments.commands.detached import WORK
 from bitfront.experiments.commands.group import DEBUG, Commands
 
@@ -68,6 +68,7 @@ app.command("show", rich_help_panel=_EXPERIMENTS)(look.show)
 app.command("logs", rich_help_panel=_EXPERIMENTS)(look.logs)
 app.command("front", rich_help_panel=_FOUND)(front.front)
 app.command("export", rich_help_panel=_FOUND)(deliver.export)
+app.command("bits", rich_help_panel=_FOUND)(bits.bits)
 app.command("train", rich_help_panel=_EXPERIMENTS)(train.train)
 app.add_typer(space.app, rich_help_panel=_EXPERIMENTS)
 app.add_typer(data.app, rich_help_panel=_EXPERIMENTS)
