@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # names are listed without importing pymoo
 STRATEGIES: Registry[Callable[..., Strategy]] = Registry(
     "strategy",
     {
+        "ilp": "bitfront.search.strategies.ilp:IlpBits",
         "nsga2": "bitfront.search.strategies.nsga2:Nsga2",
         "random": "bitfront.search.strategies.random_sampling:RandomSampling",
     },
