@@ -8,7 +8,7 @@ import numpy as np
 
 from bitfront.search.constraints import Constraint, Floats
 from bitfront.search.ilp import Allocation, InfeasibleLimitsError, TimeLimitError, allocate_bits
-from bitfront.search.policy_choices import PolicyChoices, in_first_formats
+from bitfront.search.policy_choices import Choices, PolicyChoices, in_first_formats
 from bitfront.search.problem import Problem
 from bitfront.supernet.genes import Genomes
 
@@ -37,7 +37,7 @@ def swept(problem: Problem, choices: PolicyChoices, sensitivity: Floats, levels:
     of_base, tables = _costs(problem, choices)
     costs, own = _bounded(problem.constraints, of_base, tables)
     aims = {name: tables[name] for name in problem.objectives if name in tables}
-    found = []
+    found: list[Choices] = []
     for limits in _limits(aims, sensitivity, levels):
         one = _allocated(sensitivity, costs | aims, own | limits)
         if one is not None and (not found or all(one.totals[name] <= own[name] for name in own)):
