@@ -321,11 +321,24 @@ def _generator(rng: np.random.Generator) -> torch.Generator:
 
 
 def _shrunk(found: Learned, values: Floats) -> Learned:
-    """Made smaller by what fits best, in least squares, where pairs were not seen."""
+    """Made smaller by what fits best, in least squares, where pairs were not seen.
+
+    By how much is learned, too: what is said of a pair that was not seen is shrunk as the other folds ask for, or
+    intervals of few pairs would be too narrow (for 25 of them they held 77 % instead of 90).
+    """
     mean = found.network.scaling.mean
-    said, true = found.unseen - mean, values - mean
-    factor = float(np.clip(said @ true / max(float(said @ said), 1e-30), 0.0, 1.0))
-    return Learned(found.network.shrunk(factor), mean + factor * said)
+    unseen = np.empty_like(found.unseen)
+    for fold in np.unique(found.fold):
+        own, others = found.fold == fold, found.fold != fold
+        centre = float(values[others].mean()) if others.any() else mean
+        unseen[own] = centre + _factor(found.unseen[others], values[others], centre) * (found.unseen[own] - centre)
+    return Learned(found.network.shrunk(_factor(found.unseen, values, mean)), unseen, found.fold)
+
+
+def _factor(said: Floats, values: Floats, centre: float) -> float:
+    """By which what is said, above its centre, comes nearest to the values (n,); 0 to 1."""
+    above = said - centre
+    return float(np.clip(above @ (values - centre) / max(float(above @ above), 1e-30), 0.0, 1.0))
 
 
 def _calibrated(unseen: Floats, outputs: Floats, pairs: Pairs) -> Calibration:

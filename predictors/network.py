@@ -108,10 +108,14 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """A network with ``unseen`` (n,): for each pair, the mean of what those fits say that have not seen it."""
+    """A network with ``unseen`` (n,): for each pair, the mean of what those fits say that have not seen it.
+
+    ``fold`` (n,) says which pairs were left out together.
+    """
 
     network: Network
     unseen: Floats
+    fold: NDArray[np.intp]
 
 
 def learned(
@@ -152,7 +156,7 @@ def learned(
         blind = leaves[:, None] == fold
         said = (forward(weights, data.x) * blind).sum(0) / blind.sum(0)
     kept = tuple(w[-shape.members :] for w in weights)
-    return Learned(Network(kept, scaling), scaling.mean + scaling.std * said.double().numpy())
+    return Learned(Network(kept, scaling), scaling.mean + scaling.std * said.double().numpy(), fold.numpy())
 
 
 def _leaves(members: int) -> Tensor:

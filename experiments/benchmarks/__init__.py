@@ -17,6 +17,7 @@ BENCHMARKS: Registry[Callable[..., BenchResult]] = Registry(
         "demo": "bitfront.experiments.benchmarks.demo:run",
         "evaluate": "bitfront.experiments.benchmarks.evaluate:run",
         "fashion": "bitfront.experiments.benchmarks.fashion:run",
+        "ilp": "bitfront.experiments.benchmarks.ilp:run",
         "lut-fidelity": "bitfront.experiments.benchmarks.lut_fidelity:run",
         "predictor-real": "bitfront.experiments.benchmarks.predictor_real:run",
         "predictor-speed": "bitfront.experiments.benchmarks.predictor_speed:run",

@@ -7,7 +7,7 @@ mean other pairs, and an interrupted measurement goes on.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from bitfront.experiments.reporter import Reporter
@@ -20,6 +20,7 @@ from bitfront.experiments.store.home import home, open_store
 from bitfront.experiments.store.statuses import Status
 from bitfront.predictors.dataset import Pairs
 from bitfront.supernet.assets import shipped
+from bitfront.supernet.data.dataset import Dataset
 from bitfront.supernet.errors import MissingFileError
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.space import SearchSpace
@@ -61,6 +62,24 @@ def pool(name: str, reporter: Reporter, quick: bool = False) -> Pool:
     Raises:
         MissingFileError: the data set, or the weights of fashion, which take hours to train, are not here.
     """
+    with _running(name, reporter, quick) as run:
+        run.stage("measuring pairs")
+        return _measured(run, *trained_supernet(run, _space(run, name), run.dataset()), QUICK if quick else FULL)
+
+
+def trained(name: str, reporter: Reporter, quick: bool = False) -> tuple[Supernet, Dataset]:
+    """The supernet that `pool` measures, and its data.
+
+    Raises:
+        MissingFileError: as `pool`.
+    """
+    with _running(name, reporter, quick) as run:
+        return trained_supernet(run, _space(run, name), run.dataset())[1], run.dataset()
+
+
+@contextmanager
+def _running(name: str, reporter: Reporter, quick: bool) -> Iterator[Run]:
+    """An experiment of its own in the bench's home; it ends COMPLETED or FAILED."""
     training = _QUICK_TRAINING if quick and name == "digits" else "{}"
     spec = parse_spec(_SPEC.format(name=name, data=_DATA[name], supernet=training))
     folder = home() / "bench"  # apart from people's experiments
@@ -70,14 +89,11 @@ def pool(name: str, reporter: Reporter, quick: bool = False) -> Pool:
         run = Run(store, folder, experiment.id, spec, reporter)
         try:
             with closing(run):
-                run.stage("measuring pairs")
-                supernet = trained_supernet(run, _space(run, name), run.dataset())
-                measured = _measured(run, *supernet, QUICK if quick else FULL)
+                yield run
         except BaseException as error:
             store.set_status(experiment.id, Status.FAILED, f"{type(error).__name__}: {error}")
             raise
         store.set_status(experiment.id, Status.COMPLETED)
-    return measured
 
 
 def _space(run: Run, name: str) -> SearchSpace:

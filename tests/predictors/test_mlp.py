@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from bitfront.predictors import ensemble
+from bitfront.predictors import ensemble, mlp
 from bitfront.predictors.dataset import InvalidPairsError, Pairs
 from bitfront.predictors.features import FeatureMap
 from bitfront.predictors.metrics import kendall_tau
 from bitfront.predictors.mlp import MLPPredictor
+from bitfront.predictors.network import Learned, Network, Scaling
 from bitfront.predictors.options import OptionValue
 from bitfront.supernet.errors import NumericalError
 from bitfront.supernet.genes import Genomes
@@ -259,3 +260,17 @@ def test_ranking_loss_equals_counting(outputs: NDArray[np.float32], targets: NDA
         expected += np.mean((out - true) ** 2) + 0.5 * np.mean(terms)
     found = ensemble._loss(torch.from_numpy(outputs), torch.from_numpy(targets), 0.5)
     assert float(found) == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+def test_what_is_said_of_unseen_pairs_is_shrunk_without_them() -> None:
+    """Where nothing can be learned, residuals of unseen pairs are no smaller than those of new ones."""
+    rng, n = np.random.default_rng(0), 25
+    weights = (torch.zeros(5, 3, 1), torch.zeros(5, 1, 1))
+    squares = []
+    for _ in range(400):
+        values, said = rng.normal(size=n), rng.normal(size=n)
+        scaling = Scaling.of(np.zeros((n, 3), dtype=np.float32), values)
+        unseen = scaling.mean + said
+        shrunk = mlp._shrunk(Learned(Network(weights, scaling), unseen, rng.permutation(n) % 5), values)
+        squares.append(np.mean(np.square(shrunk.unseen - values)))
+    assert np.mean(squares) > 1.0  # the variance of a new value, and more, as its centre is not known either
