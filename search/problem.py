@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +13,7 @@ from bitfront.search.constraints import (
     Constraint,
     Floats,
     InvalidConstraintError,
+    base_metric,
     check_metric,
     parse_constraint,
 )
@@ -92,7 +93,7 @@ class Evaluation:
 
 def minimised(metric: str, values: Floats) -> Floats:
     """A metric as an objective: top1 becomes top-1 error, costs stay what they are."""
-    return 1.0 - values if METRICS[metric] == "max" else values
+    return 1.0 - values if METRICS[base_metric(metric)] == "max" else values
 
 
 class Problem:
@@ -151,10 +152,7 @@ class Problem:
         """
         missing = [name for name in self._needed if name not in metrics]
         if missing:
-            raise UnsupportedError(
-                f"this device gives no {missing[0]} (it gives {', '.join(sorted(metrics))}): "
-                f"drop {missing[0]} from objectives and constraints, or choose another device"
-            )
+            raise UnsupportedError(_not_given(missing[0], metrics))
         n = len(metrics[self._needed[0]])
         F = np.stack([minimised(name, metrics[name]) for name in self.objectives], axis=1)
         G = np.empty((n, len(self.constraints)))
@@ -188,6 +186,19 @@ class Problem:
             f"none of {len(evaluation)} candidates meets the constraints: {'; '.join(reached)}. "
             "Loosen a bound, free a restricted gene, or search longer."
         )
+
+
+def _not_given(name: str, metrics: Collection[str]) -> str:
+    base = base_metric(name)
+    if base != name and base in metrics:
+        return f"{name} is not known by device: write {base}, which is the same for all"
+    of_devices = sorted(one for one in metrics if base_metric(one) == base)
+    if of_devices:
+        return f"there is no {name} here: write {' or '.join(of_devices)}, that of one device"
+    return (
+        f"this device gives no {name} (it gives {', '.join(sorted(metrics))}): "
+        f"drop {name} from objectives and constraints, or choose another device"
+    )
 
 
 def _all_failed(evaluation: Evaluation) -> str:
