@@ -135,11 +135,16 @@ class Problem:
             NumericalError: a metric came out as NaN or infinite; the message names metric, row and genome.
         """
         metrics = {name: np.asarray(values, np.float64) for name, values in self.cost(genomes).items()}
-        if "top1" in self._needed:
-            metrics["top1"] = np.asarray(self.predict(genomes), np.float64)
+        metrics |= self._accuracy(genomes)
         for name, values in metrics.items():
             _check(name, values, genomes)
         return self.judge(metrics)
+
+    def _accuracy(self, genomes: Genomes) -> Metrics:
+        """The accuracies that objectives and constraints ask for, each (n,)."""
+        if "top1" not in self._needed:
+            return {}
+        return {"top1": np.asarray(self.predict(genomes), np.float64)}
 
     def judge(self, metrics: Mapping[str, Floats], errors: Mapping[int, str] | None = None) -> Evaluation:
         """Objectives and constraints from metrics that are already known, each of shape (n,).

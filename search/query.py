@@ -45,9 +45,8 @@ def select(text: str, columns: Mapping[str, Column]) -> Mask:
 
     Grammar: comparisons (``< <= > >= == !=``, also chained) between column names and numbers; names of
     true-or-false columns; ``and``, ``or``, ``not``, parentheses. A column of one device is written as it is named,
-    ``latency_ms@pixel-6 <= 5``: there is no arithmetic that a hyphen could be taken for.
-    NaN (what has no value) meets no comparison but
-    ``!=``.
+    ``latency_ms@pixel-6 <= 5``: there is no arithmetic that a hyphen could be taken for. NaN (what has
+    no value) meets no comparison but ``!=``.
 
     Raises:
         UnknownNameError: a name is no column; the message names the nearest one.
