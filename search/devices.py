@@ -9,12 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
-from bitfront.search.constraints import Floats, qualified
+import numpy as np
+from numpy.typing import NDArray
+
+from bitfront.latency_lut.smallest import largest, smallest
+from bitfront.search.constraints import Floats, Sense, qualified
+from bitfront.search.problem import Extreme
 from bitfront.supernet.errors import BitfrontError, UnsupportedError
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.space import SearchSpace
 
 if TYPE_CHECKING:
+    from bitfront.latency_lut.cost_model import CostModel
     from bitfront.latency_lut.device import Device
 
 Cost = Callable[[Genomes], Mapping[str, Floats]]
@@ -51,6 +57,26 @@ def _named(costs: Mapping[str, Cost], genomes: Genomes) -> Iterator[tuple[str, F
     for device, cost in costs.items():
         for metric, values in cost(genomes).items():
             yield (metric if metric in SAME_ON_ALL else qualified(metric, device)), values
+
+
+def exact_extreme(models: Mapping[str, CostModel], space: SearchSpace) -> Extreme:
+    """What `Problem` may ask of compiled costs, named as `combined_cost` names them, over ``space``."""
+
+    def extreme(metric: str, sense: Sense) -> tuple[float, NDArray[np.uint8]] | None:
+        base, _, device = metric.partition("@")
+        model = models.get(device) if device else next(iter(models.values()), None)
+        if (
+            model is None
+            or base not in model.names
+            or (not device and len(models) > 1 and base not in SAME_ON_ALL)
+        ):
+            return None
+        try:
+            return smallest(model, space, base) if sense == "<=" else largest(model, space, base)
+        except UnsupportedError:  # too large to work out: the search itself must tell
+            return None
+
+    return extreme
 
 
 def restrict_to_all(space: Space, devices: Mapping[str, Device]) -> Space:

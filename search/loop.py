@@ -14,6 +14,7 @@ from bitfront.search.constraints import Floats
 from bitfront.search.front import Front
 from bitfront.search.hypervolume import hypervolume, reference_point
 from bitfront.search.problem import Evaluation, Metrics, Problem
+from bitfront.search.reachable import refuse_unreachable
 from bitfront.search.strategies import make_strategy
 from bitfront.search.strategies.base import Strategy
 from bitfront.supernet.errors import BitfrontError, CorruptFileError
@@ -112,9 +113,10 @@ def search(
         InvalidBudgetError: there is no budget.
         InvalidOptionError: an option is out of its range.
         CorruptFileError: the checkpoint is that of another search, or does not hold together.
-        InfeasibleError: no candidate met the constraints.
+        InfeasibleError: no candidate met the constraints, or a constraint is known to be out of reach.
         NumericalError: the predictor or the costs gave NaN or infinity.
     """
+    refuse_unreachable(problem)
     budget = Budget(evaluations, generations)
     run = _Run(problem, strategy, make_strategy(strategy, problem, rng, options or {}), reference)
     if resume is not None:

@@ -13,6 +13,7 @@ from bitfront.search.constraints import (
     Constraint,
     Floats,
     InvalidConstraintError,
+    Sense,
     base_metric,
     check_metric,
     parse_constraint,
@@ -34,6 +35,10 @@ __all__ = [
 ]
 
 Metrics = dict[str, Floats]
+
+Extreme = Callable[[str, Sense], tuple[float, NDArray[np.uint8]] | None]
+"""The smallest value of a metric that any candidate reaches (for ``<=``; the largest for ``>=``) and the genome
+that does; None where that is not known exactly."""
 
 _LOST = "this candidate failed in an earlier run"
 
@@ -105,6 +110,7 @@ class Problem:
         predict: genomes (n, n_genes) to top1 (n,) as a fraction; asked only where top1 matters.
         cost: genomes (n, n_genes) to every cost the device has, each (n,).
         constraints: hard limits on any metric, in the order of G's columns.
+        extreme: what is known exactly of a cost before anything is searched, if it is; see `Extreme`.
 
     Raises:
         UnknownNameError: an objective is no metric.
@@ -118,6 +124,7 @@ class Problem:
         predict: Callable[[Genomes], Floats],
         cost: Callable[[Genomes], Mapping[str, Floats]],
         constraints: Sequence[Constraint] = (),
+        extreme: Extreme | None = None,
     ) -> None:
         check_objectives(objectives)
         self.space = space
@@ -125,6 +132,7 @@ class Problem:
         self.constraints = tuple(constraints)
         self.predict = predict
         self.cost = cost
+        self.extreme = extreme
         self._needed = (*self.objectives, *(constraint.metric for constraint in self.constraints))
 
     def evaluate(self, genomes: Genomes) -> Evaluation:
