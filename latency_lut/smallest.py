@@ -125,7 +125,7 @@ class _Program:
 
     def _rows(self, s: int, axes: Sequence[int], shape: tuple[int, ...]) -> NDArray[np.int64]:
         slot, demands = self.model.tables.slots[s], self.model.tables.demands
-        number, active = np.int64(demands), np.bool_(True)
+        number, active = np.array(demands, dtype=np.int64), np.array(True)
         for g, axis in self._axis(axes):
             group = self.space.groups[g]
             number = number + (group.rows.astype(np.int64) @ self.radix[s, group.members]).reshape(axis)

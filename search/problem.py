@@ -176,7 +176,9 @@ class Problem:
     def _with_failures(
         self, F: Floats, G: Floats, metrics: Mapping[str, Floats], errors: Mapping[int, str]
     ) -> Evaluation:
-        failed = np.isnan([metrics[name] for name in self._needed]).any(axis=0)
+        failed: NDArray[np.bool_] = np.isnan([metrics[name] for name in self._needed]).any(axis=0, keepdims=True)[
+            0
+        ]
         failed[list(errors)] = True
         if not failed.any():
             return Evaluation(F, G, dict(metrics))
