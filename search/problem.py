@@ -176,9 +176,8 @@ class Problem:
     def _with_failures(
         self, F: Floats, G: Floats, metrics: Mapping[str, Floats], errors: Mapping[int, str]
     ) -> Evaluation:
-        failed: NDArray[np.bool_] = np.isnan([metrics[name] for name in self._needed]).any(axis=0, keepdims=True)[
-            0
-        ]
+        unknown = np.stack([np.isnan(metrics[name]) for name in self._needed], axis=1)
+        failed = np.asarray(unknown.any(axis=1))
         failed[list(errors)] = True
         if not failed.any():
             return Evaluation(F, G, dict(metrics))
