@@ -87,6 +87,11 @@ def device_problems(
         yield Problem("device", shown(name), rule, fix)
         return
     for place, metric in metrics.items():
+        plain = metric.partition("@")[0]
+        if plain != metric:
+            yield Problem(
+                place, shown(metric), "an experiment has one device, and plain metrics", f"write {plain}"
+            )
         if metric in _DEVICE_COSTS and metric not in costs:
             fix = f"leave it out, or choose another device; this one gives {', '.join(costs)}"
             yield Problem(place, shown(metric), f"the device {name} gives no {metric}", fix)

@@ -28,7 +28,12 @@ METRICS: Mapping[str, Literal["max", "min"]] = {
 """Every metric of a candidate and whether more or less of it is better; all are at least 0."""
 
 _SMALLEST_SCALE = 1e-9
-_FORM = re.compile(r"\s*(\w+)\s*(<=|>=)\s*(\S+)\s*")
+_DEVICE = r"[A-Za-z0-9_](?:[\w.-]*\w)?"
+_QUALIFIED = re.compile(rf"(\w+)@({_DEVICE})")
+_FORM = re.compile(rf"\s*(\w+(?:@{_DEVICE})?)\s*(<=|>=)\s*(\S+)\s*")
+
+QUALIFIED_NAME = rf"\w+@{_DEVICE}"
+"""The form of METRIC@DEVICE as a regular expression; a device's name goes on over dots and hyphens."""
 
 
 class InvalidConstraintError(BitfrontError):
@@ -36,13 +41,36 @@ class InvalidConstraintError(BitfrontError):
 
 
 def check_metric(name: str) -> None:
-    """Accept a known metric.
+    """Accept a known metric, or METRIC@DEVICE: that of one device where there are several.
 
     Raises:
-        UnknownNameError: it is not in `METRICS`.
+        UnknownNameError: it, or what stands before the @, is not in `METRICS`.
+        InvalidConstraintError: what stands behind the @ can not be a device's name.
     """
-    if name not in METRICS:
-        raise UnknownNameError("metric", name, METRICS)
+    base = base_metric(name)
+    if base not in METRICS:
+        raise UnknownNameError("metric", base, METRICS)
+    if base != name and _QUALIFIED.fullmatch(name) is None:
+        raise InvalidConstraintError(
+            f"metric {name!r}: write METRIC@DEVICE with a device's name of letters, digits, '_', '.' and '-', "
+            f"for example '{base}@pixel'"
+        )
+
+
+def base_metric(name: str) -> str:
+    """What a metric measures, whichever device it is of: ``latency_ms`` of ``latency_ms@pixel``."""
+    return name.partition("@")[0]
+
+
+def qualified(metric: str, device: str) -> str:
+    """The metric of one device where there are several: ``latency_ms@pixel``.
+
+    Raises:
+        UnknownNameError, InvalidConstraintError: as `check_metric`.
+    """
+    name = f"{metric}@{device}"
+    check_metric(name)
+    return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +97,7 @@ class Constraint:
             raise InvalidConstraintError(
                 f"constraint '{self}': {self.metric} is never negative, nor may its bound be"
             )
-        if self.metric == "top1" and self.bound > 1:
+        if base_metric(self.metric) == "top1" and self.bound > 1:
             raise InvalidConstraintError(
                 f"constraint '{self}': top1 is a fraction from 0 to 1; for percent write {self.bound / 100:g}"
             )
@@ -92,7 +120,7 @@ class Constraint:
 
 
 def parse_constraint(text: str) -> Constraint:
-    """Read ``"METRIC <= NUMBER"`` or ``"METRIC >= NUMBER"``.
+    """Read ``"METRIC <= NUMBER"`` or ``"METRIC >= NUMBER"``; the metric may be METRIC@DEVICE.
 
     Raises:
         UnknownNameError: the metric is unknown; the message names the nearest known one.

@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import operator
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bitfront.search.constraints import QUALIFIED_NAME
 from bitfront.supernet.errors import BitfrontError, UnknownNameError
 
 Column = NDArray[np.float64] | NDArray[np.bool_]
@@ -41,8 +44,9 @@ def select(text: str, columns: Mapping[str, Column]) -> Mask:
     """Which rows meet a condition, shape (n,).
 
     Grammar: comparisons (``< <= > >= == !=``, also chained) between column names and numbers; names of
-    true-or-false columns; ``and``, ``or``, ``not``, parentheses. NaN (what has no value) meets no comparison but
-    ``!=``.
+    true-or-false columns; ``and``, ``or``, ``not``, parentheses. A column of one device is written as it is named,
+    ``latency_ms@pixel-6 <= 5``: there is no arithmetic that a hyphen could be taken for. NaN (what has
+    no value) meets no comparison but ``!=``.
 
     Raises:
         UnknownNameError: a name is no column; the message names the nearest one.
@@ -53,16 +57,32 @@ def select(text: str, columns: Mapping[str, Column]) -> Mask:
             f"the condition has {len(text)} characters, at most {_LONGEST} are read: shorten it"
         )
     try:
-        tree = ast.parse(text.strip(), mode="eval")
-        return _Reader(text, columns).condition(tree.body)
+        plain, names = _without_devices(text.strip())
+        tree = ast.parse(plain, mode="eval")
+        return _Reader(text, columns, plain, names).condition(tree.body)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise InvalidQueryError(f"can not read the condition {text!r} ({error}): {_HINT}") from error
 
 
+def _without_devices(text: str) -> tuple[str, dict[str, str]]:
+    """The text with an ordinary name for each METRIC@DEVICE, and what each of these stands for."""
+    free = (name for i in itertools.count() if (name := f"q{i}") not in text)
+    names: dict[str, str] = {}
+    for found in re.findall(QUALIFIED_NAME, text):
+        if found not in names.values():
+            names[next(free)] = found
+    back = {found: name for name, found in names.items()}
+    return re.sub(QUALIFIED_NAME, lambda match: back[match[0]], text), names
+
+
 class _Reader:
-    def __init__(self, text: str, columns: Mapping[str, Column]) -> None:
+    """Reads the syntax tree of ``plain``, in which ``names`` stand for names that Python could not read."""
+
+    def __init__(self, text: str, columns: Mapping[str, Column], plain: str, names: Mapping[str, str]) -> None:
         self.text = text
         self.columns = columns
+        self.plain = plain
+        self.names = names
 
     def condition(self, node: ast.expr) -> Mask:
         match node:
@@ -97,10 +117,13 @@ class _Reader:
         return float(str(number.value)) * (-1 if negative else 1)
 
     def _column(self, name: str) -> Column:
+        name = self.names.get(name, name)
         if name not in self.columns:
             raise UnknownNameError(f"name in the condition {self.text!r}:", name, self.columns)
         return self.columns[name]
 
     def _refused(self, node: ast.expr, why: str) -> InvalidQueryError:
-        part = ast.get_source_segment(self.text.strip(), node) or self.text
+        part = ast.get_source_segment(self.plain, node) or self.text
+        for stand_in, name in self.names.items():
+            part = re.sub(rf"\b{stand_in}\b", name, part)
         return InvalidQueryError(f"condition {self.text!r}: {part!r} {why}; {_HINT}")

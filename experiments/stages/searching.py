@@ -12,6 +12,7 @@ from bitfront.experiments.store.base import MOST_PER_PAGE
 from bitfront.latency_lut.cost_model import CostModel
 from bitfront.predictors.predictor import AccuracyPredictor
 from bitfront.search.constraints import parse_constraint
+from bitfront.search.devices import exact_extreme
 from bitfront.search.front import Front
 from bitfront.search.loop import Checkpoint, Generation, search
 from bitfront.search.problem import Problem
@@ -30,6 +31,7 @@ def searched_front(run: Run, space: SearchSpace, predictor: AccuracyPredictor, c
         lambda genomes: np.clip(predictor.predict(genomes).mean, 0.0, 1.0),
         costs.cost,
         [parse_constraint(text) for text in run.spec.constraints],
+        exact_extreme({costs.device: costs}, space),
     )
     settings = run.spec.search
     return search(
