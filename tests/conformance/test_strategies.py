@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bitfront.search import search
 from bitfront.search.archive import non_dominated
+from bitfront.search.front import Front
 from bitfront.search.problem import Constraint, Problem
 from bitfront.search.strategies import STRATEGIES, make_strategy
 from bitfront.search.strategies.base import Strategy
@@ -68,10 +69,29 @@ def through_json(state: dict[str, Any]) -> dict[str, Any]:
     return loaded
 
 
-@pytest.mark.parametrize("name", STRATEGIES.names())
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (name, {}) for name in STRATEGIES.names()},
+    "optuna-nsga2": ("optuna", {"sampler": "nsga2"}),
+}
+_SLOW = {"optuna"}  # TPE takes some 50 ms for each suggestion
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in _SLOW else []) for name in VARIANTS]
+)
 class TestEveryStrategy:
     def make(self, name: str, problem: Problem, seed: int = 0, population: int = 30) -> Strategy:
-        return make_strategy(name, problem, np.random.default_rng(seed), {"population": population})
+        strategy, options = VARIANTS[name]
+        return make_strategy(strategy, problem, np.random.default_rng(seed), {"population": population, **options})
+
+    def search(self, name: str, problem: Problem, seed: int, **arguments: Any) -> Front:
+        strategy, options = VARIANTS[name]
+        return search(
+            problem,
+            strategy,
+            rng=np.random.default_rng(seed),
+            **{**arguments, "options": {"population": 30, **options}},
+        )
 
     def test_proposes_canonical_valid_genomes_of_the_restricted_space(self, name: str) -> None:
         space = digits()
@@ -106,21 +126,18 @@ class TestEveryStrategy:
     @pytest.mark.parametrize("budget", [1, 29, 30, 100])
     def test_respects_the_budget(self, name: str, budget: int) -> None:
         spent: list[int] = []
-        search(
-            problem_on(digits()),
+        self.search(
             name,
-            rng=np.random.default_rng(0),
+            problem_on(digits()),
+            0,
             evaluations=budget,
-            options={"population": 30},
             on_generation=lambda generation: spent.append(len(generation.genomes)),
         )
         assert sum(spent) == budget
 
     def test_same_seed_same_front_other_seed_another(self, name: str) -> None:
         problem = problem_on(digits())
-        one, same, other = (
-            search(problem, name, rng=np.random.default_rng(seed), evaluations=200) for seed in (1, 1, 2)
-        )
+        one, same, other = (self.search(name, problem, seed, evaluations=200) for seed in (1, 1, 2))
         np.testing.assert_array_equal(one.genomes, same.genomes)
         assert one.genomes.tolist() != other.genomes.tolist()
 
@@ -167,7 +184,7 @@ class TestEveryStrategy:
 
     def test_meets_constraints_in_its_front(self, name: str) -> None:
         problem = problem_on(digits(), constrained=True)
-        front = search(problem, name, rng=np.random.default_rng(0), evaluations=300)
+        front = self.search(name, problem, 0, evaluations=300)
         assert len(front) > 0
         assert (front.predicted["latency_ms"] <= problem.constraints[0].bound).all()
 

@@ -226,7 +226,7 @@ def test_what_goes_wrong_in_scoring_or_storing_ends_the_search(
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({}, InvalidBudgetError, "give evaluations, generations or both"),
+        ({}, InvalidBudgetError, "give one or more of evaluations, generations, seconds, stalled"),
         ({"evaluations": 0}, InvalidBudgetError, "budget of evaluations is 0"),
         ({"generations": -1}, InvalidBudgetError, "budget of generations is -1"),
         ({"evaluations": 9, "strategy": "nsga"}, UnknownNameError, "did you mean 'nsga2'"),
