@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitfront.search.archive import Rows
+from bitfront.search.archive import Rows, non_dominated
 from bitfront.search.operators import Mating
 from bitfront.search.problem import Problem
 from bitfront.search.selection import parents
@@ -140,6 +140,7 @@ class Sequential(Strategy):
         if len(self._members):
             scores = self.archive.evaluation.take(self._members)
             best = np.flatnonzero(scores.violation == 0)
+            best = best[non_dominated(scores.F[best])] if len(best) else best
             rows = best[spread(scores.F[best], self.carried)] if len(best) else np.arange(len(scores))
             self._members = self._members[rows[: self.carried]]
             self._kept = self.archive.genomes[self._members].copy()
