@@ -88,9 +88,11 @@ def survivors(F: Floats, violation: Floats, n: int) -> Rows:
     """The ``n`` fittest rows, the fittest first.
 
     Feasible rows come first, by rank and then by crowding distance; after them the infeasible ones by summed
-    violation (constraint domination, Deb et al. 2002, definition 1).
+    violation (constraint domination, Deb et al. 2002, definition 1). What failed (infinite violation) never
+    survives.
     """
-    feasible, missed = np.flatnonzero(violation == 0), np.flatnonzero(violation > 0)
+    feasible = np.flatnonzero(violation == 0)
+    missed = np.flatnonzero((violation > 0) & np.isfinite(violation))
     chosen = feasible[by_rank_and_crowding(F[feasible], n)]
     by_violation = missed[np.argsort(violation[missed], kind="stable")]
     return np.concatenate([chosen, by_violation])[:n]
