@@ -121,7 +121,15 @@ class Sequential(Strategy):
         mothers, fathers = parents(scores.F, scores.violation, wanted, self.rng)
         genomes = self.archive.genomes[self._members]
         children = self._mating.children(genomes[mothers], genomes[fathers], self.rng, mutations)
-        return self._held(genomes[mothers], children)
+        return self._held(self._origins(genomes[mothers]), children)
+
+    def _origins(self, mothers: Genomes) -> Genomes:
+        """Where children (n, n_genes) have the genes from that the phase does not choose.
+
+        A mother that skips blocks has forgotten their widths and formats, so that a child in which they come back
+        must ask what the phase began with. Depths are chosen only in the first phase, which begins with one genome.
+        """
+        return np.broadcast_to(self._kept[0], mothers.shape) if self._phase == 0 else mothers
 
     def _held(self, mothers: Genomes, children: Genomes) -> Genomes:
         """Children (n, n_genes) with the genes that the phase does not choose as their mothers have them.
