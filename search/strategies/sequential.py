@@ -127,7 +127,7 @@ class Sequential(Strategy):
         """Where children (n, n_genes) have the genes from that the phase does not choose.
 
         A mother that skips blocks has forgotten their widths and formats, so that a child in which they come back
-        must ask what the phase began with. Depths are chosen only in the first phase, which begins with one genome.
+        must ask what the phase began with. Only the first phase chooses depths, and it begins with one genome.
         """
         return np.broadcast_to(self._kept[0], mothers.shape) if self._phase == 0 else mothers
 
