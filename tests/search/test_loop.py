@@ -309,7 +309,7 @@ def test_what_goes_wrong_in_scoring_or_storing_ends_the_search(
         ({}, InvalidBudgetError, "give one or more of evaluations, generations, seconds, stalled"),
         ({"evaluations": 0}, InvalidBudgetError, "budget of evaluations is 0"),
         ({"generations": -1}, InvalidBudgetError, "budget of generations is -1"),
-        ({"evaluations": 9, "strategy": "nsga"}, UnknownNameError, "did you mean 'nsga2'"),
+        ({"evaluations": 9, "strategy": "nsag2"}, UnknownNameError, "did you mean 'nsga2'"),
         ({"evaluations": 9, "options": {"popsize": 9}}, UnknownNameError, "did you mean 'population'"),
         ({"evaluations": 9, "options": {"population": 0}}, InvalidOptionError, "population is 0"),
         ({"evaluations": 9, "options": {"mutations": 0.0}}, InvalidOptionError, "mutations is 0"),
