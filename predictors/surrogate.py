@@ -51,24 +51,25 @@ class Kernel:
 class Inputs:
     """Points at which `Surrogate` compares candidates.
 
-    They are features of the architecture, and of the policy where ``before`` is given, by one factor and around
-    one centre, so that those that it was made of lie at a distance of 1 from it in the root mean square. What
-    ``before`` predicts is a further coordinate, in standard deviations of what it has learned.
+    They are features of the architecture, and of the policy where ``policy`` is set or ``before`` is given, by one
+    factor and around one centre, so that those that it was made of lie at a distance of 1 from it in the root mean
+    square. What ``before`` predicts is a further coordinate, in standard deviations of what it has learned.
     """
 
     features: FeatureMap
     before: Surrogate | None
     centre: Floats
     factor: float
+    policy: bool = False
 
     @classmethod
-    def of(cls, space: SearchSpace, genomes: Genomes, before: Surrogate | None) -> Self:
+    def of(cls, space: SearchSpace, genomes: Genomes, before: Surrogate | None, policy: bool = False) -> Self:
         """As canonical ``genomes`` (n, n_genes) are spread."""
-        plain = cls(FeatureMap(space), before, np.zeros(1), 1.0)
+        plain = cls(FeatureMap(space), before, np.zeros(1), 1.0, policy)
         raw = plain._raw(genomes)
         centre = raw.mean(axis=0)
         spread = float(np.square(raw - centre).sum(axis=1).mean())
-        return cls(plain.features, before, centre, spread**-0.5 if spread > 0 else 1.0)
+        return cls(plain.features, before, centre, spread**-0.5 if spread > 0 else 1.0, policy)
 
     def __call__(self, genomes: Genomes) -> Floats:
         """Points (n, d) of canonical genomes (n, n_genes)."""
@@ -80,7 +81,8 @@ class Inputs:
 
     def _raw(self, genomes: Genomes) -> Floats:
         parts = self.features(genomes)
-        return np.concatenate(parts[:1] if self.before is None else parts, axis=1).astype(np.float64)
+        both = self.policy or self.before is not None
+        return np.concatenate(parts if both else parts[:1], axis=1).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -108,14 +110,16 @@ class Surrogate:
     variance: float
 
     @classmethod
-    def fit(cls, space: SearchSpace, pairs: Pairs, before: Surrogate | None = None) -> Self:
+    def fit(cls, space: SearchSpace, pairs: Pairs, before: Surrogate | None = None, policy: bool = False) -> Self:
         """Learn from fp32 pairs, or, with the surrogate ``before`` of those, from quantized ones.
+
+        With ``policy``, learn architecture and policy at once, from pairs of any formats.
 
         Raises:
             InvalidGenomeError: a genome is not of ``space``. InvalidPairsError: fewer than two different genomes.
         """
         pairs = pairs.checked(space)
-        inputs = Inputs.of(space, pairs.genomes, before)
+        inputs = Inputs.of(space, pairs.genomes, before, policy)
         points = inputs(pairs.genomes)
         left = pairs.accuracy if before is None else pairs.accuracy - before.mean(pairs.genomes)
         offset = float(left.mean())

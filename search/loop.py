@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bitfront.search.archive import Rows
+from bitfront.search.budget import Budget, Growth, InvalidBudgetError, Spent
 from bitfront.search.constraints import Floats
 from bitfront.search.front import Front
 from bitfront.search.hypervolume import hypervolume, reference_point
@@ -17,12 +18,10 @@ from bitfront.search.problem import Evaluation, Metrics, Problem
 from bitfront.search.reachable import refuse_unreachable
 from bitfront.search.strategies import make_strategy
 from bitfront.search.strategies.base import Strategy
-from bitfront.supernet.errors import BitfrontError, CorruptFileError
+from bitfront.supernet.errors import CorruptFileError
 from bitfront.supernet.genes import Genomes
 
-
-class InvalidBudgetError(BitfrontError):
-    """A search has no budget, or one that makes no sense."""
+__all__ = ["Budget", "Checkpoint", "Generation", "InvalidBudgetError", "search"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +32,9 @@ class Generation:
     the first of them when all candidates of the search are counted from 0 in order. ``front`` holds the numbers
     of those that are on the front now, of this and all earlier generations, and ``front_genomes`` their genomes.
     ``hypervolume`` is the front's share of the box up to the fixed reference point; ``evaluations`` counts from
-    the search's beginning. ``state``, with all candidates so far, is what a `Checkpoint` needs: plain JSON values
-    and arrays of numbers.
+    the search's beginning. ``expected_generations`` says how many there will be, as far as can be told now, and
+    is ``index + 1`` when this was the last. ``state``, with all candidates so far, is what a `Checkpoint` needs:
+    plain JSON values and arrays of numbers.
     """
 
     index: int
@@ -45,6 +45,7 @@ class Generation:
     front_genomes: Genomes
     hypervolume: float
     evaluations: int
+    expected_generations: int
     state: dict[str, Any]
 
 
@@ -57,31 +58,6 @@ class Checkpoint:
     metrics: Metrics
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """When a search ends: after so many scored candidates, so many generations, or whichever comes first.
-
-    Raises:
-        InvalidBudgetError: no limit is given, or one is below 1.
-    """
-
-    evaluations: int | None = None
-    generations: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.evaluations is None and self.generations is None:
-            raise InvalidBudgetError("a search needs a budget: give evaluations, generations or both")
-        for name, limit in (("evaluations", self.evaluations), ("generations", self.generations)):
-            if limit is not None and limit < 1:
-                raise InvalidBudgetError(f"the budget of {name} is {limit}: it must be at least 1")
-
-    def left(self, evaluations: int, generations: int) -> int | None:
-        """Candidates that may still be scored; None is no limit."""
-        if self.generations is not None and generations >= self.generations:
-            return 0
-        return None if self.evaluations is None else max(self.evaluations - evaluations, 0)
-
-
 def search(
     problem: Problem,
     strategy: str = "nsga2",
@@ -89,8 +65,11 @@ def search(
     rng: np.random.Generator,
     evaluations: int | None = None,
     generations: int | None = None,
+    seconds: float | None = None,
+    stalled: int | None = None,
     options: Mapping[str, Any] | None = None,
     on_generation: Callable[[Generation], None] | None = None,
+    on_stop: Callable[[str], None] | None = None,
     resume: Checkpoint | None = None,
     reference: Floats | None = None,
 ) -> Front:
@@ -102,11 +81,14 @@ def search(
         rng: the only source of randomness: same problem, options and seed, same front.
         evaluations: budget in scored candidates.
         generations: budget in turns of the loop.
+        seconds: budget in time; with it alone, the same seed need not give the same front.
+        stalled: budget in turns of the loop that do not make the front better. See `Budget` for all four.
         options: the strategy's own options, such as ``population``.
         on_generation: called after every generation; what it raises ends the search.
+        on_stop: told at the end why the search ended.
         resume: go on from here exactly as if the search had never stopped; the budget counts from its beginning.
         reference: reference point of the hypervolume, shape (m,), in the units of F; without it, it is fixed
-            10 % beyond the worst of the first generation.
+            10 % beyond the worst of the first generation in which anything could be scored.
 
     Raises:
         UnknownNameError: the strategy or one of its options is unknown.
@@ -117,28 +99,35 @@ def search(
         NumericalError: the predictor or the costs gave NaN or infinity.
     """
     refuse_unreachable(problem)
-    budget = Budget(evaluations, generations)
-    run = _Run(problem, strategy, make_strategy(strategy, problem, rng, options or {}), reference)
+    budget = Budget(evaluations, generations, seconds, stalled)
+    maker = make_strategy(strategy, problem, rng, options or {})
+    maker.plan(budget.most(maker.population))
+    run = _Run(problem, strategy, maker, reference, budget)
     if resume is not None:
         run.restore(resume)
-    for index in itertools.count(run.generations):
-        left = budget.left(len(run.strategy.archive), index)
-        generation = run.step(left) if left != 0 else None
-        if generation is None:
-            return run.front()
-        if on_generation is not None:
+    while (reason := run.stopped()) is None:
+        generation = run.step()
+        if generation is not None and on_generation is not None:
             on_generation(generation)
-    raise AssertionError("unreachable")
+    if on_stop is not None:
+        on_stop(reason)
+    return run.front()
 
 
 class _Run:
     """A search in progress."""
 
-    def __init__(self, problem: Problem, name: str, strategy: Strategy, reference: Floats | None) -> None:
+    def __init__(
+        self, problem: Problem, name: str, strategy: Strategy, reference: Floats | None, budget: Budget
+    ) -> None:
         self.problem = problem
         self.strategy = strategy
         self.reference = reference
+        self.budget = budget
         self.generations = 0
+        self._growth = Growth()
+        self._begun = time.monotonic()
+        self._exhausted = False
         self._identity: dict[str, Any] = {
             "strategy": name,
             "space": problem.space.hash(),
@@ -146,18 +135,34 @@ class _Run:
             "constraints": [str(constraint) for constraint in problem.constraints],
         }
 
-    def step(self, most: int | None) -> Generation | None:
+    def stopped(self) -> str | None:
+        """Why the search ends now, in words; None while it goes on."""
+        if self._exhausted:
+            scored = len(self.strategy.archive)
+            return f"{scored:,} candidates are scored, and the strategy finds no other one in this space"
+        return self.budget.reached(self._spent())
+
+    def step(self) -> Generation | None:
         """Ask, score, tell; None when the space has nothing left."""
-        genomes = self.strategy.ask(most)
+        genomes = self.strategy.ask(self.budget.left(len(self.strategy.archive)))
         if not len(genomes):
+            self._exhausted = True
             return None
         evaluation = self.problem.evaluate(genomes)
         rows = self.strategy.tell(genomes, evaluation)
-        scored = evaluation.F[np.isfinite(evaluation.F).all(axis=1)]
-        if self.reference is None and len(scored):
-            self.reference = reference_point(scored)
+        scored = np.isfinite(evaluation.F).all(axis=1)
+        if self.reference is None and scored.any():
+            self.reference = reference_point(evaluation.F[scored])
         self.generations += 1
         return self._generation(genomes, evaluation, int(rows[0]))
+
+    def _spent(self) -> Spent:
+        return Spent(
+            evaluations=len(self.strategy.archive),
+            generations=self.generations,
+            seconds=time.monotonic() - self._begun,
+            still=self.generations - self._growth.generation,
+        )
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Put the state of another run of the same search in place."""
@@ -184,6 +189,9 @@ class _Run:
         reference = state["reference"]
         self.reference = None if reference is None else np.asarray(reference, dtype=np.float64)
         self.generations = int(state["generations"])
+        # Searches that were stored before there were these limits have neither.
+        self._growth = Growth.from_json(state.get("growth", [0.0, None, self.generations]))
+        self._begun -= float(state.get("seconds", 0.0))
         evaluation = self.problem.judge(checkpoint.metrics)
         self.strategy.restore(state["strategy_state"], checkpoint.genomes, evaluation)
 
@@ -195,7 +203,12 @@ class _Run:
         return Front.of(self.problem.objectives, genomes, evaluation.metrics, ids=archive.front)
 
     def _generation(self, genomes: Genomes, evaluation: Evaluation, first_row: int) -> Generation:
-        archive, front = self.strategy.archive, self.strategy.archive.evaluation.F[self.strategy.archive.front]
+        archive, reference = self.strategy.archive, self.reference
+        front = archive.evaluation.F[archive.front]
+        volume = hypervolume(front, reference) if reference is not None else 0.0
+        least = float(evaluation.violation.min(initial=np.inf))
+        self._growth = self._growth.after(self.generations, volume, least)
+        spent = self._spent()
         return Generation(
             index=self.generations - 1,
             genomes=genomes,
@@ -203,17 +216,21 @@ class _Run:
             first_row=first_row,
             front=archive.front.copy(),
             front_genomes=archive.genomes[archive.front],
-            # Without a reference point everything has failed so far.
-            hypervolume=0.0 if self.reference is None else hypervolume(front, self.reference),
+            hypervolume=volume,
             evaluations=len(archive),
-            state=self._state(),
+            expected_generations=self.budget.expected(spent),
+            state=self._state(spent),
         )
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self, spent: Spent) -> dict[str, Any]:
+        # Time is part of a state only where it matters, so that all other states are the same for the same seed.
+        clock = {} if self.budget.seconds is None else {"seconds": spent.seconds}
         return {
             **self._identity,
-            "evaluations": len(self.strategy.archive),
-            "generations": self.generations,
+            **clock,
+            "evaluations": spent.evaluations,
+            "generations": spent.generations,
+            "growth": self._growth.to_json(),
             "reference": self.reference,
             "strategy_state": self.strategy.state(),
         }

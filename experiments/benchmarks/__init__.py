@@ -18,6 +18,8 @@ BENCHMARKS: Registry[Callable[..., BenchResult]] = Registry(
         "evaluate": "bitfront.experiments.benchmarks.evaluate:run",
         "fashion": "bitfront.experiments.benchmarks.fashion:run",
         "ilp": "bitfront.experiments.benchmarks.ilp:run",
+        "iterated": "bitfront.experiments.benchmarks.iterated:run",
+        "joint-vs-sequential": "bitfront.experiments.benchmarks.joint_vs_sequential:run",
         "lut-fidelity": "bitfront.experiments.benchmarks.lut_fidelity:run",
         "predictor-real": "bitfront.experiments.benchmarks.predictor_real:run",
         "predictor-speed": "bitfront.experiments.benchmarks.predictor_speed:run",

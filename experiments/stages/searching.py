@@ -38,9 +38,13 @@ def searched_front(run: Run, space: SearchSpace, predictor: AccuracyPredictor, c
         problem,
         settings.strategy,
         rng=run.rng("search"),
+        evaluations=settings.evaluations,
         generations=settings.generations,
+        seconds=settings.seconds,
+        stalled=settings.stalled,
         options={"population": settings.population, **settings.options},
         on_generation=_keeper(run),
+        on_stop=lambda reason: run.reporter.say(f"the search ends: {reason}"),
         resume=_checkpoint(run, space.n_genes),
     )
 
@@ -56,7 +60,7 @@ def _keeper(run: Run) -> Callable[[Generation], None]:
             generation.front_genomes,
             generation.state,
         )
-        progress(generation.index + 1, run.spec.search.generations)
+        progress(generation.index + 1, generation.expected_generations)
 
     return keep
 
@@ -66,7 +70,7 @@ def _checkpoint(run: Run, n_genes: int) -> Checkpoint | None:
     if last is None:
         return None
     stored = _stored(run, n_genes)
-    run.reporter.say(f"the search goes on after generation {last[0].index + 1} of {run.spec.search.generations}")
+    run.reporter.say(f"the search goes on after generation {last[0].index + 1}")
     return Checkpoint(last[1], stored.genomes, dict(stored.predicted))
 
 

@@ -18,9 +18,14 @@ if TYPE_CHECKING:  # names are listed without importing pymoo
 STRATEGIES: Registry[Callable[..., Strategy]] = Registry(
     "strategy",
     {
+        "aging_evolution": "bitfront.search.strategies.aging_evolution:AgingEvolution",
         "ilp": "bitfront.search.strategies.ilp:IlpBits",
+        "iterated": "bitfront.search.strategies.iterated:Iterated",
         "nsga2": "bitfront.search.strategies.nsga2:Nsga2",
+        "nsga3": "bitfront.search.strategies.nsga3:Nsga3",
+        "optuna": "bitfront.search.strategies.optuna_samplers:OptunaSampling",
         "random": "bitfront.search.strategies.random_sampling:RandomSampling",
+        "sequential": "bitfront.search.strategies.sequential:Sequential",
     },
 )
 """Factories: called with (problem, rng) and the strategy's own options as keyword arguments."""

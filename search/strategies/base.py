@@ -67,6 +67,13 @@ class Strategy(ABC):
     def _recall(self, memory: dict[str, Any]) -> None:
         """Take `_memory` back; `archive` is filled already."""
 
+    def plan(self, evaluations: int | None) -> None:  # noqa: B027
+        """Be told once, before the first `ask`, how many candidates will be scored in all; None: nobody knows.
+
+        Most strategies do not care. What is done with it is part of `_memory`, so that a resumed search keeps to
+        the plan that it began with.
+        """
+
     # -- ask and tell -----------------------------------------------------------------------------------
 
     @final

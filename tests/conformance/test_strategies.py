@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from bitfront.search import search
 from bitfront.search.archive import non_dominated
-from bitfront.search.problem import Constraint, Problem
+from bitfront.search.front import Front
+from bitfront.search.problem import Constraint, Evaluation, Problem
 from bitfront.search.strategies import STRATEGIES, make_strategy
 from bitfront.search.strategies.base import Strategy
 from bitfront.supernet.genes import Genomes
@@ -35,24 +36,46 @@ def tiny() -> SearchSpace:
     return space.restrict({g.name: [g.choices[kept[i]]] for i, g in enumerate(space.genes) if g.name not in free})
 
 
-def problem_on(space: SearchSpace, constrained: bool = False) -> Problem:
-    """Cheap metrics that every active gene moves; if constrained, half of the space is too slow.
+FOUR = ("top1", "latency_ms", "size_bytes", "energy_mj")
+
+
+class Failing(Problem):
+    """One candidate in seven can not be scored."""
+
+    def __init__(self, inner: Problem) -> None:
+        super().__init__(inner.space, inner.objectives, inner.predict, inner.cost, inner.constraints)
+
+    def evaluate(self, genomes: Genomes) -> Evaluation:
+        """See `Problem.evaluate`."""
+        failed = np.flatnonzero(genomes.sum(axis=1) % 7 == 0)
+        return self.judge(super().evaluate(genomes).metrics, {int(row): "out of memory" for row in failed})
+
+
+def problem_on(
+    space: SearchSpace,
+    constrained: bool = False,
+    objectives: tuple[str, ...] = ("top1", "latency_ms", "size_bytes"),
+    share: float = 0.5,
+) -> Problem:
+    """Cheap metrics that every active gene moves; if constrained, only a ``share`` of the space is fast enough.
 
     Whole numbers are summed, so that a candidate's scores do not depend on the batch it comes in.
     """
     gain, latency, size = np.random.default_rng(0).integers(1, 1000, size=(3, space.encoding_width)).astype(float)
+    energy = np.random.default_rng(2).integers(1, 1000, size=space.encoding_width).astype(float)
 
     def cost(genomes: Genomes) -> dict[str, NDArray[np.float64]]:
         encoded = space.encode(genomes).astype(np.float64)
-        return {"latency_ms": encoded @ latency, "size_bytes": encoded @ size}
+        costs = {"latency_ms": encoded @ latency, "size_bytes": encoded @ size}
+        return costs | ({"energy_mj": encoded @ energy} if "energy_mj" in objectives else {})
 
     def predict(genomes: Genomes) -> NDArray[np.float64]:
         total = space.encode(genomes).astype(np.float64) @ gain
         return np.asarray(total / (total + 5000.0))
 
-    middle = float(np.median(cost(space.sample(500, np.random.default_rng(1)))["latency_ms"]))
-    constraints = [Constraint("latency_ms", "<=", middle)] if constrained else []
-    return Problem(space, ("top1", "latency_ms", "size_bytes"), predict, cost, constraints)
+    bound = float(np.quantile(cost(space.sample(500, np.random.default_rng(1)))["latency_ms"], share))
+    constraints = [Constraint("latency_ms", "<=", bound)] if constrained else []
+    return Problem(space, objectives, predict, cost, constraints)
 
 
 def advance(strategy: Strategy, turns: int) -> list[Genomes]:
@@ -68,10 +91,29 @@ def through_json(state: dict[str, Any]) -> dict[str, Any]:
     return loaded
 
 
-@pytest.mark.parametrize("name", STRATEGIES.names())
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (name, {}) for name in STRATEGIES.names()},
+    "optuna-nsga2": ("optuna", {"sampler": "nsga2"}),
+}
+_SLOW = {"optuna"}  # TPE takes some 50 ms for each suggestion
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in _SLOW else []) for name in VARIANTS]
+)
 class TestEveryStrategy:
     def make(self, name: str, problem: Problem, seed: int = 0, population: int = 30) -> Strategy:
-        return make_strategy(name, problem, np.random.default_rng(seed), {"population": population})
+        strategy, options = VARIANTS[name]
+        return make_strategy(strategy, problem, np.random.default_rng(seed), {"population": population, **options})
+
+    def search(self, name: str, problem: Problem, seed: int, **arguments: Any) -> Front:
+        strategy, options = VARIANTS[name]
+        return search(
+            problem,
+            strategy,
+            rng=np.random.default_rng(seed),
+            **{**arguments, "options": {"population": 30, **options}},
+        )
 
     def test_proposes_canonical_valid_genomes_of_the_restricted_space(self, name: str) -> None:
         space = digits()
@@ -106,21 +148,18 @@ class TestEveryStrategy:
     @pytest.mark.parametrize("budget", [1, 29, 30, 100])
     def test_respects_the_budget(self, name: str, budget: int) -> None:
         spent: list[int] = []
-        search(
-            problem_on(digits()),
+        self.search(
             name,
-            rng=np.random.default_rng(0),
+            problem_on(digits()),
+            0,
             evaluations=budget,
-            options={"population": 30},
             on_generation=lambda generation: spent.append(len(generation.genomes)),
         )
         assert sum(spent) == budget
 
     def test_same_seed_same_front_other_seed_another(self, name: str) -> None:
         problem = problem_on(digits())
-        one, same, other = (
-            search(problem, name, rng=np.random.default_rng(seed), evaluations=200) for seed in (1, 1, 2)
-        )
+        one, same, other = (self.search(name, problem, seed, evaluations=200) for seed in (1, 1, 2))
         np.testing.assert_array_equal(one.genomes, same.genomes)
         assert one.genomes.tolist() != other.genomes.tolist()
 
@@ -145,6 +184,42 @@ class TestEveryStrategy:
         assert through_json(undisturbed.state()) == through_json(other.state())
         np.testing.assert_array_equal(undisturbed.best()[0], other.best()[0])
 
+    @pytest.mark.parametrize("turns", [1, 2, 5])
+    def test_goes_on_bit_identically_wherever_it_is_saved(self, name: str, turns: int) -> None:
+        problem = problem_on(digits(), constrained=True)
+        undisturbed, other = (self.make(name, problem, seed, population=12) for seed in (3, 4))
+        undisturbed.plan(84)  # so that sequential phases end on the way
+        advance(undisturbed, turns)
+        told = undisturbed.archive
+        other.restore(
+            through_json(undisturbed.state()), told.genomes.copy(), problem.judge(told.evaluation.metrics)
+        )
+        for one, two in zip(advance(undisturbed, 3), advance(other, 3), strict=True):
+            np.testing.assert_array_equal(one, two)
+
+    @pytest.mark.parametrize("objectives", [("top1",), ("latency_ms",), FOUR], ids=len)
+    def test_serves_one_objective_and_four(self, name: str, objectives: tuple[str, ...]) -> None:
+        problem = problem_on(digits(), objectives=objectives)
+        front = self.search(name, problem, 0, evaluations=120)
+        assert (len(front) == 1) == (len(objectives) == 1)
+        assert np.isfinite(front.F).all()
+
+    def test_finds_what_meets_a_tight_constraint(self, name: str) -> None:
+        """One candidate in 50 does; all strategies have as many as random draws need."""
+        problem = problem_on(digits(), constrained=True, share=0.02)
+        front = self.search(name, problem, 0, evaluations=240)
+        assert len(front) > 0
+        assert (front.predicted["latency_ms"] <= problem.constraints[0].bound).all()
+
+    @pytest.mark.parametrize("constrained", [False, True])
+    def test_candidates_that_fail_do_not_stop_it(self, name: str, constrained: bool) -> None:
+        problem = Failing(problem_on(digits(), constrained))
+        strategy = self.make(name, problem, population=20)
+        asked = np.concatenate(advance(strategy, 6))
+        assert len(np.unique(asked, axis=0)) == len(asked) == 120
+        assert 0 < len(strategy.archive.evaluation.errors) < 60
+        assert np.isfinite(strategy.best()[1].F).all()
+
     def test_can_be_saved_before_it_begins(self, name: str) -> None:
         problem = problem_on(digits())
         fresh, other = self.make(name, problem, seed=3), self.make(name, problem, seed=4)
@@ -167,7 +242,7 @@ class TestEveryStrategy:
 
     def test_meets_constraints_in_its_front(self, name: str) -> None:
         problem = problem_on(digits(), constrained=True)
-        front = search(problem, name, rng=np.random.default_rng(0), evaluations=300)
+        front = self.search(name, problem, 0, evaluations=300)
         assert len(front) > 0
         assert (front.predicted["latency_ms"] <= problem.constraints[0].bound).all()
 

@@ -145,7 +145,7 @@ class TestRefused:
             ("space", "digit", "did you mean 'digits'"),
             ("data", "digitz", "did you mean 'digits'"),
             ("device", "bitfussion", "did you mean 'bitfusion'"),
-            ("search/strategy", "nsga", "did you mean 'nsga2'"),
+            ("search/strategy", "nsga-2", "did you mean 'nsga2'"),
             ("executor/kind", "Ray", "did you mean 'ray'"),
             ("export/pick", "bset", "did you mean 'best'"),
             ("export/format", "tflite", "must be one of onnx"),

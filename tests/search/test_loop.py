@@ -95,6 +95,86 @@ def test_the_tighter_limit_ends_the_search(space: SearchSpace, make_problem: Mak
     assert recorded(make_problem(space), evaluations=30, generations=2)[1][-1].evaluations == 30
 
 
+class Clock:
+    """Time that passes when somebody says so."""
+
+    def __init__(self) -> None:
+        self.now = 50.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("bitfront.search.loop.time", clock)
+    return clock
+
+
+def slowed(problem: Problem, clock: Clock, seconds: float) -> Problem:
+    predict = problem.predict
+
+    def slow(genomes: Genomes) -> NDArray[np.float64]:
+        clock.now += seconds
+        return predict(genomes)
+
+    problem.predict = slow
+    return problem
+
+
+def test_seconds_count_over_resumes_and_leave_the_best_so_far(
+    space: SearchSpace, make_problem: MakeProblem, clock: Clock
+) -> None:
+    problem, reasons = slowed(make_problem(space), clock, 1.0), list[str]()
+    whole, generations = recorded(problem, seconds=4.5, on_stop=reasons.append)
+    assert len(generations) == 5
+    assert reasons == ["5.0 seconds have passed, and the budget has 4.5"]
+    assert_same(whole, recorded(make_problem(space), generations=5)[0])
+    checkpoint = Checkpoint(through_json(generations[2].state), *everything(generations[:3]))
+    clock.now += 1000.0  # nobody was searching
+    front, rest = recorded(problem, seed=9, seconds=4.5, resume=checkpoint)
+    assert [g.index for g in rest] == [3, 4]
+    assert_same(front, whole)
+
+
+def test_a_search_without_a_limit_of_seconds_has_no_time_in_its_state(
+    space: SearchSpace, make_problem: MakeProblem, clock: Clock
+) -> None:
+    _, generations = recorded(slowed(make_problem(space), clock, 1.0), generations=2)
+    assert "seconds" not in generations[-1].state
+
+
+def test_what_runs_out_of_time_without_a_feasible_one_says_what_was_reached(
+    space: SearchSpace, make_problem: MakeProblem, clock: Clock
+) -> None:
+    problem = make_problem(space, constraints=(Constraint("latency_ms", "<=", 0.5), Constraint("top1", ">=", 0.5)))
+    reasons = list[str]()
+    with pytest.raises(InfeasibleError, match="best value seen"):
+        recorded(slowed(problem, clock, 1.0), seconds=2.0, on_stop=reasons.append)
+    assert reasons == ["2.0 seconds have passed, and the budget has 2"]
+
+
+def test_a_front_that_does_not_grow_ends_the_search(space: SearchSpace, make_problem: MakeProblem) -> None:
+    problem, reasons = make_problem(space, ("size_bytes",)), list[str]()
+    _, generations = recorded(problem, stalled=4, generations=500, on_stop=reasons.append)
+    volumes = [g.hypervolume for g in generations]
+    assert len(generations) < 500
+    assert volumes[-1] <= volumes[-5] * 1.0001
+    assert "4 generations" in reasons[0]
+    assert generations[-1].expected_generations == len(generations)
+    checkpoint = Checkpoint(through_json(generations[-3].state), *everything(generations[:-2]))
+    _, rest = recorded(problem, seed=1, stalled=4, resume=checkpoint)
+    assert [g.index for g in rest] == [g.index for g in generations[-2:]]
+
+
+def test_an_exhausted_space_is_the_reason(space: SearchSpace, make_problem: MakeProblem) -> None:
+    tiny = space.restrict({gene.name: [gene.choices[0]] for gene in space.genes if gene.name != "resolution"})
+    reasons = list[str]()
+    recorded(make_problem(tiny), stalled=100, on_stop=reasons.append)
+    assert reasons == ["3 candidates are scored, and the strategy finds no other one in this space"]
+
+
 @pytest.mark.parametrize("kept", [1, 3])
 def test_a_resumed_search_ends_as_if_undisturbed(space: SearchSpace, make_problem: MakeProblem, kept: int) -> None:
     problem = make_problem(space)
@@ -226,10 +306,10 @@ def test_what_goes_wrong_in_scoring_or_storing_ends_the_search(
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({}, InvalidBudgetError, "give evaluations, generations or both"),
+        ({}, InvalidBudgetError, "give one or more of evaluations, generations, seconds, stalled"),
         ({"evaluations": 0}, InvalidBudgetError, "budget of evaluations is 0"),
         ({"generations": -1}, InvalidBudgetError, "budget of generations is -1"),
-        ({"evaluations": 9, "strategy": "nsga"}, UnknownNameError, "did you mean 'nsga2'"),
+        ({"evaluations": 9, "strategy": "nsag2"}, UnknownNameError, "did you mean 'nsga2'"),
         ({"evaluations": 9, "options": {"popsize": 9}}, UnknownNameError, "did you mean 'population'"),
         ({"evaluations": 9, "options": {"population": 0}}, InvalidOptionError, "population is 0"),
         ({"evaluations": 9, "options": {"mutations": 0.0}}, InvalidOptionError, "mutations is 0"),
