@@ -45,6 +45,7 @@ class Archive:
         self._F: _Grown[np.float64] | None = None
         self._G: _Grown[np.float64] | None = None
         self._metrics: dict[str, _Grown[np.float64]] = {}
+        self._errors: dict[int, str] = {}
         self._seen: set[bytes] = set()
         self._front: Rows = np.empty(0, dtype=np.intp)
 
@@ -61,7 +62,9 @@ class Archive:
         """Scores of all candidates; views."""
         if self._F is None or self._G is None:
             raise ValueError("nothing has been scored yet")
-        return Evaluation(self._F.filled, self._G.filled, {k: v.filled for k, v in self._metrics.items()})
+        return Evaluation(
+            self._F.filled, self._G.filled, {k: v.filled for k, v in self._metrics.items()}, self._errors
+        )
 
     @property
     def front(self) -> Rows:
@@ -82,6 +85,7 @@ class Archive:
         self._seen.update(_keys(genomes[fresh]))
         self._genomes.append(genomes[fresh])
         self._append(scores)
+        self._errors.update({start + row: error for row, error in scores.errors.items()})
         rows = np.arange(start, len(self), dtype=np.intp)
         self._advance_front(rows[scores.feasible])
         return rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,12 +48,14 @@ class Evaluation:
     """Scores of n candidates.
 
     ``F`` (n, m): objectives, all minimised. ``G`` (n, c): relative excess over each constraint, <= 0 where it
-    is met. ``metrics``: every metric known, each of shape (n,), in its own unit and sign.
+    is met. ``metrics``: every metric known, each of shape (n,), in its own unit and sign. ``errors``: row to
+    error of candidates that failed for good; their F and G are infinite, their metrics NaN.
     """
 
     F: Floats
     G: Floats
     metrics: Metrics
+    errors: Mapping[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.F)
@@ -62,18 +64,20 @@ class Evaluation:
     def violation(self) -> Floats:
         """Summed relative excess over the constraints that are missed, shape (n,); 0 is feasible."""
         total: Floats = np.maximum(self.G, 0.0).sum(axis=1)
+        total[~np.isfinite(self.F).all(axis=1)] = np.inf
         return total
 
     @property
     def feasible(self) -> NDArray[np.bool_]:
         """Whether every constraint is met, shape (n,)."""
-        return np.asarray((self.G <= 0).all(axis=1))
+        return np.asarray((self.G <= 0).all(axis=1) & np.isfinite(self.F).all(axis=1))
 
     def take(self, rows: NDArray[np.intp]) -> Evaluation:
         """The scores of some candidates."""
-        return Evaluation(
-            self.F[rows], self.G[rows], {name: values[rows] for name, values in self.metrics.items()}
-        )
+        metrics = {name: values[rows] for name, values in self.metrics.items()}
+        places = {int(row): place for place, row in enumerate(rows)} if self.errors else {}
+        errors = {places[row]: error for row, error in self.errors.items() if row in places}
+        return Evaluation(self.F[rows], self.G[rows], metrics, errors)
 
 
 def minimised(metric: str, values: Floats) -> Floats:

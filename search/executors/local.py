@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import final
-
-import torch
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, final
 
 from bitfront.search.executors.base import (
     MOST_ATTEMPTS,
@@ -18,7 +15,10 @@ from bitfront.search.executors.base import (
     WorkerStartError,
     describe,
 )
+from bitfront.search.executors.threads import Threads, one_thread
 from bitfront.supernet.errors import UnsupportedError
+
+__all__ = ["LocalExecutor", "one_thread"]
 
 
 @final
@@ -36,6 +36,7 @@ class LocalExecutor(Executor):
                 f"address={address!r}: choose the executor 'ray', or leave both out"
             )
         self.workers = 1
+        self._kept: tuple[object, object, Callable[[Any], Any]] | None = None
 
     def map(
         self,
@@ -43,34 +44,40 @@ class LocalExecutor(Executor):
         shared: Shared,
         items: Sequence[Item],
         on_result: Callable[[int, Result | Failure], None] | None = None,
+        resources: Mapping[str, float] | None = None,
     ) -> list[Result | Failure]:
-        """See `Executor.map`."""
+        """See `Executor.map`; this machine is taken to have the ``resources``.
+
+        What other processes measure at the same time is not for an executor to know: devices that measure take
+        turns on a machine by themselves.
+        """
         results: list[Result | Failure] = []
         if not items:
             return results
-        with one_thread():
-            worker = _made(make_worker, shared)
+        worker = self._worker(make_worker, shared)
+        threads = Threads()
         for position, item in enumerate(items):
-            with one_thread():
+            with threads.one():
                 result = _tried(worker, item)
             results.append(result)
             if on_result is not None:
                 on_result(position, result)
         return results
 
+    def _worker(
+        self, make_worker: Callable[[Shared], Callable[[Item], Result]], shared: Shared
+    ) -> Callable[[Item], Result]:
+        """The worker of the call before, if it was made of the very same objects."""
+        if self._kept is None or self._kept[0] is not make_worker or self._kept[1] is not shared:
+            self._kept = None  # what it holds may be large
+            with one_thread():
+                self._kept = (make_worker, shared, _made(make_worker, shared))
+        worker: Callable[[Item], Result] = self._kept[2]
+        return worker
+
     def close(self) -> None:
-        """Nothing was started."""
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch with one thread inside, and with what it had before outside."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+        """Let go of the worker."""
+        self._kept = None
 
 
 def _made(make_worker: Callable[[Shared], Callable[[Item], Result]], shared: Shared) -> Callable[[Item], Result]:

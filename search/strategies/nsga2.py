@@ -75,6 +75,8 @@ class Nsga2(Strategy):
     def _learn(self, rows: Rows) -> None:
         pool = np.concatenate([self._members, rows])
         scores = self.archive.evaluation.take(pool)
+        alive = np.isfinite(scores.F).all(axis=1)  # no place in objective space, no parent
+        pool, scores = pool[alive], scores.take(np.flatnonzero(alive))
         self._members = pool[survivors(scores.F, scores.violation, self.population)]
 
     def _memory(self) -> dict[str, Any]:
