@@ -80,6 +80,11 @@ class SearchSection(Section):
     strategy: Annotated[str, known_in("bitfront.search.strategies:STRATEGIES")] = Field(
         default="nsga2", description="`nsga2` breeds from the best so far; `random` draws, for comparison."
     )
+    accuracy: Literal["predicted", "measured"] = Field(
+        default="predicted",
+        description="`measured`: every candidate is truly measured, no samples are taken and nothing is "
+        "predicted; for small searches.",
+    )
     population: int = Field(default=100, ge=2, le=1_000_000, description="Candidates scored in a generation.")
     generations: int = Field(default=100, ge=1, description="Generations until the search ends.")
     options: Options = Field(

@@ -1,9 +1,9 @@
 """Several searches side by side that send each other their best; seeds, strategies and problems may differ.
 
-The island model of parallel evolutionary search (Cohoon et al. 1987). An epoch is some generations of every island,
-each worked on by one worker of an executor; then members that are spread over an island's front go to a neighbour,
-which scores them as its own problem does. Islands wait for each other at the end of an epoch, so that what comes out
-depends on the seed alone, and not on where and when who worked.
+The island model of parallel evolutionary search (Cohoon et al. 1987). An epoch is some generations of every
+island, each worked on by one worker of an executor; then members that are spread over an island's front go to a
+neighbour, which scores them as its own problem does. Islands wait for each other at the end of an epoch, so that
+what comes out depends on the seed alone, and not on where and when who worked.
 """
 
 from __future__ import annotations
