@@ -62,9 +62,8 @@ class Archive:
         """Scores of all candidates; views."""
         if self._F is None or self._G is None:
             raise ValueError("nothing has been scored yet")
-        return Evaluation(
-            self._F.filled, self._G.filled, {k: v.filled for k, v in self._metrics.items()}, self._errors
-        )
+        metrics = {name: values.filled for name, values in self._metrics.items()}
+        return Evaluation(self._F.filled, self._G.filled, metrics, dict(self._errors))
 
     @property
     def front(self) -> Rows:

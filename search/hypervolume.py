@@ -14,11 +14,11 @@ _CHUNK = 256
 
 
 def reference_point(F: Floats) -> Floats:
-    """A point worse than every finite row of ``F`` (n, m): 10 % beyond the worst value of each objective.
+    """A point worse than every row of ``F`` (n, m), n > 0: 10 % beyond the worst value of each objective.
 
-    Every coordinate is above 0, also where an objective is 0 throughout. There must be a finite row.
+    Every coordinate is above 0, also where an objective is 0 throughout.
     """
-    worst = np.maximum(F[np.isfinite(F).all(axis=1)].max(axis=0), 0.0)
+    worst = np.maximum(F.max(axis=0), 0.0)
     margin = _MARGIN * worst
     point: Floats = worst + np.where(margin > 0, margin, 1.0)
     return point

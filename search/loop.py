@@ -151,8 +151,9 @@ class _Run:
             return None
         evaluation = self.problem.evaluate(genomes)
         rows = self.strategy.tell(genomes, evaluation)
-        if self.reference is None:
-            self.reference = reference_point(evaluation.F)
+        scored = evaluation.F[np.isfinite(evaluation.F).all(axis=1)]
+        if self.reference is None and len(scored):
+            self.reference = reference_point(scored)
         self.generations += 1
         return self._generation(genomes, evaluation, int(rows[0]))
 
@@ -178,7 +179,8 @@ class _Run:
                 f"the checkpoint speaks of {state['evaluations']} candidates, but {len(checkpoint.genomes)} came "
                 "with it: give all candidates up to it, in the order in which they were scored"
             )
-        self.reference = np.asarray(state["reference"], dtype=np.float64)
+        reference = state["reference"]
+        self.reference = None if reference is None else np.asarray(reference, dtype=np.float64)
         self.generations = int(state["generations"])
         evaluation = self.problem.judge(checkpoint.metrics)
         self.strategy.restore(state["strategy_state"], checkpoint.genomes, evaluation)
@@ -191,8 +193,7 @@ class _Run:
         return Front.of(self.problem.objectives, genomes, evaluation.metrics, ids=archive.front)
 
     def _generation(self, genomes: Genomes, evaluation: Evaluation, first_row: int) -> Generation:
-        archive, reference = self.strategy.archive, self.reference
-        assert reference is not None
+        archive, front = self.strategy.archive, self.strategy.archive.evaluation.F[self.strategy.archive.front]
         return Generation(
             index=self.generations - 1,
             genomes=genomes,
@@ -200,16 +201,17 @@ class _Run:
             first_row=first_row,
             front=archive.front.copy(),
             front_genomes=archive.genomes[archive.front],
-            hypervolume=hypervolume(archive.evaluation.F[archive.front], reference),
+            # Without a reference point everything has failed so far.
+            hypervolume=0.0 if self.reference is None else hypervolume(front, self.reference),
             evaluations=len(archive),
-            state=self._state(reference),
+            state=self._state(),
         )
 
-    def _state(self, reference: Floats) -> dict[str, Any]:
+    def _state(self) -> dict[str, Any]:
         return {
             **self._identity,
             "evaluations": len(self.strategy.archive),
             "generations": self.generations,
-            "reference": reference,
+            "reference": self.reference,
             "strategy_state": self.strategy.state(),
         }

@@ -25,7 +25,6 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _MOST_AT_ONCE = 16
-_FAILED_BEFORE = "it could not be measured"
 
 
 class NothingMeasuredError(BitfrontError):
@@ -74,13 +73,8 @@ class MeasuredProblem(Problem):
             NumericalError: a cost came out as NaN or infinite.
         """
         evaluation = super().evaluate(genomes)
-        return failed(evaluation, self._errors(genomes) if "top1" in evaluation.metrics else {})
-
-    def judge(self, metrics: Mapping[str, Floats]) -> Evaluation:
-        """As `Problem.judge`; a candidate without a top1 is one that could not be measured."""
-        evaluation = super().judge(metrics)
-        top1 = metrics.get("top1", np.zeros(len(evaluation)))
-        return failed(evaluation, {int(row): _FAILED_BEFORE for row in np.flatnonzero(np.isnan(top1))})
+        errors = self._errors(genomes) if "top1" in evaluation.metrics else {}
+        return self.judge(evaluation.metrics, errors) if errors else evaluation
 
     def _top1(self, genomes: Genomes) -> Floats:
         """Measured accuracies (n,); 0 where there is an error instead."""
@@ -104,21 +98,6 @@ class MeasuredProblem(Problem):
                 f"none of {len(errors)} candidates could be measured, the first failed with {errors[0]}: "
                 "check the supernet and the data"
             )
-
-
-def failed(evaluation: Evaluation, errors: Mapping[int, str]) -> Evaluation:
-    """The same, but for candidates (rows) that failed for good: worse than any other, and without metrics."""
-    if not errors:
-        return evaluation
-    rows = np.array(sorted(errors), dtype=np.intp)
-
-    def filled(values: Floats, value: float) -> Floats:
-        changed = values.copy()
-        changed[rows] = value
-        return changed
-
-    metrics = {name: filled(values, np.nan) for name, values in evaluation.metrics.items()}
-    return Evaluation(filled(evaluation.F, np.inf), filled(evaluation.G, np.inf), metrics, dict(errors))
 
 
 def measure_on(

@@ -34,6 +34,8 @@ __all__ = [
 
 Metrics = dict[str, Floats]
 
+_LOST = "this candidate failed in an earlier run"
+
 
 class InvalidObjectivesError(BitfrontError):
     """The list of objectives is empty or repeats itself."""
@@ -48,8 +50,9 @@ class Evaluation:
     """Scores of n candidates.
 
     ``F`` (n, m): objectives, all minimised. ``G`` (n, c): relative excess over each constraint, <= 0 where it
-    is met. ``metrics``: every metric known, each of shape (n,), in its own unit and sign. ``errors``: row to
-    error of candidates that failed for good; their F and G are infinite, their metrics NaN.
+    is met. ``metrics``: every metric known, each of shape (n,), in its own unit and sign. ``errors`` maps the
+    rows of candidates that failed for good to why they did: their F and G are +inf and their metrics NaN, so
+    that they are known, but never feasible and worse than everything else.
     """
 
     F: Floats
@@ -62,22 +65,29 @@ class Evaluation:
 
     @property
     def violation(self) -> Floats:
-        """Summed relative excess over the constraints that are missed, shape (n,); 0 is feasible."""
+        """Summed relative excess over the constraints that are missed, (n,); 0 is feasible, +inf failed."""
         total: Floats = np.maximum(self.G, 0.0).sum(axis=1)
-        total[~np.isfinite(self.F).all(axis=1)] = np.inf
+        total[list(self.errors)] = np.inf
         return total
 
     @property
     def feasible(self) -> NDArray[np.bool_]:
-        """Whether every constraint is met, shape (n,)."""
-        return np.asarray((self.G <= 0).all(axis=1) & np.isfinite(self.F).all(axis=1))
+        """Whether every constraint is met, shape (n,); what failed meets none."""
+        met = np.asarray((self.G <= 0).all(axis=1))
+        met[list(self.errors)] = False
+        return met
 
     def take(self, rows: NDArray[np.intp]) -> Evaluation:
-        """The scores of some candidates."""
+        """The scores of some candidates; each error goes with its row."""
         metrics = {name: values[rows] for name, values in self.metrics.items()}
-        places = {int(row): place for place, row in enumerate(rows)} if self.errors else {}
-        errors = {places[row]: error for row, error in self.errors.items() if row in places}
-        return Evaluation(self.F[rows], self.G[rows], metrics, errors)
+        return Evaluation(self.F[rows], self.G[rows], metrics, self._errors_of(rows))
+
+    def _errors_of(self, rows: NDArray[np.intp]) -> dict[int, str]:
+        if not self.errors:
+            return {}
+        places = np.arange(len(self))[rows]
+        failed = np.isin(places, list(self.errors))
+        return {int(new): self.errors[int(places[new])] for new in np.flatnonzero(failed)}
 
 
 def minimised(metric: str, values: Floats) -> Floats:
@@ -130,8 +140,11 @@ class Problem:
             _check(name, values, genomes)
         return self.judge(metrics)
 
-    def judge(self, metrics: Mapping[str, Floats]) -> Evaluation:
+    def judge(self, metrics: Mapping[str, Floats], errors: Mapping[int, str] | None = None) -> Evaluation:
         """Objectives and constraints from metrics that are already known, each of shape (n,).
+
+        ``errors`` names the rows that failed for good, and why. A row without a metric that is needed (NaN) has
+        failed, too: that is how a failure is found again among stored metrics.
 
         Raises:
             UnsupportedError: a metric that is asked for is missing.
@@ -147,13 +160,27 @@ class Problem:
         G = np.empty((n, len(self.constraints)))
         for column, constraint in enumerate(self.constraints):
             G[:, column] = constraint.excess(metrics[constraint.metric])
-        return Evaluation(F, G, dict(metrics))
+        return self._with_failures(F, G, metrics, errors or {})
+
+    def _with_failures(
+        self, F: Floats, G: Floats, metrics: Mapping[str, Floats], errors: Mapping[int, str]
+    ) -> Evaluation:
+        failed = np.isnan([metrics[name] for name in self._needed]).any(axis=0)
+        failed[list(errors)] = True
+        if not failed.any():
+            return Evaluation(F, G, dict(metrics))
+        F[failed], G[failed] = np.inf, np.inf
+        known = {name: np.where(failed, np.nan, values) for name, values in metrics.items()}
+        return Evaluation(F, G, known, {int(i): errors.get(int(i), _LOST) for i in np.flatnonzero(failed)})
 
     def explain_infeasible(self, evaluation: Evaluation) -> InfeasibleError:
         """The error for a search in which no candidate of ``evaluation`` was feasible."""
         reached = []
+        scored = np.flatnonzero(np.isfinite(evaluation.F).all(axis=1))
+        if not len(scored):
+            return InfeasibleError(_all_failed(evaluation))
         for constraint in self.constraints:
-            values = evaluation.metrics[constraint.metric]
+            values = evaluation.metrics[constraint.metric][scored]
             best = values[constraint.closest(values)]
             word = "met alone" if constraint.excess(np.array([best]))[0] <= 0 else "never met"
             reached.append(f"{constraint} ({word}, best value seen {best:.6g})")
@@ -161,6 +188,13 @@ class Problem:
             f"none of {len(evaluation)} candidates meets the constraints: {'; '.join(reached)}. "
             "Loosen a bound, free a restricted gene, or search longer."
         )
+
+
+def _all_failed(evaluation: Evaluation) -> str:
+    first = next(iter(evaluation.errors.values()), _LOST)
+    return (
+        f"all of {len(evaluation)} candidates failed, the first with: {first}. Mend what scores them, then resume."
+    )
 
 
 def check_objectives(objectives: Sequence[str]) -> None:

@@ -75,8 +75,6 @@ class Nsga2(Strategy):
     def _learn(self, rows: Rows) -> None:
         pool = np.concatenate([self._members, rows])
         scores = self.archive.evaluation.take(pool)
-        alive = np.isfinite(scores.F).all(axis=1)  # no place in objective space, no parent
-        pool, scores = pool[alive], scores.take(np.flatnonzero(alive))
         self._members = pool[survivors(scores.F, scores.violation, self.population)]
 
     def _memory(self) -> dict[str, Any]:
@@ -90,9 +88,11 @@ def survivors(F: Floats, violation: Floats, n: int) -> Rows:
     """The ``n`` fittest rows, the fittest first.
 
     Feasible rows come first, by rank and then by crowding distance; after them the infeasible ones by summed
-    violation (constraint domination, Deb et al. 2002, definition 1).
+    violation (constraint domination, Deb et al. 2002, definition 1). What failed (infinite violation) never
+    survives.
     """
-    feasible, missed = np.flatnonzero(violation == 0), np.flatnonzero(violation > 0)
+    feasible = np.flatnonzero(violation == 0)
+    missed = np.flatnonzero((violation > 0) & np.isfinite(violation))
     chosen = feasible[by_rank_and_crowding(F[feasible], n)]
     by_violation = missed[np.argsort(violation[missed], kind="stable")]
     return np.concatenate([chosen, by_violation])[:n]

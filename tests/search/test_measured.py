@@ -219,7 +219,7 @@ def test_a_candidate_that_kills_its_workers_has_that_as_its_error() -> None:
 
     ray = pytest.importorskip("ray")
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    genomes = np.random.default_rng(0).integers(4, 9, (12, 4), dtype=np.uint8)
+    genomes = np.random.default_rng(0).integers(4, 9, (6, 4), dtype=np.uint8)
     genomes[5, 0] = 3
     with EXECUTORS.get("ray")(workers=2) as executor:
         outcomes = measure_on(executor, deadly, [])(genomes)
