@@ -183,12 +183,10 @@ class _Run:
 
     def _fix_references(self) -> None:
         for problem, archive in enumerate(self.archives):
-            if (
-                self.references[problem] is None
-                and len(archive)
-                and np.isfinite(archive.evaluation.F).all(axis=1).any()
-            ):
-                self.references[problem] = reference_point(archive.evaluation.F)
+            if self.references[problem] is None and len(archive):
+                F = archive.evaluation.F
+                scored = F[np.isfinite(F).all(axis=1)]
+                self.references[problem] = reference_point(scored) if len(scored) else None
 
     def _epoch(self, first_rows: tuple[int, ...]) -> Epoch:
         scored = sum(len(rows) for rows in self.rows)

@@ -129,7 +129,7 @@ def _connect(workers: int | None, address: str | None, resources: Mapping[str, f
         options = {"include_dashboard": False, "num_cpus": workers, "resources": dict(resources)}
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
-    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # of a node that does not start, Ray raises nothing more precise
         where = f"reached at {address!r}" if address else "started here"
         raise WorkerStartError(
             f"no Ray cluster could be {where} ({describe(error)}): "

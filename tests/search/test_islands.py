@@ -184,6 +184,7 @@ def test_what_could_not_be_measured_is_in_nobodys_way(space: SearchSpace, make_p
     problem = MeasuredProblem(space, inner.objectives, measure, inner.cost)
     found, epochs = searched([Island(problem, "nsga2", OPTIONS)] * 2)
     assert epochs[-1].common[0].evaluation.errors
+    assert 0 < epochs[0].common[0].hypervolume < 1
     assert (found.joint[0].genomes[:, 2] != 0).all()
 
 
