@@ -18,7 +18,7 @@ from bitfront.experiments.stages.measured_front import measure_front
 from bitfront.experiments.stages.plotting import write_plots
 from bitfront.experiments.stages.predicting import fitted_predictor
 from bitfront.experiments.stages.samples import collected_samples
-from bitfront.experiments.stages.searching import searched_front
+from bitfront.experiments.stages.searching import measuring, predicting, searched_front
 from bitfront.experiments.stages.supernet import trained_supernet
 from bitfront.experiments.stages.tables import compiled_costs
 from bitfront.experiments.store.base import Store
@@ -39,15 +39,18 @@ def run_stages(run: Run) -> None:
     run.stage("2 supernet")
     supernet_id, supernet = trained_supernet(run, space, dataset)
 
-    run.stage("3 measured samples")
-    samples = collected_samples(run, supernet_id, supernet)
-
-    run.stage("4 predictor and device table")
-    predictor = fitted_predictor(run, supernet_id, space, samples)
-    costs = compiled_costs(run, device, executable)
+    if run.spec.search.accuracy == "measured":
+        run.stage("4 device table")
+        problem = measuring(run, searched, supernet_id, supernet, compiled_costs(run, device, executable))
+    else:
+        run.stage("3 measured samples")
+        samples = collected_samples(run, supernet_id, supernet)
+        run.stage("4 predictor and device table")
+        predictor = fitted_predictor(run, supernet_id, space, samples)
+        problem = predicting(run, searched, predictor, compiled_costs(run, device, executable))
 
     run.stage("5 search")
-    front = searched_front(run, searched, predictor, costs)
+    front = searched_front(run, problem)
 
     run.stage("6 measured front")
     measure_front(run, front, supernet_id, supernet, device)

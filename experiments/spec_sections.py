@@ -83,6 +83,11 @@ class SearchSection(Section):
         "learns from few candidates, where each is dear; `optuna` asks Optuna's samplers. For comparison: "
         "`aging_evolution`, `sequential` (architecture, then pruning, then bits) and `random`.",
     )
+    accuracy: Literal["predicted", "measured"] = Field(
+        default="predicted",
+        description="`measured`: every candidate is truly measured, no samples are taken and nothing is "
+        "predicted; for small searches.",
+    )
     population: int = Field(default=100, ge=2, le=1_000_000, description="Candidates scored in a generation.")
     generations: int | None = Field(
         default=100,

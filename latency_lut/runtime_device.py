@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bitfront.latency_lut.bundle.profile import Call, Protocol, Samples, Timer, Times, summary, take_samples
 from bitfront.latency_lut.derive import LATENCY, derive
 from bitfront.latency_lut.device import MeasuringDevice
+from bitfront.latency_lut.machine_lock import measuring_alone
 from bitfront.latency_lut.one_layer import REPRESENTATIVES, one_layer
 from bitfront.latency_lut.profile_plan import Chain, profile_plan
 from bitfront.latency_lut.slot_blocks import unique_blocks
@@ -122,12 +123,16 @@ class RuntimeDevice(MeasuringDevice):
         keep: Callable[[], None] = lambda: None,
         progress: Progress = silent,
     ) -> None:
-        """Fill ``samples`` of every part up to the protocol's rounds; see `take_samples`."""
+        """Fill ``samples`` of every part up to the protocol's rounds; see `take_samples`.
+
+        Processes that measure on one machine take turns; see `measuring_alone`.
+        """
 
         def open_call(key: str) -> Call:
             return self.compile_part(parts[key](), rng)
 
-        take_samples(open_call, list(parts), samples, rng, self.protocol, self.timer, keep, progress)
+        with measuring_alone(lambda: progress(0, len(parts))):
+            take_samples(open_call, list(parts), samples, rng, self.protocol, self.timer, keep, progress)
 
     def layer_gains(self, rng: np.random.Generator) -> dict[str, dict[tuple[str, str], float]]:
         """Measured now, per operator and executable (weight, activation) format pair: fp32's time over the pair's.

@@ -23,6 +23,7 @@ BENCHMARKS: Registry[Callable[..., BenchResult]] = Registry(
         "lut-fidelity": "bitfront.experiments.benchmarks.lut_fidelity:run",
         "predictor-real": "bitfront.experiments.benchmarks.predictor_real:run",
         "predictor-speed": "bitfront.experiments.benchmarks.predictor_speed:run",
+        "ray": "bitfront.experiments.benchmarks.ray_workers:run",
         "sampling": "bitfront.experiments.benchmarks.sampling:run",
         "supernet-overhead": "bitfront.experiments.benchmarks.supernet_overhead:run",
         "transfer": "bitfront.experiments.benchmarks.transfer:run",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bitfront.experiments.foreign_tables import told_warnings
 from bitfront.experiments.rows import read_front
 from bitfront.experiments.run import Run
 from bitfront.experiments.stages.measuring import Wanted, measured_accuracy
@@ -57,7 +58,8 @@ def _measure_latency(run: Run, supernet: Supernet, device: MeasuringDevice) -> N
         blocks = supernet.space.blocks(member.candidate.array)
         networks.append(evaluator.subnet(blocks).fold())
         progress(number + 1, len(missing))
-    latencies = device.measure(networks, run.rng("front latency"))
+    with told_warnings(run.reporter.say):
+        latencies = device.measure(networks, run.rng("front latency"))
     run.store.measure_front_members(
         run.experiment_id,
         [

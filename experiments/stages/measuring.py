@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bitfront.experiments.run import Run
 from bitfront.experiments.store.records import Split, TrialKind, Trials
 from bitfront.search.executors.base import Failure, describe
+from bitfront.search.measured import Measure, Outcome, chunk_size
 from bitfront.supernet.data import load_dataset
 from bitfront.supernet.data.settings import DataSettings
 from bitfront.supernet.errors import BitfrontError, NumericalError
@@ -22,7 +23,6 @@ from bitfront.supernet.network import Supernet
 from bitfront.supernet.spaces.settings import SpaceSettings, load_space
 
 _FLUSH_EVERY = 16
-_AT_ONCE = 16
 
 
 class MeasurementError(BitfrontError):
@@ -39,7 +39,7 @@ class Shared:
     calibration_images: int
 
 
-def make_worker(shared: Shared) -> Callable[[_Items], list[Measured | str]]:
+def make_worker(shared: Shared) -> Callable[[Items], list[Measured | str]]:
     """A worker that measures a few genomes on one split at a time; what fails has its error in its place."""
     import torch
 
@@ -48,7 +48,7 @@ def make_worker(shared: Shared) -> Callable[[_Items], list[Measured | str]]:
     supernet.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in shared.weights.items()})
     evaluator = Evaluator(supernet, load_dataset(shared.data), shared.calibration_images)
 
-    def work(items: _Items) -> list[Measured | str]:
+    def work(items: Items) -> list[Measured | str]:
         try:
             return _results(evaluator, items)
         except Exception:
@@ -59,7 +59,7 @@ def make_worker(shared: Shared) -> Callable[[_Items], list[Measured | str]]:
     return work
 
 
-def _results(evaluator: Evaluator, items: _Items) -> list[Measured | str]:
+def _results(evaluator: Evaluator, items: Items) -> list[Measured | str]:
     genomes = np.stack([np.frombuffer(item.genome, dtype=np.uint8) for item in items])
     outcomes = evaluator.outcomes(genomes, items[0].split)
     return [
@@ -72,7 +72,7 @@ def _measured(outcome: Measured | Rejected) -> Measured:
     return outcome
 
 
-def _alone(evaluator: Evaluator, item: _Item) -> Measured | str:
+def _alone(evaluator: Evaluator, item: Item) -> Measured | str:
     """One of several that failed together: the others are not to suffer from it."""
     try:
         return _results(evaluator, (item,))[0]
@@ -90,13 +90,15 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class _Item:
+class Item:
+    """A genome (as bytes) to measure on a split, and how it is filed."""
+
     genome: bytes
     split: Split
     kind: TrialKind
 
 
-_Items = tuple[_Item, ...]
+Items = tuple[Item, ...]
 
 
 def measured_accuracy(
@@ -111,49 +113,63 @@ def measured_accuracy(
         split: run.store.trials(supernet_id, split).lookup() for split in {entry.split for entry in wanted}
     }
     missing = {
-        (genome.tobytes(), entry.split): _Item(genome.tobytes(), entry.split, entry.kind)
+        (genome.tobytes(), entry.split): Item(genome.tobytes(), entry.split, entry.kind)
         for entry in wanted
         for genome in entry.genomes
         if genome.tobytes() not in known[entry.split]
     }
     if missing:
-        for item, top1 in _measure(run, supernet_id, supernet, list(missing.values()), label).items():
-            known[item.split][item.genome] = top1
+        outcomes = _measure(run, supernet_id, supernet, list(missing.values()), label)
+        failures = [outcome for outcome in outcomes.values() if isinstance(outcome, str)]
+        if failures:
+            raise MeasurementError(
+                f"{len(failures)} of {len(outcomes)} candidates could not be measured, "
+                f"the first with {failures[0]}"
+            )
+        for item, top1 in outcomes.items():
+            known[item.split][item.genome] = float(top1)
     return [np.array([known[entry.split][genome.tobytes()] for genome in entry.genomes]) for entry in wanted]
 
 
-def _measure(run: Run, supernet_id: str, supernet: Supernet, items: list[_Item], label: str) -> dict[_Item, float]:
-    progress = run.progress(label)
-    found: dict[_Item, float] = {}
-    waiting: list[tuple[_Item, Measured]] = []
-    failures: list[str] = []
+def measure_in_search(run: Run, supernet_id: str, supernet: Supernet) -> Measure:
+    """Measures on the validation split for a search, and stores what it measures at once.
 
-    def take(item: _Item, result: Measured | str) -> None:
+    What can not be measured has its error in its place. What was measured before is for the caller to look up.
+    """
+
+    def measure(genomes: Genomes) -> list[Outcome]:
+        items = [Item(genome.tobytes(), "validation", "quantized") for genome in genomes]
+        outcomes = _measure(run, supernet_id, supernet, items, "measuring candidates")
+        return [outcomes[item] for item in items]
+
+    return measure
+
+
+def _measure(run: Run, supernet_id: str, supernet: Supernet, items: list[Item], label: str) -> dict[Item, Outcome]:
+    progress = run.progress(label)
+    found: dict[Item, Outcome] = {}
+    waiting: list[tuple[Item, Measured]] = []
+
+    def take(item: Item, result: Measured | str) -> None:
         if isinstance(result, str):
-            failures.append(result)
+            found[item] = result
         else:
             found[item] = result.top1
             waiting.append((item, result))
         if len(waiting) >= _FLUSH_EVERY:
             _store(run, supernet_id, waiting)
-        progress(len(found) + len(failures), len(items))
+        progress(len(found), len(items))
 
     try:
         _map(run, _shared(run, supernet_id, supernet), _chunks(supernet, items, run.executor().workers), take)
     finally:
         _store(run, supernet_id, waiting)
-    if failures:
-        raise MeasurementError(
-            f"{len(failures)} of {len(items)} candidates could not be measured, the first with {failures[0]}"
-        )
     return found
 
 
-def _map(
-    run: Run, shared: Shared, chunks: Sequence[_Items], take: Callable[[_Item, Measured | str], None]
-) -> None:
+def _map(run: Run, shared: Shared, chunks: Sequence[Items], take: Callable[[Item, Measured | str], None]) -> None:
     """Measure chunks on the run's executor; what is given up whole, as when a worker dies, goes singly."""
-    single: list[_Items] = []
+    single: list[Items] = []
 
     def on_result(position: int, result: list[Measured | str] | Failure) -> None:
         items = chunks[position]
@@ -171,10 +187,10 @@ def _map(
         _map(run, shared, single, take)
 
 
-def _chunks(supernet: Supernet, items: Sequence[_Item], workers: int) -> list[_Items]:
+def _chunks(supernet: Supernet, items: Sequence[Item], workers: int) -> list[Items]:
     """Items of one split with much in common, so few that every worker gets some and a kill loses little."""
-    most = max(1, min(_AT_ONCE, len(items) // (2 * workers)))
-    chunks: list[_Items] = []
+    most = chunk_size(len(items), workers)
+    chunks: list[Items] = []
     for split in dict.fromkeys(item.split for item in items):
         alike = [item for item in items if item.split == split]
         order = sharing_order(supernet.space, np.stack([np.frombuffer(i.genome, dtype=np.uint8) for i in alike]))
@@ -183,7 +199,7 @@ def _chunks(supernet: Supernet, items: Sequence[_Item], workers: int) -> list[_I
     return chunks
 
 
-def _store(run: Run, supernet_id: str, waiting: list[tuple[_Item, Measured]]) -> None:
+def _store(run: Run, supernet_id: str, waiting: list[tuple[Item, Measured]]) -> None:
     """File what waits, and empty the list."""
     for split, kind in dict.fromkeys((item.split, item.kind) for item, _ in waiting):
         rows = [(item, measured) for item, measured in waiting if (item.split, item.kind) == (split, kind)]

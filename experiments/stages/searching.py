@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitfront.experiments.run import Run
+from bitfront.experiments.stages.measuring import measure_in_search
 from bitfront.experiments.store import records
 from bitfront.experiments.store.base import MOST_PER_PAGE
 from bitfront.latency_lut.cost_model import CostModel
@@ -15,24 +17,40 @@ from bitfront.search.constraints import parse_constraint
 from bitfront.search.devices import exact_extreme
 from bitfront.search.front import Front
 from bitfront.search.loop import Checkpoint, Generation, search
+from bitfront.search.measured import MeasuredProblem
 from bitfront.search.problem import Problem
+from bitfront.supernet.genes import Genomes
+from bitfront.supernet.network import Supernet
 from bitfront.supernet.space import SearchSpace
 
 
-def searched_front(run: Run, space: SearchSpace, predictor: AccuracyPredictor, costs: CostModel) -> Front:
-    """The predicted front; goes on from the last stored generation.
+def predicting(run: Run, space: SearchSpace, predictor: AccuracyPredictor, costs: CostModel) -> Problem:
+    """What is searched for, with accuracy as the predictor says."""
+    constraints = [parse_constraint(text) for text in run.spec.constraints]
+
+    def predict(genomes: Genomes) -> NDArray[np.float64]:
+        return np.clip(predictor.predict(genomes).mean, 0.0, 1.0)
+
+    extreme = exact_extreme({costs.device: costs}, space)
+    return Problem(space, run.spec.objectives, predict, costs.cost, constraints, extreme)
+
+
+def measuring(run: Run, space: SearchSpace, supernet_id: str, supernet: Supernet, costs: CostModel) -> Problem:
+    """What is searched for, with accuracy as it is measured on the validation split."""
+    constraints = [parse_constraint(text) for text in run.spec.constraints]
+    known = run.store.trials(supernet_id, "validation").lookup()
+    measure = measure_in_search(run, supernet_id, supernet)
+    extreme = exact_extreme({costs.device: costs}, space)
+    return MeasuredProblem(space, run.spec.objectives, measure, costs.cost, constraints, known, extreme)
+
+
+def searched_front(run: Run, problem: Problem) -> Front:
+    """The front of what is searched for; goes on from the last stored generation.
 
     Raises:
         InfeasibleError: no candidate meets the constraints.
+        NothingMeasuredError: accuracy is measured, and no candidate can be.
     """
-    problem = Problem(
-        space,
-        run.spec.objectives,
-        lambda genomes: np.clip(predictor.predict(genomes).mean, 0.0, 1.0),
-        costs.cost,
-        [parse_constraint(text) for text in run.spec.constraints],
-        exact_extreme({costs.device: costs}, space),
-    )
     settings = run.spec.search
     return search(
         problem,
@@ -45,7 +63,7 @@ def searched_front(run: Run, space: SearchSpace, predictor: AccuracyPredictor, c
         options={"population": settings.population, **settings.options},
         on_generation=_keeper(run),
         on_stop=lambda reason: run.reporter.say(f"the search ends: {reason}"),
-        resume=_checkpoint(run, space.n_genes),
+        resume=_checkpoint(run, problem.space.n_genes),
     )
 
 
@@ -56,10 +74,14 @@ def _keeper(run: Run) -> Callable[[Generation], None]:
         run.store.add_generation(
             run.experiment_id,
             records.Generation(generation.index, generation.evaluations, generation.hypervolume),
-            records.CandidateBatch(generation.genomes, generation.evaluation.metrics),
+            records.CandidateBatch(
+                generation.genomes, generation.evaluation.metrics, generation.evaluation.errors
+            ),
             generation.front_genomes,
             generation.state,
         )
+        for error in sorted(set(generation.evaluation.errors.values())):
+            run.reporter.say(f"a candidate could not be measured, and the search goes on without it: {error}")
         progress(generation.index + 1, generation.expected_generations)
 
     return keep
@@ -85,7 +107,10 @@ def _stored(run: Run, n_genes: int) -> records.CandidateBatch:
         if cursor is None:
             break
     genomes = np.stack([row.array for row in rows]) if rows else np.empty((0, n_genes), dtype=np.uint8)
-    names = rows[0].predicted if rows else {}
+    names = dict.fromkeys(name for row in rows for name in row.predicted)
+    errors = {place: row.error for place, row in enumerate(rows) if row.error is not None}
     return records.CandidateBatch(
-        genomes, {name: np.array([row.predicted[name] for row in rows], dtype=np.float64) for name in names}
+        genomes,
+        {name: np.array([row.predicted.get(name, np.nan) for row in rows], dtype=np.float64) for name in names},
+        errors,
     )

@@ -69,27 +69,33 @@ class Generation:
 class CandidateBatch:
     """Candidates to be stored: genomes (n, n_genes) and predicted metrics, each (n,), named as in `METRICS`.
 
+    ``errors``: row to error of candidates that could not be scored; of these no metric is stored.
+
     Raises:
         ValueError: a metric is unknown or shapes do not match.
-        NumericalError: a metric is NaN or infinite somewhere.
+        NumericalError: a metric of another candidate is NaN or infinite.
     """
 
     genomes: Genomes
     predicted: Mapping[str, NDArray[np.float64]]
+    errors: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_genomes(self.genomes)
         for metric, values in self.predicted.items():
             if metric not in METRICS:
                 raise ValueError(f"unknown metric {metric!r}: known are {', '.join(METRICS)}")
-            _check_numbers(metric, values, len(self.genomes))
+            # What failed has no numbers; 0 stands in their place for the check alone.
+            numbers = np.where(np.isin(np.arange(len(values)), list(self.errors)), 0.0, values)
+            _check_numbers(metric, numbers, len(self.genomes))
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A stored candidate. ``id`` ascends from 0 within its experiment, in the order of evaluation.
 
-    ``genome`` holds the choice indices, one byte each. ``predicted`` has the metrics that were predicted.
+    ``genome`` holds the choice indices, one byte each. ``predicted`` has the metrics that were predicted, and none
+    where ``error`` says why the candidate could not be scored.
     """
 
     id: int
@@ -97,6 +103,7 @@ class Candidate:
     genome: bytes
     predicted: dict[str, float]
     on_front: bool
+    error: str | None = None
 
     @property
     def array(self) -> NDArray[np.uint8]:

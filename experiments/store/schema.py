@@ -153,6 +153,7 @@ candidates = Table(
     Column("genome", LargeBinary, nullable=False),
     *(Column(metric, Double) for metric in METRICS),
     Column("on_front", Boolean, nullable=False),
+    Column("error", Text),
     UniqueConstraint("experiment_number", "genome"),
 )
 Index(

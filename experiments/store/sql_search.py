@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, Table, func, insert, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -199,14 +200,15 @@ def _insert_candidates(connection: Connection, number: int, index: int, batch: C
     query = select(func.max(candidates.c.number)).where(candidates.c.experiment_number == number)
     newest = connection.execute(query).scalar_one()
     first = 0 if newest is None else newest + 1
-    n = len(batch.genomes)
+    n, errors = len(batch.genomes), batch.errors
     columns = {
         "experiment_number": [number] * n,
         "number": range(first, first + n),
         "generation_index": [index] * n,
         "genome": [row.tobytes() for row in batch.genomes],
         "on_front": [False] * n,
-        **{metric: np.asarray(values, dtype=float).tolist() for metric, values in batch.predicted.items()},
+        "error": [errors.get(row) for row in range(n)],
+        **{metric: _numbers(values, errors) for metric, values in batch.predicted.items()},
     }
     if n:
         # SQLAlchemy's own way to many rows spends twice the time of the database on preparing them.
@@ -214,6 +216,14 @@ def _insert_candidates(connection: Connection, number: int, index: int, batch: C
         names, marks = ", ".join(columns), ", ".join(mark for _ in columns)
         statement = f"INSERT INTO {candidates.name} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"
         connection.exec_driver_sql(statement, list(zip(*columns.values(), strict=True)))
+
+
+def _numbers(values: NDArray[np.float64], errors: Collection[int]) -> list[float | None]:
+    """Values of a metric, and nothing where a candidate could not be scored."""
+    numbers: list[float | None] = np.asarray(values, dtype=float).tolist()
+    for row in errors:
+        numbers[row] = None
+    return numbers
 
 
 def _set_front(connection: Connection, number: int, front: set[bytes]) -> None:
@@ -276,7 +286,7 @@ def _generation(row: Row[Any]) -> Generation:
 def _candidate(row: Row[Any]) -> Candidate:
     values = row._mapping
     predicted = {metric: values[metric] for metric in METRICS if values[metric] is not None}
-    return Candidate(row.number, row.generation_index, row.genome, predicted, row.on_front)
+    return Candidate(row.number, row.generation_index, row.genome, predicted, row.on_front, row.error)
 
 
 def _member(row: Row[Any]) -> FrontMember:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
@@ -45,27 +45,31 @@ class Executor(ABC):
         shared: Shared,
         items: Sequence[Item],
         on_result: Callable[[int, Result | Failure], None] | None = None,
+        resources: Mapping[str, float] | None = None,
     ) -> list[Result | Failure]:
         """Work on every item, and return the results in the order of the items.
 
         Args:
             make_worker: called once per worker with ``shared``; what it returns is called with one item at a
-                time, with torch set to one thread. It must be a function of an importable module.
+                time, with torch and NumPy set to one thread. It must be a function of an importable module.
             shared: what all workers need, such as a supernet's weights; sent to each worker's machine once.
                 Workers may not change it (arrays may be read-only).
             items: small values, each worth at least some milliseconds of work.
             on_result: called in this process with (position, result) as soon as a result comes, in any order;
                 what it raises ends the whole call.
+            resources: what each worker needs of its machine beside a processor, such as
+                ``{device_resource("host-onnxruntime"): 1}`` to measure latency on it; see `device_resource`.
 
         Workers take seconds to make, so they stay: the next call with the very same ``make_worker`` and
-        ``shared`` finds them again, one with others dismisses them. Until then each holds its memory, and a CPU
+        ``shared``, and equal ``resources``, finds them again, one with others dismisses them. Until then each holds its memory, and a CPU
         of a cluster.
 
         An item that raises or whose worker dies is tried again, elsewhere if there is an elsewhere; after
         `MOST_ATTEMPTS` attempts a `Failure` stands in its place and the rest goes on.
 
         Raises:
-            WorkerStartError: ``make_worker`` raised, or its process died again and again.
+            WorkerStartError: ``make_worker`` raised, its process died again and again, or no machine has the
+                ``resources``.
         """
 
     @abstractmethod
@@ -83,6 +87,15 @@ class Executor(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def device_resource(device: str) -> str:
+    """What a machine has one of where the device of this name can be measured.
+
+    Machines join a Ray cluster with it: ``ray start --resources '{"device:NAME": 1}'``; a worker that measures
+    takes all of it, so that two never measure on one machine.
+    """
+    return f"device:{device}"
 
 
 def describe(error: BaseException) -> str:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
-
-import torch
-from threadpoolctl import threadpool_limits
 
 from bitfront.search.executors.base import (
     MOST_ATTEMPTS,
@@ -19,7 +15,10 @@ from bitfront.search.executors.base import (
     WorkerStartError,
     describe,
 )
+from bitfront.search.executors.threads import Threads, one_thread
 from bitfront.supernet.errors import UnsupportedError
+
+__all__ = ["LocalExecutor", "one_thread"]
 
 
 @final
@@ -37,7 +36,7 @@ class LocalExecutor(Executor):
                 f"address={address!r}: choose the executor 'ray', or leave both out"
             )
         self.workers = 1
-        self._stayed: tuple[Any, Any, Any] | None = None
+        self._kept: tuple[object, object, Callable[[Any], Any]] | None = None
 
     def map(
         self,
@@ -45,14 +44,20 @@ class LocalExecutor(Executor):
         shared: Shared,
         items: Sequence[Item],
         on_result: Callable[[int, Result | Failure], None] | None = None,
+        resources: Mapping[str, float] | None = None,
     ) -> list[Result | Failure]:
-        """See `Executor.map`."""
+        """See `Executor.map`; this machine is taken to have the ``resources``.
+
+        What other processes measure at the same time is not for an executor to know: devices that measure take
+        turns on a machine by themselves.
+        """
         results: list[Result | Failure] = []
         if not items:
             return results
         worker = self._worker(make_worker, shared)
+        threads = Threads()
         for position, item in enumerate(items):
-            with one_thread():
+            with threads.one():
                 result = _tried(worker, item)
             results.append(result)
             if on_result is not None:
@@ -62,34 +67,21 @@ class LocalExecutor(Executor):
     def _worker(
         self, make_worker: Callable[[Shared], Callable[[Item], Result]], shared: Shared
     ) -> Callable[[Item], Result]:
-        if self._stayed is not None and self._stayed[0] is make_worker and self._stayed[1] is shared:
-            stayed: Callable[[Item], Result] = self._stayed[2]
-            return stayed
-        self.dismiss()  # two workers need twice the memory
-        with one_thread():
-            worker = _made(make_worker, shared)
-        self._stayed = (make_worker, shared, worker)
+        """The worker of the call before, if it was made of the very same objects."""
+        if self._kept is None or self._kept[0] is not make_worker or self._kept[1] is not shared:
+            self._kept = None  # what it holds may be large
+            with one_thread():
+                self._kept = (make_worker, shared, _made(make_worker, shared))
+        worker: Callable[[Item], Result] = self._kept[2]
         return worker
 
     def dismiss(self) -> None:
         """See `Executor.dismiss`."""
-        self._stayed = None
+        self._kept = None
 
     def close(self) -> None:
-        """Nothing was started but what may have stayed."""
+        """Let go of the worker."""
         self.dismiss()
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch and the linear algebra of NumPy with one thread inside, and with what they had before outside."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _made(make_worker: Callable[[Shared], Callable[[Item], Result]], shared: Shared) -> Callable[[Item], Result]:

@@ -450,6 +450,19 @@ class TestCandidates:
         assert set(rows[0].predicted) == {"top1", "latency_ms"}
         assert everything(store, experiment, 10, "energy_mj") == []
 
+    def test_what_could_not_be_scored_has_its_error_and_no_numbers(
+        self, store: Store, experiment: str, rng: np.random.Generator
+    ) -> None:
+        genomes, top1 = genomes_of(rng, 5), np.array([np.nan, 0.4, np.inf, 0.3, 0.2])
+        batch = CandidateBatch(genomes, {"top1": top1}, {0: "out of memory", 2: "its worker died"})
+        store.add_generation(experiment, Generation(0, 5, 0.1), batch, genomes[1:2], {})
+        found = everything(store, experiment, 2)
+        assert [one.error for one in found] == ["out of memory", None, "its worker died", None, None]
+        assert [one.predicted.get("top1") for one in found] == [None, 0.4, None, 0.3, 0.2]
+        assert [one.id for one in everything(store, experiment, 2, "top1")] == [4, 3, 1]
+        with pytest.raises(NumericalError, match="top1 of row 2"):
+            CandidateBatch(genomes, {"top1": top1}, {0: "out of memory"})
+
     def test_rows_added_between_pages(
         self, store: Store, experiment: str, rows: list[Candidate], rng: np.random.Generator
     ) -> None:

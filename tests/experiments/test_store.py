@@ -121,6 +121,27 @@ class TestMigrations:
 
         assert ScriptDirectory(str(migrate.MIGRATIONS)).get_heads() == [migrate.HEAD]
 
+    def test_what_the_first_version_stored_is_still_there(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(migrate, "HEAD", "0001")
+            SqlStore(url_of(tmp_path)).close()
+        raw = sqlite3.connect(tmp_path / "bitfront.sqlite")
+        raw.execute(
+            "INSERT INTO experiments (number, id, name, spec, seed, status, stage, reason, created_at) "
+            "VALUES (1, 'old-1', 'old', '{}', 0, 'COMPLETED', '', '', 0)"
+        )
+        raw.execute(
+            "INSERT INTO candidates (experiment_number, number, generation_index, genome, top1, on_front) "
+            "VALUES (1, 0, 0, x'0102', 0.5, 1)"
+        )
+        raw.commit()
+        raw.close()
+        with SqlStore(url_of(tmp_path)) as store:
+            (one,) = store.candidates("old-1").items
+        assert (one.genome, one.predicted, one.on_front, one.error) == (b"\x01\x02", {"top1": 0.5}, True, None)
+
     def test_opening_again_does_not_load_alembic(self, tmp_path: Path) -> None:
         SqlStore(url_of(tmp_path)).close()
         code = """

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import threadpoolctl
 import torch
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_info
 
 from bitfront.search.executors import EXECUTORS
-from bitfront.search.executors.base import Executor, Failure, WorkerStartError
+from bitfront.search.executors.base import Executor, Failure, WorkerStartError, device_resource
+from bitfront.search.executors.local import one_thread
 from bitfront.supernet.errors import UnknownNameError, UnsupportedError
 
 
@@ -26,6 +27,7 @@ def failing_at_first(shared: tuple[Path, NDArray[np.float64]]) -> Callable[[int]
         tries = len(list(folder.glob(f"{item}-*")))
         (folder / f"{item}-{tries}").touch()
         assert torch.get_num_threads() == 1
+        assert {pool["num_threads"] for pool in threadpoolctl.threadpool_info()} == {1}
         if tries < refusals.get(item, 0):
             raise RuntimeError(f"try {tries} of {item}")
         return float(factors[item] * item)
@@ -64,14 +66,16 @@ def reporting_pid(shared: None) -> Callable[[int], int]:
     return work
 
 
-def leaving_a_file(folder: Path) -> Callable[[int], int]:
-    """A worker that leaves a file when it is made, and says which process it is in."""
-    (folder / f"made-{time.monotonic_ns()}").touch()
+def numbered(shared: list[Path]) -> Callable[[int], tuple[int, int]]:
+    """A worker that leaves a file when it is made, and tells its process and how many items it has had."""
+    (shared[0] / f"made-{time.monotonic_ns()}").touch()
+    had = 0
 
-    def work(item: int) -> int:
-        limits = {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
-        assert limits <= {1}
-        return os.getpid()
+    def work(item: int) -> tuple[int, int]:
+        nonlocal had
+        had += 1
+        time.sleep(0.02)
+        return os.getpid(), had
 
     return work
 
@@ -81,7 +85,7 @@ def ray_executor() -> Iterator[Executor]:
     ray = pytest.importorskip("ray")
     # Worker processes can not import a test module, so its functions travel as code.
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    with EXECUTORS.get("ray")(workers=2) as executor:
+    with EXECUTORS.get("ray")(workers=2, resources={device_resource("watch"): 1}) as executor:
         yield executor
     assert not ray.is_initialized()
     ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
@@ -115,30 +119,22 @@ class TestEveryExecutor:
         assert tries == {**dict.fromkeys(items, 1), 4: 2, 5: 3, 7: 3}
         assert torch.get_num_threads() == threads
 
-    def test_no_items_need_no_worker(self, executor: Executor) -> None:
-        assert executor.map(broken, "digits", []) == []
-
-    def test_workers_stay_for_the_same_work_until_they_are_dismissed(
+    def test_workers_live_on_while_they_are_made_of_the_same_objects(
         self, executor: Executor, tmp_path: Path
     ) -> None:
-        def made() -> int:
-            return len(list(tmp_path.glob("made-*")))
+        shared = [tmp_path]
+        first = executor.map(numbered, shared, [0] * 6)
+        assert executor.map(numbered, shared, []) == []
+        again = executor.map(numbered, shared, [0] * 6)
+        had = [result for result in (*first, *again) if not isinstance(result, Failure)]
+        assert len(set(had)) == 12  # one that was made anew would count from 1 again
+        assert len({pid for pid, _ in had}) <= len(list(tmp_path.iterdir())) <= executor.workers
+        made = len(list(tmp_path.iterdir()))
+        assert executor.map(numbered, [tmp_path], [0])[0][1] == 1  # equal, but another object
+        assert len(list(tmp_path.iterdir())) > made
 
-        def pids(folder: Path) -> set[int]:
-            found = executor.map(leaving_a_file, folder, [1])
-            assert all(isinstance(pid, int) for pid in found)
-            return {pid for pid in found if isinstance(pid, int)}
-
-        first = pids(tmp_path)
-        assert pids(tmp_path) == first
-        assert made() == 1
-        equal = Path(str(tmp_path))  # but not the same
-        pids(equal)
-        assert made() == 2
-        executor.dismiss()
-        executor.dismiss()
-        pids(equal)
-        assert made() == 3
+    def test_no_items_need_no_worker(self, executor: Executor) -> None:
+        assert executor.map(broken, "digits", []) == []
 
     def test_a_worker_that_can_not_be_made_ends_the_call(self, executor: Executor) -> None:
         with pytest.raises(WorkerStartError, match="RuntimeError: weights of digits do not fit"):
@@ -178,15 +174,29 @@ class TestRay:
         assert len(set(pids)) >= 2
         assert os.getpid() not in pids
 
-    @pytest.mark.slow
-    def test_workers_that_died_between_two_calls_are_made_anew(self, ray_executor: Executor) -> None:
-        before = {pid for pid in ray_executor.map(reporting_pid, None, list(range(4))) if isinstance(pid, int)}
-        for pid in before:
+    def test_a_worker_that_died_between_two_calls_costs_no_attempt(
+        self, ray_executor: Executor, tmp_path: Path
+    ) -> None:
+        shared = [tmp_path]
+        pids = {result[0] for result in ray_executor.map(numbered, shared, [0] * 8)}
+        for pid in pids:
             os.kill(pid, 9)
-        after = ray_executor.map(reporting_pid, None, list(range(4)))
-        assert all(isinstance(pid, int) for pid in after)
-        assert not before & set(after)
+        again = ray_executor.map(numbered, shared, [0] * 2)
+        assert all(isinstance(result, tuple) and result[0] not in pids for result in again)
 
+    def test_two_that_need_what_a_machine_has_once_never_work_at_once(
+        self, ray_executor: Executor, tmp_path: Path
+    ) -> None:
+        needed = {device_resource("watch"): 1.0}
+        results = ray_executor.map(numbered, [tmp_path], [0] * 6, resources=needed)
+        assert len({result[0] for result in results}) == 1
+        assert len(list(tmp_path.iterdir())) == 1
+
+    def test_what_no_machine_has_is_named(self, ray_executor: Executor) -> None:
+        with pytest.raises(WorkerStartError, match=r"1 of 'device:phone', and the Ray cluster has 0"):
+            ray_executor.map(reporting_pid, None, [1], resources={device_resource("phone"): 1})
+
+    @pytest.mark.slow
     def test_workers_that_die_while_they_start_end_the_call(self, ray_executor: Executor) -> None:
         with pytest.raises(WorkerStartError, match="3 workers died while they started"):
             ray_executor.map(dying_at_start, None, [1])
@@ -196,6 +206,18 @@ class TestRay:
         with EXECUTORS.get("ray")() as second:
             assert second.map(broken, "digits", []) == []
         assert ray.is_initialized()
+
+
+def test_one_thread_is_for_numpy_too_and_only_inside() -> None:
+    def threads() -> list[int]:
+        return [torch.get_num_threads(), *(pool["num_threads"] for pool in threadpoolctl.threadpool_info())]
+
+    with threadpoolctl.threadpool_limits(limits=2):
+        before = threads()
+        assert set(before[1:]) == {2}
+        with one_thread():
+            assert set(threads()) == {1}
+        assert threads() == before
 
 
 def test_bad_settings_are_named() -> None:

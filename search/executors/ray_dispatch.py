@@ -1,0 +1,87 @@
+"""One call of a Ray executor's `map`: who works on what, what waits, what failed how often."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Generic
+
+import ray
+from ray.exceptions import RayActorError, RayError
+
+from bitfront.search.executors.base import MOST_ATTEMPTS, Failure, Item, Result, describe
+from bitfront.search.executors.ray_pool import Actor, Pool
+
+_IN_FLIGHT = 2  # one item being worked on and one waiting there, so that no actor idles between two
+
+
+class Dispatch(Generic[Item, Result]):
+    """Hands ``items`` to the actors of a pool."""
+
+    def __init__(self, pool: Pool, items: Sequence[Item]) -> None:
+        self._pool = pool
+        self._items = items
+        self._waiting = deque(range(len(items)))
+        self._attempts = [0] * len(items)
+        self._failed_on: dict[int, Actor] = {}
+
+    def results(self) -> Iterator[tuple[int, Result | Failure]]:
+        """(position, result) as they come, until every item has one.
+
+        Raises:
+            WorkerStartError: see `Pool.started`.
+        """
+        left = len(self._items)
+        while left:
+            self._send()
+            replies = {actor.next_reply: actor for actor in self._pool.actors if actor.expects_reply}
+            ready, _ = ray.wait(list(replies), num_returns=1)
+            actor = replies[ready[0]]
+            if actor.starting is not None:
+                self._pool.started(actor)
+            elif (settled := self._settled(actor)) is not None:
+                left -= 1
+                yield settled
+
+    def _send(self) -> None:
+        # Round by round, so that the last items are spread over all actors.
+        for depth in range(_IN_FLIGHT):
+            for actor in self._pool.actors:
+                if actor.starting is None and len(actor.in_flight) == depth:
+                    position = self._next_for(actor)
+                    if position is not None:
+                        actor.in_flight.append((position, actor.handle.work.remote(self._items[position])))
+
+    def _next_for(self, actor: Actor) -> int | None:
+        """The first waiting item that did not just fail on this actor, unless there is no other actor to try."""
+        alone = not any(other.starting is None for other in self._pool.actors if other is not actor)
+        for position in self._waiting:
+            if alone or self._failed_on.get(position) is not actor:
+                self._waiting.remove(position)
+                return position
+        return None
+
+    def _settled(self, actor: Actor) -> tuple[int, Result | Failure] | None:
+        position, reply = actor.in_flight.popleft()
+        try:
+            result, error = ray.get(reply)
+        except RayActorError as lost:
+            self._replace(actor)
+            return self._failed(position, actor, f"its worker died: {describe(lost)}")
+        except RayError as lost:
+            return self._failed(position, actor, describe(lost))
+        return (position, result) if error is None else self._failed(position, actor, error)
+
+    def _failed(self, position: int, actor: Actor, error: str) -> tuple[int, Failure] | None:
+        self._attempts[position] += 1
+        if self._attempts[position] >= MOST_ATTEMPTS:
+            return position, Failure(error, self._attempts[position])
+        self._failed_on[position] = actor
+        self._waiting.append(position)
+        return None
+
+    def _replace(self, actor: Actor) -> None:
+        """Put a new actor in the place of a dead one; what merely waited there goes back to the queue's head."""
+        self._waiting.extendleft(position for position, _ in reversed(actor.in_flight))
+        actor.in_flight.clear()
+        self._pool.replace(actor)

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bitfront.search.archive import first_of_equals, non_dominated
+from bitfront.search.executors import EXECUTORS
+from bitfront.search.executors.base import Executor
+from bitfront.search.front import Front
+from bitfront.search.hypervolume import hypervolume, reference_point
+from bitfront.search.islands import (
+    Archipelago,
+    Epoch,
+    InvalidIslandsError,
+    Island,
+    IslandError,
+    IslandsCheckpoint,
+    Migration,
+    search_islands,
+)
+from bitfront.search.measured import MeasuredProblem
+from bitfront.search.problem import Constraint, InfeasibleError, Problem
+from bitfront.supernet.errors import CorruptFileError
+from bitfront.supernet.genes import Genomes
+from bitfront.supernet.space import SearchSpace
+
+MakeProblem = Callable[..., Problem]
+OPTIONS = {"population": 20}
+RARELY = Migration(every=2, migrants=3)
+
+
+def searched(
+    islands: list[Island], seed: int = 0, executor: Executor | None = None, **more: Any
+) -> tuple[Archipelago, list[Epoch]]:
+    heard: list[Epoch] = []
+    more = {"evaluations": 130, "migration": RARELY, **more}
+    rng = np.random.default_rng(seed)
+    executor = executor or EXECUTORS.get("local")()
+    return search_islands(islands, executor, rng=rng, on_epoch=heard.append, **more), heard
+
+
+def assert_same(one: Archipelago, other: Archipelago) -> None:
+    for mine, theirs in zip((*one.fronts, *one.joint), (*other.fronts, *other.joint), strict=True):
+        np.testing.assert_array_equal(mine.genomes, theirs.genomes)
+        np.testing.assert_array_equal(mine.ids, theirs.ids)
+        np.testing.assert_array_equal(mine.F, theirs.F)
+
+
+def through_json(state: dict[str, Any]) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(json.dumps(state, default=lambda array: array.tolist()))
+    return loaded
+
+
+@pytest.fixture
+def three(space: SearchSpace, make_problem: MakeProblem) -> list[Island]:
+    """Two islands of one problem with different strategies, and one with a tighter limit."""
+    free = make_problem(space)
+    tight = make_problem(space, constraints=(Constraint("latency_ms", "<=", 18.0),))
+    return [Island(free, "nsga2", OPTIONS), Island(tight, "nsga2", OPTIONS), Island(free, "random", OPTIONS)]
+
+
+def test_fronts_are_those_of_what_was_found(three: list[Island]) -> None:
+    found, epochs = searched(three)
+    assert len(found.fronts) == 3
+    assert len(found.joint) == 2
+    for front, common in zip(found.joint, epochs[-1].common, strict=True):
+        rows = np.flatnonzero(common.evaluation.feasible)
+        rows = rows[non_dominated(common.evaluation.F[rows])]
+        rows = rows[first_of_equals(common.evaluation.F[rows])]
+        assert sorted(front.ids.tolist()) == rows.tolist() == common.front.tolist()
+        np.testing.assert_array_equal(front.genomes, common.genomes[front.ids])
+        assert len(np.unique(common.genomes, axis=0)) == len(common.genomes)
+    own = [set(map(bytes, front.genomes)) for front in found.fronts]
+    assert own[1] == set(map(bytes, found.joint[1].genomes))  # it is alone with its problem
+    both = np.concatenate([found.fronts[0].F, found.fronts[2].F])
+    reference = reference_point(both)
+    assert found.joint[0].hypervolume(reference) == pytest.approx(
+        hypervolume(both[non_dominated(both)], reference), rel=1e-12
+    )
+
+
+def test_each_island_spends_its_budget_migrants_included(three: list[Island]) -> None:
+    _, epochs = searched(three)
+    rows = [np.asarray(rows) for rows in epochs[-1].state["rows"]]
+    assert [len(one) for one in rows] == [130] * 3
+    assert all(len(np.unique(one)) == 130 for one in rows)
+    assert epochs[-1].evaluations == 390
+    assert [epoch.index for epoch in epochs] == list(range(len(epochs)))
+    volumes = np.array([[one.hypervolume for one in epoch.common] for epoch in epochs])
+    assert (np.diff(volumes, axis=0) >= 0).all()
+    assert (volumes[0] > 0).all()
+
+
+def test_migrants_are_the_neighbours_front(space: SearchSpace, make_problem: MakeProblem) -> None:
+    """After an epoch the next island's first new candidates are members of this one's front, in a ring."""
+    islands = [Island(make_problem(space), "random", OPTIONS) for _ in range(3)]
+    _, epochs = searched(islands, evaluations=90)
+    first, second = epochs[0].common, epochs[1].common
+    for island in range(3):
+        source = (island - 1) % 3
+        before = set(map(bytes, first[source].genomes[first[source].front]))
+        came = second[island].genomes[len(first[island].genomes) :][:3]
+        assert {bytes(genome) for genome in came} <= before
+        assert len(before) > 3
+
+
+def test_without_migration_an_island_is_a_search_of_its_own(space: SearchSpace, make_problem: MakeProblem) -> None:
+    problem = make_problem(space)
+    alone = Migration(every=2, migrants=0)
+    found, _ = searched([Island(problem, "nsga2", OPTIONS)] * 2, migration=alone)
+    single, _ = searched([Island(problem, "nsga2", OPTIONS)], migration=alone)
+    np.testing.assert_array_equal(single.fronts[0].genomes, found.fronts[0].genomes)
+    assert not np.array_equal(found.fronts[0].genomes, found.fronts[1].genomes)
+
+
+@pytest.mark.parametrize("topology", ["ring", "random"])
+def test_same_seed_same_fronts(three: list[Island], topology: Any) -> None:
+    migration = Migration(every=1, migrants=4, topology=topology)
+    first, _ = searched(three, seed=3, migration=migration)
+    assert_same(first, searched(three, seed=3, migration=migration)[0])
+    other, _ = searched(three, seed=4, migration=migration)
+    assert not np.array_equal(first.joint[0].genomes, other.joint[0].genomes)
+
+
+@pytest.mark.parametrize("topology", ["ring", "random"])
+@pytest.mark.parametrize("kept", [1, 2])
+def test_resumed_it_ends_as_if_undisturbed(three: list[Island], topology: Any, kept: int) -> None:
+    migration = Migration(every=2, migrants=3, topology=topology)
+    whole, epochs = searched(three, seed=5, migration=migration)
+    at = epochs[kept - 1]
+    assert kept < len(epochs)
+    common = [(one.genomes, one.evaluation.metrics) for one in at.common]
+    checkpoint = IslandsCheckpoint(through_json(at.state), common)
+    found, rest = searched(three, seed=99, migration=migration, resume=checkpoint)
+    assert_same(found, whole)
+    for resumed, undisturbed in zip(rest, epochs[kept:], strict=True):
+        assert resumed.index == undisturbed.index
+        assert resumed.first_rows == undisturbed.first_rows
+        assert through_json(resumed.state) == through_json(undisturbed.state)
+
+
+def test_a_checkpoint_of_other_islands_is_refused(three: list[Island]) -> None:
+    _, epochs = searched(three)
+    common = [(one.genomes, one.evaluation.metrics) for one in epochs[0].common]
+    checkpoint = IslandsCheckpoint(epochs[0].state, common)
+    with pytest.raises(CorruptFileError, match="islands"):
+        searched(three[:2], resume=checkpoint)
+    with pytest.raises(CorruptFileError, match="migration"):
+        searched(three, resume=checkpoint, migration=Migration(every=7))
+    with pytest.raises(CorruptFileError, match="hold together"):
+        searched(three, resume=IslandsCheckpoint(epochs[0].state, common[::-1]))
+
+
+def test_spaces_may_be_restricted_differently(space: SearchSpace, make_problem: MakeProblem) -> None:
+    """Migrants are moved to the nearest candidate that the neighbour's device runs."""
+    name = next(gene.name for gene in space.genes if gene.kind == "weight_format")
+    restricted = space.restrict({name: ("fp32",)})
+    islands = [Island(make_problem(space), "nsga2", OPTIONS), Island(make_problem(restricted), "nsga2", OPTIONS)]
+    _, epochs = searched(islands)
+    assert restricted.valid(epochs[-1].common[1].genomes).all()
+    assert not restricted.valid(epochs[-1].common[0].genomes).all()
+
+
+def test_a_small_space_is_exhausted(tiny_space: SearchSpace, make_problem: MakeProblem) -> None:
+    fixed = {gene.name: (gene.choices[0],) for gene in tiny_space.genes[3:]}
+    small = tiny_space.restrict(fixed)
+    assert small.size() < 60
+    found, epochs = searched([Island(make_problem(small), "random", OPTIONS)] * 2)
+    assert len(epochs[-1].common[0].genomes) == small.size()
+    assert len(found.joint[0])
+
+
+def test_what_could_not_be_measured_is_in_nobodys_way(space: SearchSpace, make_problem: MakeProblem) -> None:
+    inner = make_problem(space)
+
+    def measure(genomes: Genomes) -> list[float | str]:
+        values = inner.predict(genomes)
+        return ["broken" if genome[2] == 0 else float(v) for genome, v in zip(genomes, values, strict=True)]
+
+    problem = MeasuredProblem(space, inner.objectives, measure, inner.cost)
+    found, epochs = searched([Island(problem, "nsga2", OPTIONS)] * 2)
+    assert epochs[-1].common[0].evaluation.errors
+    assert 0 < epochs[0].common[0].hypervolume < 1
+    assert (found.joint[0].genomes[:, 2] != 0).all()
+
+
+def test_errors(space: SearchSpace, tiny_space: SearchSpace, make_problem: MakeProblem) -> None:
+    problem = make_problem(space)
+    with pytest.raises(InvalidIslandsError, match="no island"):
+        searched([])
+    with pytest.raises(InvalidIslandsError, match="evaluations is 0"):
+        searched([Island(problem)], evaluations=0)
+    with pytest.raises(InvalidIslandsError, match="island 1 searches 'tiny', whose genes are not those of 'test'"):
+        searched([Island(problem), Island(make_problem(tiny_space))])
+    with pytest.raises(InvalidIslandsError, match="every is 0"):
+        Migration(every=0)
+    with pytest.raises(InvalidIslandsError, match="topology is 'star'"):
+        Migration(topology="star")  # type: ignore[arg-type]
+    impossible = make_problem(space, constraints=(Constraint("latency_ms", "<=", 1e-6),))
+    with pytest.raises(InfeasibleError):
+        searched([Island(problem, "random", OPTIONS), Island(impossible, "random", OPTIONS)])
+
+
+def test_an_island_that_fails_is_named(space: SearchSpace, make_problem: MakeProblem) -> None:
+    inner = make_problem(space)
+
+    def predict(genomes: Genomes) -> Any:
+        raise RuntimeError("no predictor")
+
+    islands = [Island(inner, "random", OPTIONS), Island(Problem(space, ["top1"], predict, inner.cost))]
+    with pytest.raises(
+        IslandError, match="island 1 failed 3 times, the last time with RuntimeError: no predictor"
+    ):
+        searched(islands)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_ray_finds_what_local_finds(three: list[Island]) -> None:
+    pytest.importorskip("ray")
+    here, _ = searched(three, seed=7)
+    with EXECUTORS.get("ray")(workers=2) as executor:
+        there, _ = searched(three, seed=7, executor=executor)
+    assert_same(here, there)
+    assert isinstance(there.joint[0], Front)
