@@ -21,6 +21,7 @@ BENCHMARKS: Registry[Callable[..., BenchResult]] = Registry(
         "predictor-real": "bitfront.experiments.benchmarks.predictor_real:run",
         "predictor-speed": "bitfront.experiments.benchmarks.predictor_speed:run",
         "sampling": "bitfront.experiments.benchmarks.sampling:run",
+        "search-quality": "bitfront.experiments.benchmarks.search_quality:run",
         "search-speed": "bitfront.experiments.benchmarks.search_speed:run",
         "supernet-overhead": "bitfront.experiments.benchmarks.supernet_overhead:run",
         "transfer": "bitfront.experiments.benchmarks.transfer:run",

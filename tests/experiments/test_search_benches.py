@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bitfront.experiments.benchmarks import BENCHMARKS, search_speed
+from bitfront.experiments.benchmarks import BENCHMARKS, search_quality, search_speed
+from bitfront.experiments.benchmarks.search_rivals import RIVALS, Ledger, SpentError, all_scored
 from bitfront.experiments.benchmarks.stock_pymoo import stock_nsga2
 from bitfront.experiments.benchmarks.synthetic_accuracy import SyntheticAccuracy
+from bitfront.search.problem import Evaluation, Problem
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.space import SearchSpace
 from bitfront.supernet.spaces import SPACES
@@ -88,5 +90,61 @@ def test_a_turn_clocks_as_many_candidates_of_both(space: SearchSpace, monkeypatc
     assert figures["total_over_forward"] > 1
 
 
+def problem_on(space: SearchSpace) -> Problem:
+    return Problem(space, ("top1", "latency_ms"), SyntheticAccuracy(space, 1), cost)
+
+
+class Watched(Problem):
+    """Keeps what it was asked."""
+
+    asked: list[Genomes]
+
+    def evaluate(self, genomes: Genomes) -> Evaluation:
+        self.asked.append(self.space.check(genomes))
+        return super().evaluate(genomes)
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_every_rival_scores_different_candidates_up_to_the_last(space: SearchSpace, name: str) -> None:
+    problem = problem_on(space)
+    watched = Watched(space, problem.objectives, problem.predict, problem.cost)
+    watched.asked = []
+    F = all_scored(RIVALS[name], watched, 90, 20, 0)
+    every = np.concatenate(watched.asked)
+    assert F.shape == (90, 2)
+    assert len(np.unique(every, axis=0)) == len(every) == 90
+    np.testing.assert_allclose(F, problem.evaluate(every).F, rtol=1e-12)
+    np.testing.assert_array_equal(all_scored(RIVALS[name], problem, 90, 20, 0), F)
+
+
+def test_a_ledger_answers_again_for_nothing(space: SearchSpace) -> None:
+    ledger, problem = Ledger(problem_on(space), 30), problem_on(space)
+    genomes = space.sample(20, np.random.default_rng(0))
+    twice = np.concatenate([genomes, genomes])
+    for _ in range(3):
+        np.testing.assert_allclose(ledger.score(twice), problem.evaluate(twice).F, rtol=1e-12)
+    with pytest.raises(SpentError):
+        ledger.score(space.sample(20, np.random.default_rng(1)))
+    assert len(ledger.objectives) == 30
+
+
+def test_every_genome_is_every_point_once(space: SearchSpace) -> None:
+    fixed = search_quality.small_space(space, 6)
+    every = search_quality.every_genome(fixed)
+    np.testing.assert_array_equal(fixed.check(every), every)
+    assert len(every) == fixed.size() > 50
+
+
+def test_fronts_are_measured_in_one_box_and_compared_seed_by_seed() -> None:
+    probes = np.array([[4.0, 4.0]])
+    ours, theirs = np.array([[0.0, 2.0], [2.0, 0.0]]), np.array([[2.0, 2.0]])
+    figures = search_quality.compared({"ours": [ours, theirs], "a": [theirs, ours], "b": [theirs, theirs]}, probes)
+    assert figures["hypervolume_ours"] == pytest.approx((12 / 16 + 4 / 16) / 2)
+    assert figures["hypervolume_b"] == pytest.approx(4 / 16)
+    assert figures["seeds_above_every_rival"] == 1
+    assert figures["times_best_rival"] == pytest.approx((3 + 1 / 3) / 2)
+    assert figures["times_best_rival_least"] == pytest.approx(1 / 3)
+
+
 def test_they_are_registered() -> None:
-    assert "search-speed" in BENCHMARKS.names()
+    assert {"search-quality", "search-speed"} <= set(BENCHMARKS.names())
