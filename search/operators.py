@@ -7,51 +7,35 @@ middle, is as likely as any other. Only the few groups that really change are to
 
 from __future__ import annotations
 
-from typing import TypeVar
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bitfront.search.group_table import GroupTable, Picks
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.space import SearchSpace
 
-Picks = NDArray[np.intp]
+__all__ = ["CROSSOVERS", "MUTATIONS", "GroupTable", "Mating", "Picks", "Ways"]
+
 Mask = NDArray[np.bool_]
-T = TypeVar("T", bound=np.generic)
+
+CROSSOVERS = ("group", "block", "run", "stage")
+"""What a child takes from its father: groups of genes, blocks, a run of blocks, or stages."""
+MUTATIONS = ("combination", "gene", "neighbour")
+"""What mutation does to a group: any other combination, any other value of one gene, or the next value of one."""
 
 
-class GroupTable:
-    """A space's groups of tied genes as padded arrays, so that single groups of many genomes change at once.
+@dataclass(frozen=True)
+class Ways:
+    """How each of n children is made: places in `CROSSOVERS` and in `MUTATIONS`, both (n,).
 
-    ``counts`` (n_groups,) says how many valid combinations each group has, ``group_of`` (n_genes,) where each
-    gene belongs.
+    ``mutations`` (n,): the expected number of active groups that change.
     """
 
-    def __init__(self, space: SearchSpace) -> None:
-        groups = space.groups
-        self.counts = np.array([len(group.rows) for group in groups], dtype=np.intp)
-        self.leaders = np.array([group.members[0] for group in groups], dtype=np.intp)
-        self.group_of = np.empty(space.n_genes, dtype=np.intp)
-        for number, group in enumerate(groups):
-            self.group_of[group.members] = number
-        # Narrow groups are padded with their first member, which then only takes its own value once more.
-        widest = max(len(group.members) for group in groups)
-        self._members = np.stack([_padded(group.members, widest) for group in groups])
-        self._radix = np.stack([np.pad(group.radix, (0, widest - len(group.radix))) for group in groups])
-        self._values = np.concatenate([_padded(group.rows.T, widest).T for group in groups])
-        self._values_at = _starts([len(group.rows) for group in groups])
-        self._lookup = np.concatenate([group.nearest for group in groups])
-        self._lookup_at = _starts([len(group.nearest) for group in groups])
-
-    def picks(self, genomes: Genomes, rows: Picks, groups: Picks) -> Picks:
-        """Which valid combination group ``groups[i]`` of genome ``rows[i]`` is in; the nearest one if in none."""
-        numbers = (genomes[rows[:, None], self._members[groups]] * self._radix[groups]).sum(axis=1)
-        picks: Picks = self._lookup[self._lookup_at[groups] + numbers]
-        return picks
-
-    def write(self, genomes: Genomes, rows: Picks, groups: Picks, picks: Picks) -> None:
-        """Put group ``groups[i]`` of genome ``rows[i]`` into its valid combination ``picks[i]``, in place."""
-        genomes[rows[:, None], self._members[groups]] = self._values[self._values_at[groups] + picks]
+    crossover: Picks
+    mutation: Picks
+    mutations: NDArray[np.float64]
 
 
 class Mating:
@@ -61,52 +45,65 @@ class Mating:
         self.space = space
         self.crossover_rate = crossover_rate
         self._table = GroupTable(space)
-        self._unit_of = _units(space)
-        self._n_units = int(self._unit_of.max()) + 1
+        units, stages = _units(space)
+        self._unit_of, self._stage_of = units, stages
+        self._n_units, self._n_stages = int(units.max()) + 1, int(stages.max()) + 1
 
-    def children(
-        self, mothers: Genomes, fathers: Genomes, rng: np.random.Generator, mutations: float = 1.0
-    ) -> Genomes:
+    def ways(self, n: int, rng: np.random.Generator, mutations: float = 1.0) -> Ways:
+        """Each way of crossover as likely as any other, and each of mutation."""
+        kinds = rng.integers(len(CROSSOVERS), size=n), rng.integers(len(MUTATIONS), size=n)
+        return Ways(*kinds, np.full(n, mutations))
+
+    def children(self, mothers: Genomes, fathers: Genomes, rng: np.random.Generator, ways: Ways) -> Genomes:
         """One canonical, valid child per row of ``mothers`` and ``fathers`` (n, n_genes), both canonical.
 
-        ``mutations`` is the expected number of active groups that change in each child.
+        Blocks that were skipped in both parents and come to life are drawn anew, or they would all be the block
+        of zeros.
         """
-        children = self.crossed(mothers, fathers, rng)
-        self.mutate(children, rng, mutations)
-        return self.space.canonical(children)
+        known = self.space.active(mothers) | self.space.active(fathers)
+        children = self.crossed(mothers, fathers, rng, ways.crossover)
+        self.mutate(children, rng, ways)
+        alive = self.space.active(children)
+        rows, groups = np.nonzero((alive & ~known)[:, self._table.leaders])
+        self._table.write(children, rows, groups, rng.integers(self._table.counts[groups]))
+        children[~alive] = 0
+        return children
 
-    def crossed(self, mothers: Genomes, fathers: Genomes, rng: np.random.Generator) -> Genomes:
+    def crossed(self, mothers: Genomes, fathers: Genomes, rng: np.random.Generator, crossover: Picks) -> Genomes:
         """Genomes (n, n_genes) with each group from either parent; valid, but not canonical.
 
-        A group that is skipped in one parent comes from the other; one that is skipped in both is drawn anew,
-        so that a block which comes to life is not always the one of all zeros.
+        A group that is skipped in one parent comes from the other. ``crossover`` (n,): places in `CROSSOVERS`.
         """
         in_mother, in_father = self.space.active(mothers), self.space.active(fathers)
-        exchanged = self._exchanged(len(mothers), rng)[:, self._table.group_of]
+        exchanged = self._exchanged(crossover, rng)[:, self._table.group_of]
         genomes: Genomes = np.where(in_father & (exchanged | ~in_mother), fathers, mothers)
-        rows, groups = np.nonzero(~(in_mother | in_father)[:, self._table.leaders])
-        self._table.write(genomes, rows, groups, rng.integers(self._table.counts[groups]))
         return genomes
 
-    def mutate(self, genomes: Genomes, rng: np.random.Generator, mutations: float) -> None:
-        """Let about ``mutations`` active groups of each genome take any of their other combinations, in place."""
-        counts = self._table.counts
-        changeable = self.space.active(genomes)[:, self._table.leaders] & (counts > 1)
-        rate = mutations / np.maximum(changeable.sum(axis=1, keepdims=True), 1)
+    def mutate(self, genomes: Genomes, rng: np.random.Generator, ways: Ways) -> None:
+        """Change active groups of each genome in place, as ``ways`` says."""
+        changeable = self.space.active(genomes)[:, self._table.leaders] & (self._table.counts > 1)
+        rate = ways.mutations[:, None] / np.maximum(changeable.sum(axis=1, keepdims=True), 1)
         rows, groups = np.nonzero(changeable & (rng.random(changeable.shape, dtype=np.float32) < rate))
-        step = rng.integers(1, counts[groups])
-        picks = (self._table.picks(genomes, rows, groups) + step) % counts[groups]
-        self._table.write(genomes, rows, groups, picks)
+        picks, kinds = self._table.picks(genomes, rows, groups), ways.mutation[rows]
+        one = self._table.with_one_gene_changed(groups, picks, kinds == MUTATIONS.index("neighbour"), rng)
+        whole = kinds == MUTATIONS.index("combination")
+        self._table.write(genomes, rows, groups, np.where(whole, self._table.other(groups, picks, rng), one))
 
-    def _exchanged(self, n: int, rng: np.random.Generator) -> Mask:
-        """Which groups come from the father, (n, n_groups): by group, by block, or a run of blocks, by turns."""
-        kind = rng.integers(3, size=(n, 1))
-        by_block = _coins(n, self._n_units, rng)[:, self._unit_of]
-        ends = np.sort(rng.integers(self._n_units + 1, size=(n, 2)), axis=1)
-        by_run = (self._unit_of >= ends[:, :1]) & (self._unit_of < ends[:, 1:])
-        by_group = _coins(n, len(self._unit_of), rng)
-        mated = rng.random((n, 1)) < self.crossover_rate
-        return mated & np.where(kind == 0, by_group, np.where(kind == 1, by_block, by_run))
+    def _exchanged(self, crossover: Picks, rng: np.random.Generator) -> Mask:
+        """Which groups come from the father, (n, n_groups)."""
+        n = len(crossover)
+        exchanged = _coins(n, len(self._unit_of), rng)
+        for kind, (count, part_of) in {
+            "block": (self._n_units, self._unit_of),
+            "stage": (self._n_stages, self._stage_of),
+        }.items():
+            rows = np.flatnonzero(crossover == CROSSOVERS.index(kind))
+            exchanged[rows] = _coins(len(rows), count, rng)[:, part_of]
+        rows = np.flatnonzero(crossover == CROSSOVERS.index("run"))
+        ends = np.sort(rng.integers(self._n_units + 1, size=(len(rows), 2)), axis=1)
+        exchanged[rows] = (self._unit_of >= ends[:, :1]) & (self._unit_of < ends[:, 1:])
+        exchanged &= rng.random((n, 1)) < self.crossover_rate
+        return exchanged
 
 
 def _coins(n: int, columns: int, rng: np.random.Generator) -> Mask:
@@ -115,24 +112,21 @@ def _coins(n: int, columns: int, rng: np.random.Generator) -> Mask:
     return bits.view(np.bool_).reshape(n, columns)
 
 
-def _padded(array: NDArray[T], length: int) -> NDArray[T]:
-    return np.concatenate([array, *[array[:1]] * (length - len(array))])
+def _units(space: SearchSpace) -> tuple[Picks, Picks]:
+    """For each group its block and its stage, counted from the input as 1, 2, ...; 0 is what many blocks share.
 
-
-def _starts(lengths: list[int]) -> NDArray[np.intp]:
-    return np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.intp)
-
-
-def _units(space: SearchSpace) -> NDArray[np.intp]:
-    """For each group the block it belongs to, counted from the input as 1, 2, ...; 0 is what many blocks share.
-
-    A depth gene goes with the first block that depends on it.
+    A depth gene goes with the first block that depends on it. A stage begins with the first block that is always
+    there after one that may be skipped.
     """
     homes: dict[str, list[int]] = {gene.name: [] for gene in space.genes}
+    stages, skippable = [0], True
     for number, slot in enumerate(space.slots, start=1):
+        stages.append(stages[-1] + (skippable and slot.active_if is None))
+        skippable = slot.active_if is not None
         for gene in slot.genes:
             homes[gene].append(number)
         if slot.active_if is not None and not homes[slot.active_if[0]]:
             homes[slot.active_if[0]].append(number)
     leaders = [space.genes[group.members[0]].name for group in space.groups]
-    return np.array([homes[name][0] if len(homes[name]) == 1 else 0 for name in leaders], dtype=np.intp)
+    units = np.array([homes[name][0] if len(homes[name]) == 1 else 0 for name in leaders], dtype=np.intp)
+    return units, np.array(stages, dtype=np.intp)[units]

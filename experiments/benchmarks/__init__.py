@@ -25,6 +25,8 @@ BENCHMARKS: Registry[Callable[..., BenchResult]] = Registry(
         "predictor-speed": "bitfront.experiments.benchmarks.predictor_speed:run",
         "ray": "bitfront.experiments.benchmarks.ray_workers:run",
         "sampling": "bitfront.experiments.benchmarks.sampling:run",
+        "search-quality": "bitfront.experiments.benchmarks.search_quality:run",
+        "search-speed": "bitfront.experiments.benchmarks.search_speed:run",
         "supernet-overhead": "bitfront.experiments.benchmarks.supernet_overhead:run",
         "transfer": "bitfront.experiments.benchmarks.transfer:run",
     },

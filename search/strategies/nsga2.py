@@ -10,31 +10,39 @@ from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from bitfront.search.archive import Rows
 from bitfront.search.constraints import Floats
-from bitfront.search.operators import Mating
+from bitfront.search.credit import Credit
+from bitfront.search.hashes import places
+from bitfront.search.operators import CROSSOVERS, MUTATIONS, Mating, Ways
 from bitfront.search.problem import Problem
+from bitfront.search.seeders import SEEDERS
 from bitfront.search.selection import parents
 from bitfront.search.strategies.base import InvalidOptionError, Strategy
 from bitfront.supernet.genes import Genomes
-from bitfront.supernet.space import SearchSpace
 
 _SORTING = NonDominatedSorting()
 _CROWDING = get_crowding_function("cd")
 _MORE_MUTATIONS = 1.5
+_MUCH = np.array([0.5, 1.0, 2.0, 4.0])
 
 
 class Nsga2(Strategy):
     """Keeps the best `population` candidates by constraint domination, rank and crowding, and mates them.
+
+    How children are made (the kind of crossover, the kind of mutation, how much of it) adapts: ways whose children
+    came on the front of everything scored are taken more often (see `Credit`).
 
     Args:
         problem: what is searched for.
         rng: the only source of randomness.
         population: survivors and children per generation, at least 1.
         crossover_rate: share of children with two parents, 0..1.
-        mutations: expected number of groups of genes that mutation changes in a child, above 0; it grows
-            within a generation only while children turn out to be known already.
+        mutations: expected number of groups of genes that mutation changes in a child, above 0; children take
+            from half to four times as much, and more while they turn out to be known already.
+        seeds: name of a `SEEDERS` entry: what the first generation begins with.
 
     Raises:
         InvalidOptionError: an option is out of its range.
+        UnknownNameError: there is no such seeder.
     """
 
     def __init__(
@@ -45,6 +53,7 @@ class Nsga2(Strategy):
         population: int = 100,
         crossover_rate: float = 0.9,
         mutations: float = 0.5,
+        seeds: str = "uniform",
     ) -> None:
         super().__init__(problem, rng, population=population)
         if not 0 <= crossover_rate <= 1:
@@ -52,36 +61,66 @@ class Nsga2(Strategy):
         if not mutations > 0:
             raise InvalidOptionError(f"mutations is {mutations}: it must be above 0")
         self.mutations = mutations
+        self._seeds = SEEDERS.get(seeds)
         self._mating = Mating(problem.space, crossover_rate)
+        self._credits = [Credit(n) for n in (len(CROSSOVERS), len(MUTATIONS), len(_MUCH))]
         self._members: Rows = np.empty(0, dtype=np.intp)  # rows of the archive, the fittest first
+        self._forget()
+
+    def _forget(self) -> None:
+        self._drawn: Genomes = self._nothing()
+        self._made: Rows = np.empty((0, len(self._credits)), dtype=np.intp)
 
     def _propose(self, n: int) -> Genomes:
+        self._forget()
         if not len(self._members):
-            seeds = uniform_policies(self.problem.space)
+            seeds = self._seeds(self.problem, self.rng, n)
             return self._unseen(n, lambda wanted, number: self._first(wanted, number, seeds))
-        return self._unseen(n, self._children)
+        found = self._unseen(n, self._children)
+        rows = places(found, self._drawn)
+        self._drawn, self._made = found, np.where(rows[:, None] < 0, 0, self._made[rows])
+        return found
 
     def _first(self, wanted: int, number: int, seeds: Genomes) -> Genomes:
-        drawn = self.problem.space.sample(wanted, self.rng)
+        drawn = self.problem.space.sample(wanted, self.rng, "sizes")
         return drawn if number else np.concatenate([seeds, drawn])
 
     def _children(self, wanted: int, number: int) -> Genomes:
         scores = self.archive.evaluation.take(self._members)
         mothers, fathers = parents(scores.F, scores.violation, wanted, self.rng)
         genomes = self.archive.genomes[self._members]
-        mutations = self.mutations * _MORE_MUTATIONS**number
-        return self._mating.children(genomes[mothers], genomes[fathers], self.rng, mutations)
+        made = np.stack([credit.draw(wanted, self.rng) for credit in self._credits], axis=1)
+        mutations = self.mutations * _MUCH[made[:, 2]] * _MORE_MUTATIONS**number
+        ways = Ways(made[:, 0], made[:, 1], mutations)
+        children = self._mating.children(genomes[mothers], genomes[fathers], self.rng, ways)
+        self._drawn = np.concatenate([self._drawn, children])
+        self._made = np.concatenate([self._made, made])
+        return children
 
     def _learn(self, rows: Rows) -> None:
         pool = np.concatenate([self._members, rows])
         scores = self.archive.evaluation.take(pool)
         self._members = pool[survivors(scores.F, scores.violation, self.population)]
+        asked = places(self.archive.genomes[rows], self._drawn)
+        paid = np.isin(rows, self.archive.front)[asked >= 0]
+        for credit, ways in zip(self._credits, self._made[asked[asked >= 0]].T, strict=True):
+            credit.learn(ways, paid)
+        self._forget()
 
     def _memory(self) -> dict[str, Any]:
-        return {"members": self._members}
+        return {
+            "members": self._members,
+            "drawn": self._drawn,
+            "made": self._made,
+            "credits": [credit.counts for credit in self._credits],
+        }
 
     def _recall(self, memory: dict[str, Any]) -> None:
         self._members = np.asarray(memory["members"], dtype=np.intp)
+        self._drawn = np.asarray(memory["drawn"], dtype=np.uint8).reshape(-1, self.problem.space.n_genes)
+        self._made = np.asarray(memory["made"], dtype=np.intp).reshape(-1, len(self._credits))
+        for credit, counts in zip(self._credits, memory["credits"], strict=True):
+            credit.counts = np.asarray(counts, dtype=np.float64)
 
 
 def survivors(F: Floats, violation: Floats, n: int) -> Rows:
@@ -104,11 +143,3 @@ def by_rank_and_crowding(F: Floats, n: int) -> Rows:
         return np.empty(0, dtype=np.intp)
     fronts = _SORTING.do(F, n_stop_if_ranked=n)
     return np.concatenate([front[np.argsort(-_CROWDING.do(F[front]), kind="stable")] for front in fronts])
-
-
-def uniform_policies(space: SearchSpace) -> Genomes:
-    """The smallest and the largest architecture in every number format that the space has, where it has it."""
-    corners = space.extremes()
-    formats = dict.fromkeys(choice for gene in space.genes if gene.is_policy for choice in gene.choices)
-    uniform = [space.assign(corners, {"weight_format": name, "activation_format": name}) for name in formats]
-    return space.repair(np.concatenate([corners, *uniform]))

@@ -12,7 +12,10 @@ from bitfront.search import search
 from bitfront.search.archive import Archive, non_dominated
 from bitfront.search.hypervolume import hypervolume, reference_point
 from bitfront.search.problem import Problem
-from bitfront.search.strategies.nsga2 import survivors, uniform_policies
+from bitfront.search.seeders import SEEDERS, uniform_policies
+from bitfront.search.strategies import make_strategy
+from bitfront.search.strategies.nsga2 import survivors
+from bitfront.supernet.errors import UnknownNameError
 from bitfront.supernet.genes import Choice, Gene, Genomes
 from bitfront.supernet.space import SearchSpace
 
@@ -80,6 +83,44 @@ def test_uniform_policies_hold_each_corner_in_each_format(space: SearchSpace) ->
     assert {space.layers(genome)[1].weight_format for genome in seeds} == {"fp32", "int8", "int6", "int4"}
     only_int8 = space.restrict_formats(lambda op: [("int8", "int8")])
     np.testing.assert_array_equal(only_int8.check(uniform_policies(only_int8)), uniform_policies(only_int8))
+
+
+def test_seeds_are_looked_up_by_name_and_come_first(space: SearchSpace, make_problem: MakeProblem) -> None:
+    problem = make_problem(space)
+    asked = {
+        name: make_strategy("nsga2", problem, np.random.default_rng(0), {"seeds": name, "population": 30}).ask()
+        for name in ("uniform", "none")
+    }
+    corners = uniform_policies(space)
+    corners = corners[Archive(space.n_genes).fresh(corners)]
+    np.testing.assert_array_equal(asked["uniform"][: len(corners)], corners)
+    assert {len(one) for one in asked.values()} == {30}
+    assert {"none", "uniform"} <= set(SEEDERS.names())
+    with pytest.raises(UnknownNameError, match="seeder"):
+        make_strategy("nsga2", problem, np.random.default_rng(0), {"seeds": "lucky"})
+
+
+def test_ways_that_pay_are_taken_more_often_and_are_remembered(
+    space: SearchSpace, make_problem: MakeProblem
+) -> None:
+    problem = make_problem(space)
+    strategy = make_strategy("nsga2", problem, np.random.default_rng(0), {"population": 40})
+    for _ in range(6):
+        genomes = strategy.ask()
+        strategy.tell(genomes, problem.evaluate(genomes))
+    counts = np.concatenate([np.asarray(c)[1] / np.asarray(c)[0] for c in strategy.state()["memory"]["credits"]])
+    assert np.ptp(counts) > 0.01
+    genomes = strategy.ask()
+    half = strategy.state()
+    strategy.tell(genomes[::3], problem.evaluate(genomes[::3]))  # the others are lost
+    other = make_strategy("nsga2", problem, np.random.default_rng(9), {"population": 40})
+    told = len(strategy.archive) - len(genomes[::3])
+    known = strategy.archive.genomes[:told]
+    other.restore(half, known, problem.evaluate(known))
+    other.tell(genomes[::3], problem.evaluate(genomes[::3]))
+    for mine, its in zip(strategy.state()["memory"]["credits"], other.state()["memory"]["credits"], strict=True):
+        np.testing.assert_array_equal(mine, its)
+    np.testing.assert_array_equal(strategy.ask(), other.ask())
 
 
 def middle(gene: Gene) -> Choice:
