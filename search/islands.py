@@ -110,7 +110,9 @@ class _Run:
         self.rows: list[Rows] = [np.empty(0, dtype=np.intp) for _ in islands]
         self.states: list[dict[str, Any]] = []
         for island, own in zip(islands, rng.spawn(len(islands)), strict=True):
-            self.states.append(make_strategy(island.strategy, island.problem, own, island.options).state())
+            strategy = make_strategy(island.strategy, island.problem, own, island.options)
+            strategy.plan(evaluations)
+            self.states.append(strategy.state())
         self.done = [False] * len(islands)
         self.epochs = 0
         self.rng, self.migration = rng, migration
@@ -149,7 +151,7 @@ class _Run:
         ring = self.rng.permutation(n) if self.migration.topology == "random" else np.arange(n)
         sources = np.empty(n, dtype=np.intp)
         sources[ring] = np.roll(ring, 1)
-        return sources.tolist()
+        return list(map(int, sources))
 
     def _order(self, island: int, source: int | None) -> Order:
         genomes, metrics = self._history(island)

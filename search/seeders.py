@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SEEDERS: Registry[Callable[[Problem, np.random.Generator, int], Genomes]] = Registry(
     "seeder",
     {
+        "ilp": "bitfront.search.policy_sweep:policy_seeds",
         "none": "bitfront.search.seeders:none",
         "uniform": "bitfront.search.seeders:uniform",
     },

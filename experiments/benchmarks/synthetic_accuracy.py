@@ -117,7 +117,7 @@ class SyntheticAccuracy:
 
 def _relative(gene: Gene) -> Floats:
     values = np.array(gene.choices, dtype=np.float64)
-    return values / values.max()
+    return np.asarray(values / values.max(), dtype=np.float64)
 
 
 def _place(gene: Gene) -> Floats:

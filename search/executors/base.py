@@ -61,8 +61,8 @@ class Executor(ABC):
                 ``{device_resource("host-onnxruntime"): 1}`` to measure latency on it; see `device_resource`.
 
         Workers take seconds to make, so they stay: the next call with the very same ``make_worker`` and
-        ``shared``, and equal ``resources``, finds them again, one with others dismisses them. Until then each holds its memory, and a CPU
-        of a cluster.
+        ``shared``, and equal ``resources``, finds them again, one with others dismisses them. Until then each
+        holds its memory, and a CPU of a cluster.
 
         An item that raises or whose worker dies is tried again, elsewhere if there is an elsewhere; after
         `MOST_ATTEMPTS` attempts a `Failure` stands in its place and the rest goes on.

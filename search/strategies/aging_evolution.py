@@ -70,7 +70,8 @@ class AgingEvolution(Strategy):
         rest = wanted if number else wanted - len(first)
         genomes = self.archive.genomes[-self.alive :]
         parents = genomes[self._parents(rest)]
-        children = self._mating.children(parents, parents, self.rng, _MORE_MUTATIONS**number)
+        ways = self._mating.ways(len(parents), self.rng, _MORE_MUTATIONS**number)
+        children = self._mating.children(parents, parents, self.rng, ways)
         return children if number else np.concatenate([first, children])
 
     def _parents(self, n: int) -> Rows:
@@ -97,11 +98,12 @@ def _losses(scores: Evaluation, drawn: Rows, directions: Floats) -> Floats:
 
     Below 2 for the feasible, above for the infeasible, infinite for those that could not be scored.
     """
-    scored = np.isfinite(scores.F).all(axis=1)
+    scored = np.asarray(np.isfinite(scores.F).all(axis=1))
     F = np.where(scored[:, None], scores.F, scores.F[scored].max(axis=0, initial=0.0))
     low, span = F.min(axis=0), np.ptp(F, axis=0)
     scaled = (F - low) / np.where(span > 0, span, 1.0)
     weighted = scaled[drawn] * directions[:, None]
-    missed = np.where(scored, scores.violation, np.inf)[drawn]
+    violation: Floats = np.where(scored, scores.violation, np.inf)
+    missed = violation[drawn]
     losses: Floats = weighted.max(axis=2) + _SUM_WEIGHT * weighted.sum(axis=2)
     return np.where(missed > 0, 2.0 + missed, losses)

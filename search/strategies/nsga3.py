@@ -20,9 +20,9 @@ from bitfront.search.archive import Rows
 from bitfront.search.constraints import Floats
 from bitfront.search.operators import Mating
 from bitfront.search.problem import Problem
+from bitfront.search.seeders import uniform_policies
 from bitfront.search.selection import parents
 from bitfront.search.strategies.base import InvalidOptionError, Strategy
-from bitfront.search.strategies.nsga2 import uniform_policies
 from bitfront.supernet.genes import Genomes
 
 _SORTING = NonDominatedSorting()
@@ -81,7 +81,8 @@ class Nsga3(Strategy):
         mothers, fathers = parents(scores.F, scores.violation, wanted, self.rng)
         genomes = self.archive.genomes[self._members]
         mutations = self.mutations * _MORE_MUTATIONS**number
-        return self._mating.children(genomes[mothers], genomes[fathers], self.rng, mutations)
+        ways = self._mating.ways(wanted, self.rng, mutations)
+        return self._mating.children(genomes[mothers], genomes[fathers], self.rng, ways)
 
     def _learn(self, rows: Rows) -> None:
         pool = np.concatenate([self._members, rows])

@@ -120,7 +120,8 @@ class Sequential(Strategy):
         scores = self.archive.evaluation.take(self._members)
         mothers, fathers = parents(scores.F, scores.violation, wanted, self.rng)
         genomes = self.archive.genomes[self._members]
-        children = self._mating.children(genomes[mothers], genomes[fathers], self.rng, mutations)
+        ways = self._mating.ways(len(mothers), self.rng, mutations)
+        children = self._mating.children(genomes[mothers], genomes[fathers], self.rng, ways)
         return self._held(self._origins(genomes[mothers]), children)
 
     def _origins(self, mothers: Genomes) -> Genomes:

@@ -86,7 +86,9 @@ class _LosesChunks(Executor):
         self.lost = lost
         self.asked: list[int] = []
 
-    def map(self, make_worker: Any, shared: Any, items: Sequence[Any], on_result: Any = None) -> list[Any]:
+    def map(
+        self, make_worker: Any, shared: Any, items: Sequence[Any], on_result: Any = None, resources: Any = None
+    ) -> list[Any]:
         work, results = make_worker(shared), []
         for position, chunk in enumerate(items):
             self.asked.append(len(chunk))

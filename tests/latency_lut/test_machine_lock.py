@@ -91,7 +91,7 @@ def test_a_device_measures_alone(path: Path) -> None:
     def given_up() -> None:
         raise TimeoutError
 
-    device.compile_part = lambda part, rng: call  # type: ignore[method-assign, assignment]
+    device.compile_part = lambda part, rng: call  # type: ignore[method-assign]
     device.sample({"a": lambda: None}, {}, np.random.default_rng(0))  # type: ignore[dict-item, return-value]
     assert tried
     assert not any(tried)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bitfront.search import search
 from bitfront.search.executors import EXECUTORS
 from bitfront.search.executors.base import Executor, Failure
+from bitfront.search.loop import Generation
 from bitfront.search.measured import MeasuredProblem, NothingMeasuredError, Outcome, chunk_size, measure_on
 from bitfront.search.problem import Constraint, Problem
 from bitfront.supernet.genes import Genomes
@@ -109,7 +110,7 @@ def test_a_search_goes_on_without_what_failed(
 ) -> None:
     measuring = Measuring(make_problem(space), refuses=True)
     problem = measured(measuring.problem, measuring)
-    heard = []
+    heard: list[Generation] = []
     front = search(
         problem,
         strategy,
@@ -165,6 +166,9 @@ class Counting(Executor):
     def map(self, make_worker: Any, shared: Any, items: Sequence[Any], *rest: Any, **more: Any) -> list[Any]:
         self.sizes.extend(map(len, items))
         return self.inner.map(make_worker, shared, items, *rest, **more)
+
+    def dismiss(self) -> None:
+        self.inner.dismiss()
 
     def close(self) -> None:
         self.inner.close()
@@ -222,7 +226,7 @@ def test_a_candidate_that_kills_its_workers_has_that_as_its_error() -> None:
     genomes = np.random.default_rng(0).integers(4, 9, (6, 4), dtype=np.uint8)
     genomes[5, 0] = 3
     with EXECUTORS.get("ray")(workers=2) as executor:
-        outcomes = measure_on(executor, deadly, [])(genomes)
+        outcomes = list(measure_on(executor, deadly, [])(genomes))
     ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
     lost = outcomes.pop(5)
     assert isinstance(lost, str)

@@ -80,7 +80,8 @@ def test_canonical_and_active_are_those_of_the_parts(seed: int) -> None:
 @given(SEEDS)
 def test_mates(seed: int) -> None:
     mothers, fathers, rng = drawn(seed), drawn(seed + 1), np.random.default_rng(seed)
-    children = Mating(SHARED, 0.9).children(mothers, fathers, rng, 2.0)
+    mating = Mating(SHARED, 0.9)
+    children = mating.children(mothers, fathers, rng, mating.ways(len(mothers), rng, 2.0))
     np.testing.assert_array_equal(SHARED.check(children), children)
 
 

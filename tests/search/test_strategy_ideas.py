@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bitfront.predictors.dataset import Pairs
 from bitfront.predictors.surrogate import Surrogate
+from bitfront.search.constraints import Floats
 from bitfront.search.hypervolume import hypervolume
 from bitfront.search.problem import Evaluation, Problem
 from bitfront.search.strategies import make_strategy
@@ -21,6 +22,7 @@ from bitfront.search.strategies.belief import Belief, as_fraction, from_fraction
 from bitfront.search.strategies.iterated import Iterated
 from bitfront.search.strategies.nsga3 import Nsga3, directions
 from bitfront.search.strategies.sequential import Sequential
+from bitfront.supernet.genes import Genomes
 from bitfront.supernet.space import SearchSpace
 
 MakeProblem = Callable[..., Problem]
@@ -138,7 +140,12 @@ class TestIterated:
     def test_never_measures_by_itself(self, space: SearchSpace, make_problem: MakeProblem) -> None:
         problem, asked = make_problem(space, ("top1", "latency_ms")), list[int]()
         predict = problem.predict
-        problem.predict = lambda genomes: (asked.append(len(genomes)), predict(genomes))[1]
+
+        def listening(genomes: Genomes) -> Floats:
+            asked.append(len(genomes))
+            return predict(genomes)
+
+        problem.predict = listening
         advance(Iterated(problem, np.random.default_rng(0), population=10, first=20, inner_generations=3), 4)
         assert asked == [10] * 4
 
