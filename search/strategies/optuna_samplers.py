@@ -141,6 +141,10 @@ class OptunaSampling(Strategy):
 
     def _recall(self, memory: dict[str, Any]) -> None:
         self._study.load(memory["study"])
+        with quiet():
+            self._study.use(
+                self._make(0)
+            )  # it notes the constraints of what was asked before; it suggests nothing
         self._rows = {genome.tobytes(): row for row, genome in enumerate(self.archive.genomes)}
         self._waiting = defaultdict(list)
         for number, key in memory["waiting"]:
