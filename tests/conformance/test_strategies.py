@@ -231,7 +231,9 @@ class TestEveryStrategy:
     def test_keeps_the_best_of_all_that_was_told(self, name: str) -> None:
         problem = problem_on(digits(), constrained=True)
         strategy = self.make(name, problem)
-        evaluation = problem.evaluate(np.concatenate(advance(strategy, 8)))
+        foreign = problem.space.sample(30, np.random.default_rng(9))  # some miss the limit, whoever searches
+        strategy.tell(foreign, problem.evaluate(foreign))
+        evaluation = problem.evaluate(np.concatenate([foreign, *advance(strategy, 7)]))
         feasible = evaluation.F[evaluation.feasible]
         assert 0 < len(feasible) < len(evaluation)
         genomes, best = strategy.best()
