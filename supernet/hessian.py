@@ -86,7 +86,8 @@ def hessian_traces(
 
 def _products(weights: Sequence[Tensor], gradients: Sequence[Tensor], rng: np.random.Generator) -> list[float]:
     """``v . H v`` of each layer's own part."""
-    signs = [torch.from_numpy(rng.choice(np.array([-1, 1], dtype=np.float32), size=weight.shape)) for weight in weights]
+    both = np.array([-1, 1], dtype=np.float32)
+    signs = [torch.from_numpy(rng.choice(both, size=weight.shape)) for weight in weights]
     # What does not bend has no second derivative at all, as a linear loss in the weights of a layer alone.
     bent = torch.autograd.grad(gradients, weights, signs, retain_graph=True, materialize_grads=True)
     return [float((v * hv).sum()) for v, hv in zip(signs, bent, strict=True)]
