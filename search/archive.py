@@ -72,7 +72,7 @@ class Archive:
 
     def fresh(self, genomes: Genomes) -> Rows:
         """Rows of canonical ``genomes`` (n, n_genes) that are not in here; the first of equal ones, ascending."""
-        keys = _keys(genomes)
+        keys = genome_keys(genomes)
         first = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
         rows = [first[key] for key in first.keys() - self._seen]
         return np.sort(np.array(rows, dtype=np.intp))
@@ -81,7 +81,7 @@ class Archive:
         """Store the candidates that are new and return where they stand now; the others are passed over."""
         fresh = self.fresh(genomes)
         start, scores = len(self), evaluation.take(fresh)
-        self._seen.update(_keys(genomes[fresh]))
+        self._seen.update(genome_keys(genomes[fresh]))
         self._genomes.append(genomes[fresh])
         self._append(scores)
         self._errors.update({start + row: error for row, error in scores.errors.items()})
@@ -110,7 +110,8 @@ class Archive:
         self._front = rows[first_of_equals(self._F.filled[rows])]
 
 
-def _keys(genomes: Genomes) -> list[bytes]:
+def genome_keys(genomes: Genomes) -> list[bytes]:
+    """One key per genome of (n, n_genes), equal exactly where genomes are."""
     rows = np.ascontiguousarray(genomes, dtype=np.uint8)
     # The whole row is the key, so that two genomes are never mistaken for one.
     return rows.view(f"V{rows.shape[1]}").ravel().tolist() if len(rows) else []

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitfront.search.archive import Rows
+from bitfront.search.archive import Rows, genome_keys
 from bitfront.search.constraints import Floats
 from bitfront.search.policy_choices import PolicyChoices, in_first_formats
 from bitfront.search.policy_sweep import swept
@@ -97,15 +97,15 @@ class IlpBits(Strategy):
     def _errors(self, genomes: Genomes) -> Floats:
         """What is minimised of scored candidates, (n,): the top-1 error, or the first objective."""
         scores = self.archive.evaluation.take(
-            np.array([self._row_of[row] for row in _keys(genomes)], dtype=np.intp)
+            np.array([self._row_of[row] for row in genome_keys(genomes)], dtype=np.intp)
         )
         return 1.0 - scores.metrics["top1"] if "top1" in scores.metrics else scores.F[:, 0]
 
     def _opened(self) -> bool:
         """Open one more architecture; false where no new one turns up."""
         found = self._unseen(1 + len(self._open), self._architectures)
-        opened = set(_keys(self._open))
-        fresh = [i for i, key in enumerate(_keys(found)) if key not in opened]
+        opened = set(genome_keys(self._open))
+        fresh = [i for i, key in enumerate(genome_keys(found)) if key not in opened]
         self._open = np.concatenate([self._open, found[fresh[:1]]])
         return bool(fresh)
 
@@ -143,7 +143,7 @@ class IlpBits(Strategy):
         return both[self.archive.fresh(both)]
 
     def _learn(self, rows: Rows) -> None:
-        self._row_of.update(zip(_keys(self.archive.genomes[rows]), rows.tolist(), strict=True))
+        self._row_of.update(zip(genome_keys(self.archive.genomes[rows]), rows.tolist(), strict=True))
 
     def _memory(self) -> dict[str, Any]:
         return {"open": self._open}
@@ -152,8 +152,3 @@ class IlpBits(Strategy):
         self._open = np.asarray(memory["open"], dtype=np.uint8).reshape(-1, self.problem.space.n_genes)
         self._row_of, self._solved = {}, {}
         self._learn(np.arange(len(self.archive), dtype=np.intp))
-
-
-def _keys(genomes: Genomes) -> list[bytes]:
-    rows = np.ascontiguousarray(genomes, dtype=np.uint8)
-    return rows.view(f"V{rows.shape[1]}").ravel().tolist() if len(rows) else []
