@@ -52,7 +52,10 @@ class Heard(Reporter):
 
 
 class Costs:
-    """Stands for a cost model: more in each gene costs more."""
+    """Stands for a cost model: more in each gene costs more; the least of it is not worked out."""
+
+    device = "counting"
+    names: tuple[str, ...] = ()
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space

@@ -223,13 +223,13 @@ def test_a_candidate_that_kills_its_workers_has_that_as_its_error() -> None:
 
     ray = pytest.importorskip("ray")
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    genomes = np.random.default_rng(0).integers(4, 9, (6, 4), dtype=np.uint8)
-    genomes[5, 0] = 3
+    genomes = np.random.default_rng(0).integers(4, 9, (12, 4), dtype=np.uint8)
+    genomes[7, 0] = 3
     with EXECUTORS.get("ray")(workers=2) as executor:
         outcomes = list(measure_on(executor, deadly, [])(genomes))
     ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
-    lost = outcomes.pop(5)
+    lost = outcomes.pop(7)
     assert isinstance(lost, str)
     assert "its worker died" in lost
-    assert outcomes == [float(row.mean()) / 255 for row in np.delete(genomes, 5, axis=0)]
+    assert outcomes == [float(row.mean()) / 255 for row in np.delete(genomes, 7, axis=0)]
     assert not any(isinstance(outcome, Failure) for outcome in outcomes)
