@@ -136,8 +136,12 @@ def _figures(name: str, outcomes: list[dict[str, Outcome]]) -> tuple[dict[str, f
     for way in ACQUISITIONS:
         add(f"{way}_gain", [one[way].accuracy - one[RANDOM].accuracy for one in outcomes])
         add(f"{way}_gain_near_front", [one[way].near_front - one[RANDOM].near_front for one in outcomes])
-    goals = [f"{name}_saved >= 0.3", f"{name}_lost <= 0.01"]
-    goals += [f"{name}_{way}_{gain} > 0" for way in ACQUISITIONS for gain in ("gain", "gain_near_front")]
+    gains = [f"{name}_{way}_{gain}" for way in ACQUISITIONS for gain in ("gain", "gain_near_front")]
+    for figure in (f"{name}_saved", f"{name}_lost", *gains):
+        half = figures[f"{figure}_half_interval"]
+        figures |= {f"{figure}_low": figures[figure] - half, f"{figure}_high": figures[figure] + half}
+    # What is said to hold does so at the far end of its interval.
+    goals = [f"{name}_saved_low >= 0.3", f"{name}_lost_high <= 0.01", *(f"{gain}_low > 0" for gain in gains)]
     return figures, goals
 
 

@@ -59,7 +59,10 @@ def test_figures_and_goals(tiny_space: MBConvSpace) -> None:
     assert figures["digits_front_gain"] == pytest.approx(0.02)
     assert figures["digits_disagreement_gain_near_front"] == pytest.approx(0.05)
     assert set(re.findall(r"(\w+) [<>]", " ".join(goals))) <= set(figures)
-    assert {"digits_saved >= 0.3", "digits_lost <= 0.01"} <= set(goals)
+    assert {"digits_saved_low >= 0.3", "digits_lost_high <= 0.01"} <= set(goals)
+    assert {goal for goal in goals if "gain" in goal} == {
+        f"digits_{way}_{gain}_low > 0" for way in ACQUISITIONS for gain in ("gain", "gain_near_front")
+    }
     assert sampling_figure([sampling._panel("digits", [one, one])]).startswith(b"\x89PNG")
 
 
