@@ -129,7 +129,8 @@ class Surrogate:
     @property
     def spread(self) -> float:
         """Standard deviation of the accuracies learned; 1 where they are all the same."""
-        return float(self.pairs.accuracy.std()) or 1.0
+        accuracy = self.pairs.accuracy
+        return float(accuracy.std()) if np.ptp(accuracy) > 0 else 1.0
 
     @cached_property
     def _factor(self) -> tuple[Floats, bool]:

@@ -18,5 +18,6 @@ def half_interval(values: NDArray[np.float64]) -> float:
 
 
 def summarised(name: str, values: NDArray[np.float64]) -> dict[str, float]:
-    """Figures ``name`` (the mean of one value per seed) and ``name_half_interval``."""
-    return {name: float(values.mean()), f"{name}_half_interval": half_interval(values)}
+    """``name``, the mean of one value per seed, and ``name_half_interval``, which a single seed has not."""
+    known = {f"{name}_half_interval": half_interval(values)} if len(values) > 1 else {}
+    return {name: float(values.mean()), **known}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,13 +12,17 @@ from numpy.typing import NDArray
 from bitfront.experiments.run import Run
 from bitfront.experiments.stages.measuring import Wanted, measured_accuracy
 from bitfront.predictors.collection import RANDOM, Collected, Plan, collected
-from bitfront.predictors.dataset import Pairs
+from bitfront.predictors.dataset import InvalidPairsError, Pairs
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.space import SearchSpace
 
+Kind = Literal["fp32", "quantized"]
+_WHAT: Mapping[Kind, str] = {"fp32": "architectures", "quantized": "candidates"}
 _OVERSAMPLING = 4
 _CHOICE = 5  # candidates among which a sample is chosen
+_HARDLY = 0.6
+"""A pairwise accuracy below which a predictor hardly tells better from worse; guessing has 0.5."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +39,13 @@ def collected_samples(run: Run, supernet_id: str, supernet: Supernet) -> Samples
     """Measure candidates on the validation split, first fp32 ones, then quantized ones, as the spec wants it.
 
     Candidates are drawn from the whole space, whatever the device: what is measured for one device serves the
-    next. No architecture of the quantized pairs is chosen with the fp32 pairs in mind. A run that was interrupted
-    takes the same samples again, and looks up those that are measured.
+    next. Those of quantized samples are drawn apart from those of fp32 ones; which of them are measured, where
+    they are chosen, depends on what the fp32 pairs leave open. A run that was interrupted takes the same samples
+    again, and looks up those that are measured.
+
+    Raises:
+        InvalidPairsError: the space has no more genomes than are held out.
+        MeasurementError: a candidate failed every attempt; all others are stored.
     """
     fp32, fp32_held_out = _collected(run, supernet_id, supernet, "fp32", None)
     quantized, quantized_held_out = _collected(run, supernet_id, supernet, "quantized", fp32)
@@ -43,15 +53,20 @@ def collected_samples(run: Run, supernet_id: str, supernet: Supernet) -> Samples
 
 
 def _collected(
-    run: Run, supernet_id: str, supernet: Supernet, kind: Literal["fp32", "quantized"], fp32: Pairs | None
+    run: Run, supernet_id: str, supernet: Supernet, kind: Kind, fp32: Pairs | None
 ) -> tuple[Pairs, Pairs]:
     """(To learn from, held out); the last ones drawn are held out."""
     wanted, space = run.spec.samples, supernet.space
-    n = wanted.fp32 if kind == "fp32" else wanted.quantized
-    drawn = (draw_float if kind == "fp32" else draw)(
-        space, n * (1 if wanted.choose == RANDOM else _CHOICE) + wanted.held_out, run.rng(f"{kind} samples")
-    )
-    candidates, held_out = np.split(drawn, [max(0, len(drawn) - wanted.held_out)])
+    n, rng = (wanted.fp32 if kind == "fp32" else wanted.quantized), run.rng(f"{kind} samples")
+    most = n * (1 if wanted.choose == RANDOM else _CHOICE) + wanted.held_out
+    # Of a small space, genomes that are drawn often come first: those held out are to be like those learned.
+    drawn = rng.permutation((draw_float if kind == "fp32" else draw)(space, most, rng))
+    if len(drawn) <= wanted.held_out:
+        raise InvalidPairsError(
+            f"the space has {len(drawn)} {_WHAT[kind]}, and samples.held_out is {wanted.held_out}: none is left "
+            f"to learn from; lower samples.held_out to a fifth of that, or widen the space"
+        )
+    candidates, held_out = np.split(drawn, [len(drawn) - wanted.held_out])
 
     def measure(genomes: Genomes) -> NDArray[np.float64]:
         found = [Wanted(genomes, "validation", kind)]
@@ -60,17 +75,26 @@ def _collected(
     judged_by = Pairs(held_out, measure(held_out))
     plan = Plan(n, wanted.tolerance if wanted.stop == "curve" else None, wanted.choose)
     done = collected(space, candidates, measure, plan, run.rng(f"choice of {kind} samples"), fp32)
-    run.reporter.say(_told(kind, done, n))
+    run.reporter.say(_told(kind, done, n, len(candidates)))
     return done.pairs, judged_by
 
 
-def _told(kind: str, done: Collected, n: int) -> str:
+def _told(kind: Kind, done: Collected, n: int, candidates: int) -> str:
     """How many were measured, and why no more."""
-    if done.verdict is None:
-        return f"{kind} samples: {len(done.pairs)} measured"
-    if done.verdict.stop:
-        return f"{kind} samples: {len(done.pairs)} of {n} are enough, {n - len(done.pairs)} saved: {done.verdict}"
-    return f"{kind} samples: all {len(done.pairs)} measured; before the last round {done.verdict}"
+    measured, verdict = len(done.pairs), done.verdict
+    short = f", instead of {n}: the space has no more {_WHAT[kind]}" if candidates < n else ""
+    if verdict is None:
+        return f"{kind} samples: {measured} measured{short}"
+    if not verdict.stop:
+        return f"{kind} samples: all {measured} measured{short}; before the last round {verdict}"
+    most = min(n, candidates)
+    told = f"{kind} samples: {measured} of {most} are enough, {most - measured} saved: {verdict}"
+    if verdict.accuracy >= _HARDLY:
+        return told
+    return (
+        f"{told}. This hardly tells better from worse (guessing has 0.5), and more samples would not help: "
+        f"candidates may be alike, or barely trained; look at the supernet's accuracy first"
+    )
 
 
 def draw(space: SearchSpace, n: int, rng: np.random.Generator) -> Genomes:

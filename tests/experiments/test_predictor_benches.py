@@ -71,6 +71,7 @@ def test_the_interval_is_students() -> None:
     assert half_interval(values) == pytest.approx(4.302652729911275 * 1.0 / 3**0.5)
     assert half_interval(values[:1]) == 0
     assert summarised("a", values) == {"a": 2.0, "a_half_interval": half_interval(values)}
+    assert summarised("a", values[:1]) == {"a": 1.0}
 
 
 @pytest.mark.parametrize("kind", ["ridge", "svr"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,7 +21,9 @@ from bitfront.experiments.stages.measuring import Wanted
 from bitfront.experiments.stages.samples import Samples, collected_samples, draw, draw_float
 from bitfront.experiments.store.home import open_store
 from bitfront.predictors.acquisition import ACQUISITIONS
-from bitfront.predictors.collection import RANDOM
+from bitfront.predictors.collection import RANDOM, Collected
+from bitfront.predictors.dataset import InvalidPairsError, Pairs
+from bitfront.predictors.learning_curve import Verdict
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.progress import Progress, silent
 from bitfront.supernet.spaces.digits import digits
@@ -100,10 +103,11 @@ def test_all_are_measured_where_nothing_stops(collect: Collect, heard: Heard) ->
 def test_held_out_ones_are_random_and_no_others(collect: Collect, choose: str) -> None:
     found = collect(fp32=40, quantized=30, held_out=20, stop="none", choose=choose)
     factor = 1 if choose == RANDOM else samples._CHOICE
-    run_rng = {kind: spec_rng(kind) for kind in ("fp32", "quantized")}
-    expected = draw_float(SPACE, 40 * factor + 20, run_rng["fp32"])[-20:]
+    rng = spec_rng("fp32")
+    expected = rng.permutation(draw_float(SPACE, 40 * factor + 20, rng))[-20:]
     assert found.fp32_held_out.genomes.tolist() == expected.tolist()
-    expected = draw(SPACE, 30 * factor + 20, run_rng["quantized"])[-20:]
+    rng = spec_rng("quantized")
+    expected = rng.permutation(draw(SPACE, 30 * factor + 20, rng))[-20:]
     assert found.quantized_held_out.genomes.tolist() == expected.tolist()
     for known, held_out in ((found.fp32, found.fp32_held_out), (found.quantized, found.quantized_held_out)):
         together = np.concatenate([known.genomes, held_out.genomes])
@@ -133,6 +137,27 @@ def test_it_says_that_all_were_needed(collect: Collect, heard: Heard) -> None:
     collect(fp32=40, quantized=30, held_out=20, tolerance=1e-9)
     assert heard.lines[0].startswith("fp32 samples: all 40 measured; before the last round pairwise accuracy 0.")
     assert heard.lines[1] == "quantized samples: 30 measured"
+
+
+def test_it_says_where_the_space_has_no_more(
+    collect: Collect, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(samples, "draw_float", lambda space, n, rng: draw_float(space, min(n, 70), rng))
+    assert len(collect(fp32=100, quantized=30, held_out=20, tolerance=1e-9).fp32) == 50
+    assert heard.lines[0].startswith("fp32 samples: all 50 measured, instead of 100: the space has no more archit")
+    collect(fp32=100, quantized=30, held_out=20, tolerance=0.5)
+    assert re.match(r"fp32 samples: (\d+) of 50 are enough, \d+ saved", heard.lines[2])
+    with pytest.raises(InvalidPairsError, match=r"the space has 70 architectures, and samples.held_out is 80"):
+        collect(fp32=100, quantized=30, held_out=80)
+
+
+@pytest.mark.parametrize(("accuracy", "warned"), [(0.52, True), (0.61, False)])
+def test_it_warns_where_more_samples_would_not_help(accuracy: float, warned: bool) -> None:
+    pairs = Pairs(SPACE.sample(40, np.random.default_rng(0)), np.full(40, 0.5))
+    verdict = Verdict(stop=True, n=40, accuracy=accuracy, goal=accuracy, before=accuracy)
+    told = samples._told("fp32", Collected(pairs, (), verdict), 100, 500)
+    assert told.startswith("fp32 samples: 40 of 100 are enough, 60 saved: pairwise accuracy 0.")
+    assert ("This hardly tells better from worse (guessing has 0.5)" in told) is warned
 
 
 def test_kinds_are_filed_as_such(collect: Collect, asked: list[Wanted]) -> None:

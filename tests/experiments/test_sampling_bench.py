@@ -76,7 +76,7 @@ def test_near_the_front_are_those_least_below_it(tiny_pool: Pool) -> None:
 
 def test_ways_are_judged_by_as_many_samples(tiny_pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampling, "MLPPredictor", RidgePredictor)  # as good a judge, and much quicker
-    found = dict(sampling._outcomes(tiny_pool, 0))
+    found = dict(sampling._outcomes(tiny_pool, 0, 1 / 5))
     assert set(found) == {"all", "stopped", RANDOM, *ACQUISITIONS}
     assert found["all"].measured == 360
     assert found["stopped"].measured < 360

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from bitfront.predictors import collection
 from bitfront.predictors.acquisition import ACQUISITIONS
 from bitfront.predictors.collection import RANDOM, Collected, Plan, collected, learning_curve
 from bitfront.predictors.dataset import Pairs
+from bitfront.predictors.learning_curve import LearningCurve, enough
 from bitfront.predictors.surrogate import Surrogate
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.spaces.mbconv import MBConvSpace
@@ -79,11 +81,43 @@ def test_random_ones_are_the_first_of_the_candidates(tiny_space: MBConvSpace) ->
 
 
 @pytest.mark.parametrize("choose", sorted(ACQUISITIONS))
-def test_chosen_ones_are_others_but_half_of_each_round_is_random(tiny_space: MBConvSpace, choose: str) -> None:
+def test_half_of_each_round_is_random_and_the_rest_is_not(tiny_space: MBConvSpace, choose: str) -> None:
     oracle = Oracle(tiny_space)
-    found = done(tiny_space, oracle, Plan(60, None, choose))
-    assert found.pairs.genomes.tolist() != drawn(tiny_space, 300)[:60].tolist()
-    assert oracle.rounds[0].tolist() == drawn(tiny_space, 300)[:30].tolist()
+    done(tiny_space, oracle, Plan(60, None, choose))
+    candidates = drawn(tiny_space, 300)
+    assert [len(asked) for asked in oracle.rounds] == [30, 8, 10, 12]
+    assert oracle.rounds[0].tolist() == candidates[:30].tolist()
+    left, rng = candidates[30:], np.random.default_rng(1)
+    for asked in oracle.rounds[1:]:
+        order = left[rng.permutation(len(left))].tolist()
+        half = len(asked) // 2
+        assert asked[:half].tolist() == order[:half]
+        assert asked[half:].tolist() != order[half : 2 * half]
+        left = np.array([genome for genome in left if genome.tolist() not in asked.tolist()])
+
+
+@pytest.mark.parametrize("choose", WAYS)
+def test_curves_are_judged_by_random_ones(
+    tiny_space: MBConvSpace, choose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judges: list[NDArray[np.bool_]] = []
+
+    def spied(surrogate: Surrogate, drawn: NDArray[np.bool_], rng: np.random.Generator) -> LearningCurve:
+        judges.append(drawn)
+        return learning_curve(surrogate, drawn, rng)
+
+    monkeypatch.setattr(collection, "learning_curve", spied)
+    done(tiny_space, Oracle(tiny_space), Plan(60, 1e-9, choose))
+    chosen = [] if choose == RANDOM else [*range(34, 38), *range(43, 48)]
+    assert [np.flatnonzero(~judge).tolist() for judge in judges] == [[], chosen[:4], chosen]
+    assert [len(judge) for judge in judges] == [30, 38, 48]
+
+
+def test_the_last_sample_that_can_be_had_is_where_curves_are_compared(tiny_space: MBConvSpace) -> None:
+    for candidates, most in ((300, 100), (60, 60)):
+        found = done(tiny_space, Oracle(tiny_space), Plan(100, 1e-9), candidates)
+        assert found.verdict == enough(found.curves, 1e-9, most)
+        assert found.verdict.goal == found.curves[-1].expected(most) != found.curves[-1].asymptote()
 
 
 @pytest.mark.parametrize("choose", WAYS)
@@ -140,3 +174,4 @@ def test_points_of_a_curve_are_what_parts_say_of_others(tiny_space: MBConvSpace)
     judged = rest[rest % 2 == 0]
     expected = surrogate.part_accuracy(known, judged)
     assert next(point.accuracy for point in curve.points if point.n == 15) == expected
+    assert next(point.accuracy for point in curve.points if point.n == 60) == surrogate.left_out_accuracy(drawn)
