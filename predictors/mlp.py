@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Self, final
 
@@ -14,12 +14,16 @@ from torch import Tensor
 
 from bitfront.predictors.conformal import Calibration
 from bitfront.predictors.dataset import Pairs
+from bitfront.predictors.distance import by_gene, by_gene_and_role, roles
 from bitfront.predictors.ensemble import Schedule
 from bitfront.predictors.features import FeatureMap, Floats32
 from bitfront.predictors.folded import FoldedNetwork
-from bitfront.predictors.network import FOLDS, Floats, Learned, Network, Scaling, Shape, learned
+from bitfront.predictors.network import FOLDS, Floats, Scaling, Shape, learned
 from bitfront.predictors.options import OptionValue, require
 from bitfront.predictors.predictor import COVERAGE, AccuracyPredictor, Prediction, Suggests
+from bitfront.predictors.process import learned_process
+from bitfront.predictors.stacking import shrunk, stacked
+from bitfront.predictors.taught import Taught, joined
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.space import SearchSpace
 
@@ -40,8 +44,10 @@ class MLPOptions:
         weight_decay: of AdamW.
         ranking: weight of a ranking loss beside the squared error.
         numeric: whether operations, parameters and bytes are inputs beside the genes.
-        transfer: ``drop`` leaves the fp32 networks as they are and has further ones learn what quantization costs;
-            ``finetune`` joins the inputs of the policy to them and goes on training (APQ).
+        transfer: ``drop`` leaves what learned fp32 pairs as it is and adds what quantization costs;
+            ``finetune`` joins the inputs of the policy to the networks and goes on training them (APQ).
+        process: whether a Gaussian process says a part of what fp32 pairs teach, and all of the drop. Without it
+            networks alone do both. There is none with ``finetune``.
 
     Raises:
         InvalidOptionError: a value is out of range.
@@ -56,6 +62,7 @@ class MLPOptions:
     ranking: float = 0.0
     numeric: bool = True
     transfer: str = "drop"
+    process: bool = True
 
     def __post_init__(self) -> None:
         require(1 <= self.members <= 100, "members", self.members, "from 1 to 100")
@@ -73,6 +80,11 @@ class MLPOptions:
         return Shape(self.members, self.hidden)
 
     @property
+    def processes(self) -> bool:
+        """Whether there is a process beside the networks."""
+        return self.process and self.transfer == "drop"
+
+    @property
     def schedule(self) -> Schedule:
         """Of the fit."""
         return Schedule(
@@ -84,62 +96,21 @@ class MLPOptions:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Taught:
-    """What one set of pairs made.
-
-    Attributes:
-        pairs: that were learned.
-        with_policy: whether the network sees policies.
-        network: that learned them.
-        calibration: of what the predictor then says.
-    """
-
-    pairs: Pairs
-    with_policy: bool
-    network: Network
-    calibration: Calibration
-
-    def tensors(self, prefix: str) -> dict[str, Tensor]:
-        """For a file."""
-        return {
-            **self.network.tensors(prefix),
-            f"{prefix}.genomes": torch.from_numpy(self.pairs.genomes),
-            f"{prefix}.accuracy": torch.from_numpy(self.pairs.accuracy),
-        }
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """For a file, beside `tensors`."""
-        return {"with_policy": self.with_policy, **asdict(self.calibration)}
-
-    @classmethod
-    def restored(cls, prefix: str, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Self:
-        """Back from both.
-
-        Raises:
-            KeyError, TypeError, ValueError: a part is missing or of another form.
-        """
-        return cls(
-            Pairs(tensors[f"{prefix}.genomes"].numpy(), tensors[f"{prefix}.accuracy"].numpy()),
-            bool(values["with_policy"]),
-            Network.restored(tensors, prefix),
-            Calibration(float(values["quantile"]), float(values["floor"])),
-        )
-
-
 @final
 class MLPPredictor(AccuracyPredictor):
     """Three hidden layers on `FeatureMap` (APQ, Wang et al. 2020, section 3.3), a few members.
 
     What is fitted leaves out a fifth of the pairs in turn, and half widths are calibrated there (`conformal`).
 
-    Transfer by ``drop``: further networks learn the measured accuracy of quantized pairs minus the fp32
-    prediction, from architecture, policy and that prediction; what they say is made smaller by the factor that
-    fits best where they have not seen the pairs, so that with few or noisy pairs little is added to the fp32
-    prediction. Transfer by ``finetune``: policy inputs join the first layer with weights of 0, so that the
-    predictor begins at the accuracy of the fp32 network; it is fine-tuned on quantized pairs, with fp32 pairs
-    mixed in so that they are not forgotten.
+    A Gaussian process (`process`) says a part of the mean: the share with which both come
+    nearest to pairs that neither has seen (stacking, Breiman 1996).
+
+    Transfer by ``drop``: the measured accuracy of quantized pairs minus the fp32 prediction is learned, by a
+    process from architecture and policy, or by further networks from these and that prediction; what is said of it
+    is made smaller by the factor that fits best where pairs were not seen, so that with few or noisy pairs little
+    is added to the fp32 prediction. Transfer by ``finetune``: policy inputs join the first layer with weights of
+    0, so that the predictor begins at the accuracy of the fp32 network; it is fine-tuned on quantized pairs, with
+    fp32 pairs mixed in so that they are not forgotten.
     """
 
     kind: ClassVar[str] = "mlp"
@@ -185,35 +156,62 @@ class MLPPredictor(AccuracyPredictor):
     def _fit(
         cls, space: SearchSpace, pairs: Pairs, rng: np.random.Generator, options: MLPOptions, with_policy: bool
     ) -> Self:
-        pairs, generator = pairs.checked(space, _LEAST_PAIRS), _generator(rng)
-        architecture, policy = FeatureMap(space, options.numeric)(pairs.genomes)
+        pairs, generator, maps = (
+            pairs.checked(space, _LEAST_PAIRS),
+            _generator(rng),
+            FeatureMap(space, options.numeric),
+        )
+        architecture, policy = maps(pairs.genomes)
         scaling = Scaling.of(architecture, pairs.accuracy)
         features = architecture
         if with_policy:
             scaling, features = scaling.joined(policy), np.concatenate([architecture, policy], axis=1)
         found = learned(features, pairs.accuracy, scaling, options.shape, options.schedule, generator)
-        calibration = _calibrated(found.unseen, found.network.outputs(features), pairs)
-        return cls(space, options, Taught(pairs, with_policy, found.network, calibration))
+        outputs, unseen, process, share = found.network.outputs(features), found.unseen, None, 0.0
+        if options.processes:
+            columns = _columns(maps, maps.raw(pairs.genomes), with_policy)
+            weights, kinds = by_gene(maps, with_policy), roles(maps, with_policy)
+            known = learned_process(columns, pairs.accuracy, weights, generator, kinds)
+            process, other = known.process, known.unseen(columns, found.fold)
+            share, unseen = stacked(unseen, other, pairs.accuracy, found.fold)
+            outputs = joined(outputs, process.outputs(columns), share)
+        calibration = _calibrated(unseen, outputs, pairs)
+        return cls(space, options, Taught(pairs, with_policy, found.network, process, share, calibration))
 
     def transfer(self, pairs: Pairs, rng: np.random.Generator) -> Self:
         """See `AccuracyPredictor.transfer`."""
         new = pairs.checked(self.space, _LEAST_PAIRS).new_to(self.first.pairs, _LEAST_PAIRS)
-        teach = self._taught_drop if self.options.transfer == "drop" else self._finetuned
+        teach = self._finetuned
+        if self.options.transfer == "drop":
+            teach = self._drop_by_process if self.options.processes else self._drop_by_networks
         return type(self)(self.space, self.options, self.first, teach(new, _generator(rng)))
 
-    def _taught_drop(self, pairs: Pairs, generator: torch.Generator) -> Taught:
+    def _drop_by_process(self, pairs: Pairs, generator: torch.Generator) -> Taught:
+        columns = self._features.raw(pairs.genomes)
+        before = self._before(columns)
+        lost = pairs.accuracy - before.mean(axis=0)
+        found = learned_process(columns, lost, by_gene_and_role(self._features), generator)
+        alone = np.arange(len(lost))
+        factor, unseen = shrunk(found.unseen(columns), lost, alone, found.process.offset)
+        process = found.process.shrunk(factor)
+        calibration = _calibrated(before.mean(axis=0) + unseen, before + process.outputs(columns), pairs)
+        return Taught(pairs, True, None, process, 1.0, calibration)
+
+    def _drop_by_networks(self, pairs: Pairs, generator: torch.Generator) -> Taught:
         before = self._before(self._features.raw(pairs.genomes))
         lost = pairs.accuracy - before.mean(axis=0)
         features = self._drop_features(pairs.genomes, before)
         found = learned(
             features, lost, Scaling.of(features, lost), self.options.shape, self.options.schedule, generator
         )
-        found = _shrunk(found, lost)
-        outputs = before + found.network.outputs(features)
-        return Taught(pairs, True, found.network, _calibrated(before.mean(axis=0) + found.unseen, outputs, pairs))
+        factor, unseen = shrunk(found.unseen, lost, found.fold, found.network.scaling.mean)
+        network = found.network.shrunk(factor)
+        calibration = _calibrated(before.mean(axis=0) + unseen, before + network.outputs(features), pairs)
+        return Taught(pairs, True, network, None, 0.0, calibration)
 
     def _finetuned(self, pairs: Pairs, generator: torch.Generator) -> Taught:
         features = self._joined(pairs.genomes)
+        assert self.first.network is not None
         scaling, weights = self.first.network.scaling, self.first.network.weights
         if not self.first.with_policy:  # the policy's inputs change nothing yet
             policy = self._features(pairs.genomes)[1]
@@ -230,9 +228,8 @@ class MLPPredictor(AccuracyPredictor):
             start=weights,
             replay=(self._replayed(), self.first.pairs.accuracy),
         )
-        return Taught(
-            pairs, True, found.network, _calibrated(found.unseen, found.network.outputs(features), pairs)
-        )
+        calibration = _calibrated(found.unseen, found.network.outputs(features), pairs)
+        return Taught(pairs, True, found.network, None, 0.0, calibration)
 
     def _replayed(self) -> Floats32:
         """Joined features of the first pairs; fp32 ones have no bits, whatever the space."""
@@ -256,31 +253,40 @@ class MLPPredictor(AccuracyPredictor):
     def predict(self, genomes: Genomes) -> Prediction:
         """See `AccuracyPredictor.predict`."""
         raw, calibration = self._features.raw(genomes), (self.second or self.first).calibration
-        if self._asked_second is None:
+        if self.second is None or self.options.transfer == "drop":
             outputs = self._before(raw)
-        elif self.options.transfer == "drop":
-            outputs = self._before(raw)
-            relative = self._relative(outputs)
-            outputs = outputs + self._asked_second.outputs(np.concatenate([raw, relative], axis=1))
+            if self.second is not None:
+                outputs = outputs + self._drop(raw, outputs)
         else:
+            assert self._asked_second is not None
             outputs = self._asked_second.outputs(raw)
         return Prediction(outputs.mean(axis=0), calibration.half_width(_spread(outputs)))
 
     def _before(self, raw: Floats32) -> Floats:
-        """What the members of the first network say, (members, n), of `FeatureMap.raw` columns."""
-        return self._asked_first.outputs(
-            raw if self.first.with_policy else raw[:, : self._features.raw_architecture]
-        )
+        """What the first lesson says, by member, (members, n), of `FeatureMap.raw` columns."""
+        first = self.first
+        columns = _columns(self._features, raw, first.with_policy)
+        outputs = self._asked_first.outputs(columns)
+        return outputs if first.process is None else joined(outputs, first.process.outputs(columns), first.share)
+
+    def _drop(self, raw: Floats32, before: Floats) -> Floats:
+        """What is to be added to ``before`` (members, n), (members or 1, n)."""
+        if self._asked_second is not None:
+            return self._asked_second.outputs(np.concatenate([raw, self._relative(before)], axis=1))
+        assert self.second is not None
+        assert self.second.process is not None
+        return self.second.process.outputs(raw)[None]
 
     @cached_property
     def _asked_first(self) -> FoldedNetwork:
         architecture, policy = self._features.matrices
         matrix = block_diag(architecture, policy) if self.first.with_policy else architecture
+        assert self.first.network is not None
         return FoldedNetwork.of(self.first.network, matrix)
 
     @cached_property
     def _asked_second(self) -> FoldedNetwork | None:
-        if self.second is None:
+        if self.second is None or self.second.network is None:
             return None
         relative = [1.0] if self.options.transfer == "drop" else []
         return FoldedNetwork.of(self.second.network, block_diag(*self._features.matrices, *relative))
@@ -294,6 +300,7 @@ class MLPPredictor(AccuracyPredictor):
 
     def _relative(self, before: Floats) -> Floats32:
         """The fp32 prediction as a column, (n, 1), in standard deviations of what was learned."""
+        assert self.first.network is not None
         scaling = self.first.network.scaling
         relative = (before.mean(axis=0) - scaling.mean) / scaling.std
         return np.asarray(relative[:, None], dtype=np.float32)
@@ -320,25 +327,9 @@ def _generator(rng: np.random.Generator) -> torch.Generator:
     return torch.Generator().manual_seed(int(rng.integers(2**62)))
 
 
-def _shrunk(found: Learned, values: Floats) -> Learned:
-    """Made smaller by what fits best, in least squares, where pairs were not seen.
-
-    By how much is learned, too: what is said of a pair that was not seen is shrunk as the other folds ask for, or
-    intervals of few pairs would be too narrow (for 25 of them they held 77 % instead of 90).
-    """
-    mean = found.network.scaling.mean
-    unseen = np.empty_like(found.unseen)
-    for fold in np.unique(found.fold):
-        own, others = found.fold == fold, found.fold != fold
-        centre = float(values[others].mean()) if others.any() else mean
-        unseen[own] = centre + _factor(found.unseen[others], values[others], centre) * (found.unseen[own] - centre)
-    return Learned(found.network.shrunk(_factor(found.unseen, values, mean)), unseen, found.fold)
-
-
-def _factor(said: Floats, values: Floats, centre: float) -> float:
-    """By which what is said, above its centre, comes nearest to the values (n,); 0 to 1."""
-    above = said - centre
-    return float(np.clip(above @ (values - centre) / max(float(above @ above), 1e-30), 0.0, 1.0))
+def _columns(features: FeatureMap, raw: Floats32, with_policy: bool) -> Floats32:
+    """What a first lesson sees of `FeatureMap.raw` columns (n, r)."""
+    return raw if with_policy else raw[:, : features.raw_architecture]
 
 
 def _calibrated(unseen: Floats, outputs: Floats, pairs: Pairs) -> Calibration:

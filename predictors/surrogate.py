@@ -19,89 +19,60 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.stats import norm
 
 from bitfront.predictors.dataset import Pairs
-from bitfront.predictors.features import FeatureMap
+from bitfront.predictors.distance import by_gene, by_gene_and_role
+from bitfront.predictors.features import FeatureMap, Floats32
+from bitfront.predictors.kernels import Floats, Kernel, likeliest, scale_of
 from bitfront.predictors.metrics import pairwise_accuracy
 from bitfront.predictors.predictor import COVERAGE
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.space import SearchSpace
 
-_LENGTHS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6)
-_NOISES = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0)
 _Z = float(norm.ppf((1 + COVERAGE) / 2))
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Kernel:
-    """Squared exponential of unit variance over ``length``, with ``noise`` as a multiple of that variance."""
-
-    length: float
-    noise: float
-
-    def between(self, a: Floats, b: Floats) -> Floats:
-        """Covariance (n, m) of points (n, d) and (m, d), without noise."""
-        return np.asarray(np.exp(squared_distances(a, b) / (-2 * self.length**2)), dtype=np.float64)
-
-    def of(self, points: Floats) -> Floats:
-        """Covariance (n, n) of what is measured at points (n, d): with noise."""
-        return self.between(points, points) + self.noise * np.eye(len(points))
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Points at which `Surrogate` compares candidates.
-
-    They are features of the architecture, and of the policy where ``policy`` is set or ``before`` is given, by one
-    factor and around one centre, so that those that it was made of lie at a distance of 1 from it in the root mean
-    square. What ``before`` predicts is a further coordinate, in standard deviations of what it has learned.
+    """Points at which `Surrogate` compares candidates, as `distance` says: by their architecture, and by their
+    policy where ``policy`` is set; by one ``factor``, so that those that it was made of lie at a distance of 1
+    from their centre in the root mean square.
     """
 
     features: FeatureMap
-    before: Surrogate | None
-    centre: Floats
-    factor: float
-    policy: bool = False
+    policy: bool
+    factor: float = 1.0
 
     @classmethod
-    def of(cls, space: SearchSpace, genomes: Genomes, before: Surrogate | None, policy: bool = False) -> Self:
+    def of(cls, space: SearchSpace, genomes: Genomes, policy: bool) -> Self:
         """As canonical ``genomes`` (n, n_genes) are spread."""
-        plain = cls(FeatureMap(space), before, np.zeros(1), 1.0, policy)
-        raw = plain._raw(genomes)
-        centre = raw.mean(axis=0)
-        spread = float(np.square(raw - centre).sum(axis=1).mean())
-        return cls(plain.features, before, centre, spread**-0.5 if spread > 0 else 1.0, policy)
+        plain = cls(FeatureMap(space), policy)
+        return cls(plain.features, policy, scale_of(plain(genomes)))
 
     def __call__(self, genomes: Genomes) -> Floats:
         """Points (n, d) of canonical genomes (n, n_genes)."""
-        points = (self._raw(genomes) - self.centre) * self.factor
-        if self.before is None:
-            return points
-        told = (self.before.mean(genomes) - self.before.offset) / self.before.spread
-        return np.concatenate([points, told[:, None]], axis=1)
+        raw = self.features.raw(genomes)[:, : len(self._weights)]
+        return (raw @ self._weights).astype(np.float64) * self.factor
 
-    def _raw(self, genomes: Genomes) -> Floats:
-        parts = self.features(genomes)
-        both = self.policy or self.before is not None
-        return np.concatenate(parts if both else parts[:1], axis=1).astype(np.float64)
+    @cached_property
+    def _weights(self) -> Floats32:
+        return by_gene_and_role(self.features) if self.policy else by_gene(self.features, with_policy=False)
 
 
 @dataclass(frozen=True)
 class Surrogate:
-    """Accuracy as a Gaussian process over `FeatureMap` (Rasmussen and Williams 2006, chapters 2 and 5).
+    """Accuracy as a Gaussian process over genes (Rasmussen and Williams 2006, chapters 2 and 5).
 
     Of fp32 pairs it learns by architecture alone; of quantized ones it learns by how much they differ from what
     the surrogate of fp32 pairs says.
 
-    Length and noise are those of a grid under which pairs are likeliest when each is left out (their equations
-    5.10 to 5.12); the variance of the process, which does not move its mean, follows from the same residuals.
-
     Attributes:
+        before: of fp32 pairs, where it learned quantized ones.
         pairs: what was learned.
         points: where its genomes are, (n, d), as ``inputs`` says.
         residuals: accuracies minus ``offset`` and minus what was predicted before, (n,).
     """
 
     inputs: Inputs
+    before: Surrogate | None
     pairs: Pairs
     points: Floats
     residuals: Floats
@@ -119,18 +90,12 @@ class Surrogate:
             InvalidGenomeError: a genome is not of ``space``. InvalidPairsError: fewer than two different genomes.
         """
         pairs = pairs.checked(space)
-        inputs = Inputs.of(space, pairs.genomes, before, policy)
+        inputs = Inputs.of(space, pairs.genomes, policy or before is not None)
         points = inputs(pairs.genomes)
         left = pairs.accuracy if before is None else pairs.accuracy - before.mean(pairs.genomes)
         offset = float(left.mean())
-        kernel, variance = _likeliest(points, left - offset)
-        return cls(inputs, pairs, points, left - offset, offset, kernel, variance)
-
-    @property
-    def spread(self) -> float:
-        """Standard deviation of the accuracies learned; 1 where they are all the same."""
-        accuracy = self.pairs.accuracy
-        return float(accuracy.std()) if np.ptp(accuracy) > 0 else 1.0
+        found = likeliest(points, left - offset)
+        return cls(inputs, before, pairs, points, left - offset, offset, found.kernel, found.variance)
 
     @cached_property
     def _factor(self) -> tuple[Floats, bool]:
@@ -188,13 +153,7 @@ class Surrogate:
 
     def _mean(self, genomes: Genomes, across: Floats) -> Floats:
         mean: Floats = self.offset + across @ self._solved
-        return mean if self.inputs.before is None else mean + self.inputs.before.mean(genomes)
-
-
-def squared_distances(a: Floats, b: Floats) -> Floats:
-    """Between points (n, d) and (m, d), shape (n, m)."""
-    squares = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1)
-    return np.asarray(np.maximum(squares - 2 * a @ b.T, 0.0), dtype=np.float64)
+        return mean if self.before is None else mean + self.before.mean(genomes)
 
 
 class Outlook:
@@ -230,21 +189,3 @@ class Outlook:
 
 def _half_width(left: Floats, kernel: Kernel, variance: float) -> Floats:
     return np.asarray(_Z * np.sqrt((np.maximum(left, 0.0) + kernel.noise) * variance), dtype=np.float64)
-
-
-def _likeliest(points: Floats, residuals: Floats) -> tuple[Kernel, float]:
-    """The grid's kernel under which residuals are likeliest when left out, and the variance that goes with it."""
-    distances = squared_distances(points, points)
-    best, found = -math.inf, (Kernel(_LENGTHS[0], _NOISES[-1]), 0.0)
-    for length in _LENGTHS:
-        values, vectors = np.linalg.eigh(np.exp(distances / (-2 * length**2)))
-        projected, squares = vectors.T @ residuals, np.square(vectors)
-        for noise in _NOISES:
-            inverse = 1 / (np.maximum(values, 0.0) + noise)
-            precision = squares @ inverse
-            errors = (vectors @ (inverse * projected)) / precision
-            variance = float(np.mean(np.square(errors) * precision))
-            likelihood = float(np.log(precision).sum()) - len(errors) * math.log(max(variance, 1e-300))
-            if likelihood > best:
-                best, found = likelihood, (Kernel(length, noise), variance)
-    return found

@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from bitfront.predictors import ensemble, mlp
+from bitfront.predictors import ensemble
 from bitfront.predictors.dataset import InvalidPairsError, Pairs
 from bitfront.predictors.features import FeatureMap
 from bitfront.predictors.metrics import kendall_tau
 from bitfront.predictors.mlp import MLPPredictor
-from bitfront.predictors.network import Learned, Network, Scaling
 from bitfront.predictors.options import OptionValue
 from bitfront.supernet.errors import NumericalError
 from bitfront.supernet.genes import Genomes
@@ -59,13 +58,22 @@ def fitted() -> tuple[MLPPredictor, MLPPredictor, MLPPredictor, Pairs]:
     return fit_all(seed=0)
 
 
-def fit_all(seed: int) -> tuple[MLPPredictor, MLPPredictor, MLPPredictor, Pairs]:
+@pytest.fixture(scope="module")
+def networks() -> tuple[MLPPredictor, MLPPredictor, MLPPredictor, Pairs]:
+    """The same without processes."""
+    return fit_all(0, {"process": False})
+
+
+def fit_all(
+    seed: int, options: dict[str, OptionValue] | None = None
+) -> tuple[MLPPredictor, MLPPredictor, MLPPredictor, Pairs]:
     rng, truth = np.random.default_rng(seed), Truth(SPACE, seed)
     real, quantized, held_out = fp32(SPACE.sample(300, rng)), SPACE.sample(100, rng), SPACE.sample(400, rng)
-    first = MLPPredictor.fit(SPACE, Pairs(real, truth(real)), rng)
+    first = MLPPredictor.fit(SPACE, Pairs(real, truth(real)), rng, options)
     few = Pairs(quantized, truth(quantized))
     transferred = first.transfer(few, rng)
-    return first, transferred, MLPPredictor.from_scratch(SPACE, few, rng), Pairs(held_out, truth(held_out))
+    scratch = MLPPredictor.from_scratch(SPACE, few, rng, options)
+    return first, transferred, scratch, Pairs(held_out, truth(held_out))
 
 
 def tau(predictor: MLPPredictor, held_out: Pairs) -> float:
@@ -73,14 +81,16 @@ def tau(predictor: MLPPredictor, held_out: Pairs) -> float:
 
 
 @pytest.mark.slow
-def test_transfer_beats_scratch_at_a_hundred_pairs() -> None:
+@pytest.mark.parametrize(("process", "gain", "least"), [(False, 0.05, 0.6), (True, 0.02, 0.85)])
+def test_transfer_beats_scratch_at_a_hundred_pairs(process: bool, gain: float, least: float) -> None:
+    """On a truth that networks alone learn badly from scratch, and processes well."""
     taus = []
     for seed in range(3):
-        _, transferred, scratch, held_out = fit_all(seed)
+        _, transferred, scratch, held_out = fit_all(seed, {"process": process})
         taus.append((tau(transferred, held_out), tau(scratch, held_out)))
     mean = np.mean(taus, axis=0)
-    assert mean[0] > mean[1] + 0.05, taus
-    assert mean[0] > 0.6, taus
+    assert mean[0] > mean[1] + gain, taus
+    assert mean[0] > least, taus
 
 
 def test_the_fp32_predictor_is_blind_to_bits_and_the_transferred_one_is_not(
@@ -120,27 +130,55 @@ def test_a_drop_that_says_nothing_true_is_left_out(monkeypatch: pytest.MonkeyPat
     assert lost == pytest.approx(np.full(40, 0.05), abs=0.012)
 
 
-def test_the_drop_is_added_to_the_fp32_prediction(
-    fitted: tuple[MLPPredictor, MLPPredictor, MLPPredictor, Pairs],
+def test_the_drop_of_networks_is_added_to_the_fp32_prediction(
+    networks: tuple[MLPPredictor, MLPPredictor, MLPPredictor, Pairs],
 ) -> None:
     """`predict` by folded matrices against the features and networks that were fitted."""
-    first, transferred, _, held_out = fitted
+    first, transferred, _, held_out = networks
     architecture, _ = FeatureMap(SPACE)(held_out.genomes)
+    assert first.first.network is not None
     before = first.first.network.outputs(architecture)
     assert first.mean(held_out.genomes) == pytest.approx(before.mean(axis=0), abs=1e-6)
     assert transferred.second is not None
+    assert transferred.second.network is not None
     features = transferred._drop_features(held_out.genomes, before)
     both = before + transferred.second.network.outputs(features)
     assert transferred.mean(held_out.genomes) == pytest.approx(both.mean(axis=0), abs=1e-6)
 
 
-def test_scratch_predicts_by_its_joined_features(
+def test_networks_and_process_say_the_mean_together_and_the_process_the_drop(
     fitted: tuple[MLPPredictor, MLPPredictor, MLPPredictor, Pairs],
 ) -> None:
-    _, _, scratch, held_out = fitted
+    first, transferred, _, held_out = fitted
+    encoded, (architecture, _) = SPACE.encode(held_out.genomes), FeatureMap(SPACE)(held_out.genomes)
+    assert first.first.network is not None
+    assert first.first.process is not None
+    assert 0 < first.first.share < 1
+    said = first.first.process.outputs(encoded[:, : SPACE.architecture_width])
+    before = first.first.network.outputs(architecture)
+    mean = (1 - first.first.share) * before.mean(axis=0) + first.first.share * said
+    assert first.mean(held_out.genomes) == pytest.approx(mean, abs=1e-6)
+    assert transferred.second is not None
+    assert transferred.second.process is not None
+    both = mean + transferred.second.process.outputs(encoded)
+    assert transferred.mean(held_out.genomes) == pytest.approx(both, abs=1e-6)
+
+
+def test_scratch_predicts_by_its_joined_features(
+    networks: tuple[MLPPredictor, MLPPredictor, MLPPredictor, Pairs],
+) -> None:
+    _, _, scratch, held_out = networks
     features = np.concatenate(FeatureMap(SPACE)(held_out.genomes), axis=1)
+    assert scratch.first.network is not None
     expected = scratch.first.network.outputs(features).mean(axis=0)
     assert scratch.mean(held_out.genomes) == pytest.approx(expected, abs=1e-6)
+
+
+def test_finetuning_goes_without_a_process() -> None:
+    rng, truth = np.random.default_rng(0), Truth(SPACE, 0)
+    real = fp32(SPACE.sample(30, rng))
+    options: dict[str, OptionValue] = {"transfer": "finetune", "epochs": 1, "steps": 1}
+    assert MLPPredictor.fit(SPACE, Pairs(real, truth(real)), rng, options).first.process is None
 
 
 def test_transfer_leaves_the_fp32_predictor_as_it_was(
@@ -191,8 +229,8 @@ def test_no_member_sees_what_it_leaves_out() -> None:
 
 
 @pytest.mark.parametrize("members", [1, 3, 5, 7])
-@pytest.mark.parametrize("transfer", ["drop", "finetune"])
-def test_any_number_of_members(members: int, transfer: str) -> None:
+@pytest.mark.parametrize(("transfer", "process"), [("drop", True), ("drop", False), ("finetune", False)])
+def test_any_number_of_members(members: int, transfer: str, process: bool) -> None:
     rng, truth = np.random.default_rng(0), Truth(SPACE, 0)
     real, quantized = fp32(SPACE.sample(30, rng)), SPACE.sample(20, rng)
     options: dict[str, OptionValue] = {
@@ -201,10 +239,12 @@ def test_any_number_of_members(members: int, transfer: str) -> None:
         "steps": 1,
         "hidden": 16,
         "transfer": transfer,
+        "process": process,
     }
     first = MLPPredictor.fit(SPACE, Pairs(real, truth(real)), rng, options)
     second = first.transfer(Pairs(quantized, truth(quantized)), rng)
     for predictor in (first, second):
+        assert predictor.first.network is not None
         assert predictor.first.network.members == members
         prediction = predictor.predict(quantized)
         assert (prediction.half_width > 0).all()
@@ -260,17 +300,3 @@ def test_ranking_loss_equals_counting(outputs: NDArray[np.float32], targets: NDA
         expected += np.mean((out - true) ** 2) + 0.5 * np.mean(terms)
     found = ensemble._loss(torch.from_numpy(outputs), torch.from_numpy(targets), 0.5)
     assert float(found) == pytest.approx(expected, rel=1e-4, abs=1e-5)
-
-
-def test_what_is_said_of_unseen_pairs_is_shrunk_without_them() -> None:
-    """Where nothing can be learned, residuals of unseen pairs are no smaller than those of new ones."""
-    rng, n = np.random.default_rng(0), 25
-    weights = (torch.zeros(5, 3, 1), torch.zeros(5, 1, 1))
-    squares = []
-    for _ in range(400):
-        values, said = rng.normal(size=n), rng.normal(size=n)
-        scaling = Scaling.of(np.zeros((n, 3), dtype=np.float32), values)
-        unseen = scaling.mean + said
-        shrunk = mlp._shrunk(Learned(Network(weights, scaling), unseen, rng.permutation(n) % 5), values)
-        squares.append(np.mean(np.square(shrunk.unseen - values)))
-    assert np.mean(squares) > 1.0  # the variance of a new value, and more, as its centre is not known either
