@@ -63,7 +63,8 @@ class Process:
     @cached_property
     def _squares(self) -> Tensor:
         learned = torch.from_numpy(self.learned)
-        return torch.linalg.vecdot(learned @ self._metric, learned)
+        squares: Tensor = torch.linalg.vecdot(learned @ self._metric, learned)
+        return squares
 
     @cached_property
     def _weights(self) -> Tensor:

@@ -77,4 +77,5 @@ def joined(outputs: Floats, said: Floats, share: float) -> Floats:
 
     Members go on disagreeing as they do: where they know little, so does the process.
     """
-    return outputs + share * (said - outputs.mean(axis=0))
+    together: Floats = outputs + share * (said - outputs.mean(axis=0))
+    return together

@@ -94,7 +94,8 @@ def test_the_best_of_both_is_what_the_predictor_has_to_beat() -> None:
 
 def test_bare_products_are_those_of_the_predictor(tiny_space: MBConvSpace, rng: np.random.Generator) -> None:
     """As many multiplications as its weights say, and none more."""
-    predictor = transferred(tiny_space, rng, {"members": 1, "hidden": 8, "epochs": 1, "steps": 1})
+    options: dict[str, OptionValue] = {"members": 1, "hidden": 8, "epochs": 1, "steps": 1, "process": False}
+    predictor = transferred(tiny_space, rng, options)
     genomes = tiny_space.sample(3, rng)
     bare_products(predictor, genomes)()
     features = predictor._features

@@ -21,7 +21,8 @@ def surrogate(tiny_space: MBConvSpace) -> Surrogate:
     """It knows what small networks are worth."""
     genomes = tiny_space.sample(300, np.random.default_rng(0), "sizes")
     small = np.unique(genomes[np.argsort(costs(tiny_space, genomes)[0])[:60]], axis=0)
-    gain = (small * tiny_space.active(small)).sum(axis=1)
+    architecture = [not gene.is_policy for gene in tiny_space.genes]
+    gain = (small * tiny_space.active(small))[:, architecture].sum(axis=1)
     return Surrogate.fit(tiny_space, Pairs(small, 0.5 + 0.4 * gain / gain.max()))
 
 

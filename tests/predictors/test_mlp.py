@@ -150,17 +150,18 @@ def test_networks_and_process_say_the_mean_together_and_the_process_the_drop(
     fitted: tuple[MLPPredictor, MLPPredictor, MLPPredictor, Pairs],
 ) -> None:
     first, transferred, _, held_out = fitted
-    encoded, (architecture, _) = SPACE.encode(held_out.genomes), FeatureMap(SPACE)(held_out.genomes)
+    features = FeatureMap(SPACE)
+    raw, (architecture, _) = features.raw(held_out.genomes), features(held_out.genomes)
     assert first.first.network is not None
     assert first.first.process is not None
     assert 0 < first.first.share < 1
-    said = first.first.process.outputs(encoded[:, : SPACE.architecture_width])
+    said = first.first.process.outputs(raw[:, : features.raw_architecture])
     before = first.first.network.outputs(architecture)
     mean = (1 - first.first.share) * before.mean(axis=0) + first.first.share * said
     assert first.mean(held_out.genomes) == pytest.approx(mean, abs=1e-6)
     assert transferred.second is not None
     assert transferred.second.process is not None
-    both = mean + transferred.second.process.outputs(encoded)
+    both = mean + transferred.second.process.outputs(raw)
     assert transferred.mean(held_out.genomes) == pytest.approx(both, abs=1e-6)
 
 

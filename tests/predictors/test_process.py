@@ -9,18 +9,28 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Matern
 
 from bitfront.predictors import process as module
+from bitfront.predictors.distance import by_gene, by_gene_and_role, roles
+from bitfront.predictors.features import FeatureMap
 from bitfront.predictors.process import LearnedProcess, Process, learned_process
 from bitfront.supernet.spaces.mbconv import MBConvSpace
 
-Encoded = np.ndarray[tuple[int, int], np.dtype[np.float32]]
+Columns = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
 
-def pairs(space: MBConvSpace, n: int, seed: int) -> tuple[Encoded, np.ndarray[tuple[int], np.dtype[np.float64]]]:
+def pairs(space: MBConvSpace, n: int, seed: int) -> tuple[Columns, np.ndarray[tuple[int], np.dtype[np.float64]]]:
     rng = np.random.default_rng(seed)
     genomes = np.unique(space.sample(3 * n, rng), axis=0)[:n]
     encoded = space.encode(genomes)
     gain = encoded @ np.random.default_rng(0).uniform(0, 1, encoded.shape[1])
-    return encoded, 0.9 - 0.4 * np.exp(-gain / 8) + 0.003 * rng.standard_normal(len(genomes))
+    values = 0.9 - 0.4 * np.exp(-gain / 8) + 0.003 * rng.standard_normal(len(genomes))
+    return FeatureMap(space).raw(genomes), values
+
+
+def fitted(space: MBConvSpace, n: int, seed: int, relevant: bool = False) -> LearnedProcess:
+    features = FeatureMap(space)
+    weights = by_gene_and_role(features) if not relevant else by_gene(features, with_policy=True)
+    kinds = roles(features, with_policy=True) if relevant else None
+    return learned_process(*pairs(space, n, seed), weights, torch.Generator().manual_seed(seed), kinds)
 
 
 def theirs(found: LearnedProcess, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> GaussianProcessRegressor:
@@ -31,22 +41,46 @@ def theirs(found: LearnedProcess, rows: np.ndarray[tuple[int], np.dtype[np.intp]
 
 @pytest.fixture(scope="module")
 def found(tiny_space: MBConvSpace) -> LearnedProcess:
-    return learned_process(*pairs(tiny_space, 80, 0), torch.Generator().manual_seed(0))
+    return fitted(tiny_space, 80, 0)
 
 
 def test_it_says_what_scikit_learn_says(found: LearnedProcess, tiny_space: MBConvSpace) -> None:
     new, _ = pairs(tiny_space, 50, 1)
-    scale = found.points.max() / found.process.learned.max()
-    expected = found.process.offset + theirs(found, np.arange(80)).predict(new.astype(np.float64) * scale)
+    weights = by_gene_and_role(FeatureMap(tiny_space))
+    learned = pairs(tiny_space, 80, 0)[0] @ weights
+    scale = np.sqrt(
+        np.sum(np.square(found.points[0] - found.points[1])) / np.sum(np.square(learned[0] - learned[1]))
+    )
+    expected = found.process.offset + theirs(found, np.arange(80)).predict(
+        new.astype(np.float64) @ weights * scale
+    )
     assert found.process.outputs(new) == pytest.approx(expected, abs=2e-6)
+
+
+def test_what_matters_is_learned(tiny_space: MBConvSpace) -> None:
+    """Where accuracy depends on kernels alone, they weigh more, and more is known of new candidates."""
+    features, rng = FeatureMap(tiny_space), np.random.default_rng(0)
+    genomes = np.unique(tiny_space.sample(400, rng), axis=0)
+    kernels = [i for i, gene in enumerate(tiny_space.genes) if gene.name.endswith("kernel")]
+    active = tiny_space.active(genomes)[:, kernels]
+    values = ((1.0 + genomes[:, kernels]) * active).sum(axis=1) + 0.1 * rng.standard_normal(len(genomes))
+    columns, weights, kinds = features.raw(genomes), by_gene(features, True), roles(features, True)
+    known, new = np.arange(100), np.arange(100, len(genomes))
+    errors = []
+    for learned in (None, kinds):
+        generator = torch.Generator().manual_seed(0)
+        made = learned_process(columns[known], values[known], weights, generator, learned).process
+        errors.append(np.mean(np.square(made.outputs(columns[new]) - values[new])))
+    assert errors[1] < 0.7 * errors[0]
 
 
 def test_single_precision_is_enough_for_a_thousand_pairs(tiny_space: MBConvSpace) -> None:
     """Little noise makes large weights, whose sums lose digits."""
-    encoded, values = pairs(tiny_space, 900, 2)
-    found = learned_process(encoded, values, torch.Generator().manual_seed(0))
+    found = fitted(tiny_space, 900, 2, relevant=True)
     exact = found.kernel.between(found.points, found.points) @ found.process.solved
-    assert found.process.outputs(encoded) == pytest.approx(found.process.offset + exact, abs=2e-5)
+    assert found.process.outputs(pairs(tiny_space, 900, 2)[0]) == pytest.approx(
+        found.process.offset + exact, abs=2e-5
+    )
 
 
 def test_left_alone_is_what_a_fit_without_it_says(found: LearnedProcess, tiny_space: MBConvSpace) -> None:
@@ -69,13 +103,13 @@ def test_left_out_by_folds_is_what_a_fit_without_the_fold_says(
 
 def test_of_many_pairs_it_learns_some(tiny_space: MBConvSpace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_PAIRS", 30)
-    encoded, values = pairs(tiny_space, 80, 0)
-    found = learned_process(encoded, values, torch.Generator().manual_seed(3))
+    columns, values = pairs(tiny_space, 80, 0)
+    found = fitted(tiny_space, 80, 0)
     assert len(found.process.learned) == len(np.unique(found.rows)) == 30
     assert found.process.offset == pytest.approx(values[found.rows].mean())
     others = np.setdiff1d(np.arange(80), found.rows)
-    assert np.array_equal(found.unseen(encoded)[others], found.process.outputs(encoded)[others])
-    assert found.unseen(encoded)[found.rows] == pytest.approx(found.left_out)
+    assert np.array_equal(found.unseen(columns)[others], found.process.outputs(columns)[others])
+    assert found.unseen(columns)[found.rows] == pytest.approx(found.left_out)
 
 
 def test_shrunk_to_nothing_is_the_mean(found: LearnedProcess, tiny_space: MBConvSpace) -> None:
@@ -93,7 +127,11 @@ def test_it_comes_back_from_its_tensors(found: LearnedProcess, tiny_space: MBCon
         Process.restored({}, "a")
 
 
-def test_equal_values_are_learned(tiny_space: MBConvSpace) -> None:
-    encoded, _ = pairs(tiny_space, 20, 0)
-    flat = learned_process(encoded, np.full(20, 0.5), torch.Generator().manual_seed(0))
-    assert flat.process.outputs(encoded) == pytest.approx(np.full(20, 0.5))
+@pytest.mark.parametrize("relevant", [True, False])
+def test_equal_values_are_learned(tiny_space: MBConvSpace, relevant: bool) -> None:
+    features = FeatureMap(tiny_space)
+    columns, _ = pairs(tiny_space, 20, 0)
+    kinds = roles(features, True) if relevant else None
+    generator = torch.Generator().manual_seed(0)
+    flat = learned_process(columns, np.full(20, 0.5), by_gene(features, True), generator, kinds)
+    assert flat.process.outputs(columns) == pytest.approx(np.full(20, 0.5))
