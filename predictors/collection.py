@@ -87,7 +87,7 @@ def collected(
     Args:
         space: of the candidates.
         candidates: different canonical genomes (n, n_genes) in random order; none of them is measured twice.
-        measure: accuracies (k,) of genomes (k, n_genes).
+        measure: accuracies (k,) of genomes (k, n_genes); those that are NaN can not be measured, and are left out.
         plan: how many, and which.
         rng: draws the random ones among chosen samples.
         fp32: pairs to be transferred from, where the candidates are quantized; None where these are fp32.
@@ -99,11 +99,12 @@ def collected(
     surrogate = verdict = None
     for size in plan.rounds:
         rows, random = _next(surrogate, left, size - len(pairs), plan.choose, rng)
-        pairs = _joined(pairs, Pairs(left[rows], measure(left[rows])))
+        accuracy = measure(left[rows])
+        pairs = _joined(pairs, measurable(left[rows], accuracy))
         if size == plan.budget:
             break
         left = np.delete(left, rows, axis=0)
-        drawn = np.concatenate([drawn, np.arange(len(rows)) < random])
+        drawn = np.concatenate([drawn, (np.arange(len(rows)) < random)[~np.isnan(accuracy)]])
         surrogate = Surrogate.fit(space, pairs, before)
         if plan.tolerance is not None:
             curves.append(learning_curve(surrogate, drawn, np.random.default_rng(size)))
@@ -111,6 +112,12 @@ def collected(
             if verdict.stop:
                 break
     return Collected(pairs, tuple(curves), verdict)
+
+
+def measurable(genomes: Genomes, accuracy: NDArray[np.float64]) -> Pairs:
+    """Pairs of those whose accuracy is no NaN."""
+    rows = ~np.isnan(accuracy)
+    return Pairs(genomes[rows], accuracy[rows])
 
 
 def learning_curve(

@@ -2,9 +2,9 @@
 
 The single MLP has three hidden layers of 400 (APQ) and is transferred, so that it asks two networks for every
 candidate; against it stand the products of matrices that it can not do without, on inputs that are there already.
-The default ensemble, five networks of 256 and two Gaussian processes that have learned many pairs, is compared with
-the single one, and so are twice five networks of 400. Ways take turns within a run, and ratios are taken turn by
-turn. Accuracies are made up: what was learned changes no speed.
+The default ensemble, five networks of 256 and two Gaussian processes that have learned many pairs, is compared
+with the single one, and so are twice five networks of 400. Ways take turns within a run, and ratios are taken
+turn by turn. Accuracies are made up: what was learned changes no speed.
 """
 
 from __future__ import annotations

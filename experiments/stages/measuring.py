@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -102,12 +103,20 @@ Items = tuple[Item, ...]
 
 
 def measured_accuracy(
-    run: Run, supernet_id: str, supernet: Supernet, wanted: Sequence[Wanted], label: str
+    run: Run, supernet_id: str, supernet: Supernet, wanted: Sequence[Wanted], label: str, may_fail: float = 0.0
 ) -> list[NDArray[np.float64]]:
     """Accuracies (n,) per entry of ``wanted``; what was measured before is looked up, the rest is also stored.
 
+    Args:
+        run: where it is stored, and on what it is measured.
+        supernet_id: in the store.
+        supernet: whose candidates they are.
+        wanted: what to measure.
+        label: for whoever waits.
+        may_fail: the share, 0 to 1, that may fail every attempt, or one of several; these are told, and are NaN.
+
     Raises:
-        MeasurementError: a candidate failed every attempt; all others are stored.
+        MeasurementError: more failed every attempt; all others are stored.
     """
     known: dict[str, dict[bytes, float]] = {
         split: run.store.trials(supernet_id, split).lookup() for split in {entry.split for entry in wanted}
@@ -120,15 +129,22 @@ def measured_accuracy(
     }
     if missing:
         outcomes = _measure(run, supernet_id, supernet, list(missing.values()), label)
-        failures = [outcome for outcome in outcomes.values() if isinstance(outcome, str)]
-        if failures:
-            raise MeasurementError(
-                f"{len(failures)} of {len(outcomes)} candidates could not be measured, "
-                f"the first with {failures[0]}"
-            )
+        _pardoned(run, list(outcomes.values()), len(np.concatenate([entry.genomes for entry in wanted])), may_fail)
         for item, top1 in outcomes.items():
-            known[item.split][item.genome] = float(top1)
+            known[item.split][item.genome] = math.nan if isinstance(top1, str) else float(top1)
     return [np.array([known[entry.split][genome.tobytes()] for genome in entry.genomes]) for entry in wanted]
+
+
+def _pardoned(run: Run, outcomes: Sequence[Outcome], wanted: int, may_fail: float) -> None:
+    """Refuse failures that are too many of those wanted, or tell them."""
+    failures = [outcome for outcome in outcomes if isinstance(outcome, str)]
+    if not failures:
+        return
+    told = f"{len(failures)} of {len(outcomes)} candidates could not be measured, the first with {failures[0]}"
+    most = max(1, int(may_fail * wanted)) if may_fail > 0 else 0
+    if len(failures) > most or len(failures) == wanted:
+        raise MeasurementError(told)
+    run.reporter.say(f"{told}; left out")
 
 
 def measure_in_search(run: Run, supernet_id: str, supernet: Supernet) -> Measure:

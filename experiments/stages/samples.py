@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bitfront.experiments.run import Run
 from bitfront.experiments.stages.measuring import Wanted, measured_accuracy
-from bitfront.predictors.collection import RANDOM, Collected, Plan, collected
+from bitfront.predictors.collection import RANDOM, Collected, Plan, collected, measurable
 from bitfront.predictors.dataset import InvalidPairsError, Pairs
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.network import Supernet
@@ -21,6 +21,8 @@ Kind = Literal["fp32", "quantized"]
 _WHAT: Mapping[Kind, str] = {"fp32": "architectures", "quantized": "candidates"}
 _OVERSAMPLING = 4
 _CHOICE = 5  # candidates among which a sample is chosen
+_MAY_FAIL = 0.05
+"""The share of the candidates of a round that may be left out because they can not be measured."""
 _HARDLY = 0.6
 """A pairwise accuracy below which a predictor hardly tells better from worse; guessing has 0.5."""
 
@@ -45,7 +47,8 @@ def collected_samples(run: Run, supernet_id: str, supernet: Supernet) -> Samples
 
     Raises:
         InvalidPairsError: the space has no more genomes than are held out.
-        MeasurementError: a candidate failed every attempt; all others are stored.
+        MeasurementError: more than one candidate, and more than a twentieth of those measured together, failed
+            every attempt; all others are stored.
     """
     fp32, fp32_held_out = _collected(run, supernet_id, supernet, "fp32", None)
     quantized, quantized_held_out = _collected(run, supernet_id, supernet, "quantized", fp32)
@@ -70,9 +73,9 @@ def _collected(
 
     def measure(genomes: Genomes) -> NDArray[np.float64]:
         found = [Wanted(genomes, "validation", kind)]
-        return measured_accuracy(run, supernet_id, supernet, found, f"measuring {kind} samples")[0]
+        return measured_accuracy(run, supernet_id, supernet, found, f"measuring {kind} samples", _MAY_FAIL)[0]
 
-    judged_by = Pairs(held_out, measure(held_out))
+    judged_by = measurable(held_out, measure(held_out))
     plan = Plan(n, wanted.tolerance if wanted.stop == "curve" else None, wanted.choose)
     done = collected(space, candidates, measure, plan, run.rng(f"choice of {kind} samples"), fp32)
     run.reporter.say(_told(kind, done, n, len(candidates)))

@@ -1,5 +1,6 @@
 """True accuracies on executors: the same numbers, each measured once."""
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,33 @@ def test_what_was_measured_is_looked_up(local: Run, genomes: Genomes, monkeypatc
     monkeypatch.setattr(Run, "executor", lambda self: pytest.fail("measured again"))
     again = measured_accuracy(local, "net", supernet, wanted(genomes), "measuring")
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("broken", "may_fail", "left_out"), [(1, 0.05, 1), (2, 0.5, 2), (2, 0.05, 0), (4, 1.0, 0)]
+)
+def test_a_few_that_can_not_be_measured_may_be_left_out(
+    local: Run, genomes: Genomes, monkeypatch: pytest.MonkeyPatch, broken: int, may_fail: float, left_out: int
+) -> None:
+    original, said = Evaluator.outcomes, []
+
+    def poisoned(self: Evaluator, some: Genomes, split: str = "validation") -> list[Outcome]:
+        if (some[:, None] == genomes[:broken]).all(axis=2).any():
+            raise ValueError("this one is broken")
+        return original(self, some, split)
+
+    monkeypatch.setattr(Evaluator, "outcomes", poisoned)
+    monkeypatch.setattr(local.reporter, "say", said.append)
+    ask = wanted(genomes)[:1]
+    if not left_out:
+        with pytest.raises(MeasurementError, match=rf"{broken} of 4 .*this one is broken"):
+            measured_accuracy(local, "net", Supernet(digits()), ask, "measuring", may_fail)
+        return
+    (found,) = measured_accuracy(local, "net", Supernet(digits()), ask, "measuring", may_fail)
+    assert np.isnan(found).tolist() == [True] * broken + [False] * (4 - broken)
+    (told,) = (line for line in said if "left out" in line)
+    assert re.match(rf"{broken} of 4 candidates could not be measured.*this one is broken", told)
+    assert len(local.store.trials("net", "validation").top1) == 4 - broken
 
 
 def test_what_can_not_be_measured_is_an_error_and_the_rest_is_kept(

@@ -66,7 +66,7 @@ def collect(
     """Collect as such a ``samples`` section says; what is measured is a sum over active genes."""
 
     def measured(
-        run: Run, supernet_id: str, supernet: Supernet, wanted: Sequence[Wanted], label: str
+        run: Run, supernet_id: str, supernet: Supernet, wanted: Sequence[Wanted], label: str, may_fail: float
     ) -> list[NDArray[np.float64]]:
         asked.extend(wanted)
         weights = np.random.default_rng(0).uniform(0.2, 1, SPACE.n_genes)

@@ -175,3 +175,22 @@ def test_points_of_a_curve_are_what_parts_say_of_others(tiny_space: MBConvSpace)
     expected = surrogate.part_accuracy(known, judged)
     assert next(point.accuracy for point in curve.points if point.n == 15) == expected
     assert next(point.accuracy for point in curve.points if point.n == 60) == surrogate.left_out_accuracy(drawn)
+
+
+@pytest.mark.parametrize("choose", WAYS)
+def test_what_can_not_be_measured_is_left_out_and_made_up_for(tiny_space: MBConvSpace, choose: str) -> None:
+    oracle, failing = Oracle(tiny_space), np.random.default_rng(7)
+    failed = []
+
+    def measure(genomes: Genomes) -> NDArray[np.float64]:
+        accuracy = oracle(genomes)
+        accuracy[failing.random(len(genomes)) < 0.1] = np.nan
+        failed.append(int(np.isnan(accuracy).sum()))
+        return accuracy
+
+    plan = Plan(120, 1e-9, choose)
+    found = collected(tiny_space, drawn(tiny_space, 300), measure, plan, np.random.default_rng(1))
+    assert sum(failed) > failed[-1] > 0
+    assert len(found.pairs) == 120 - failed[-1]
+    assert len(found.curves) == len(plan.rounds) - 1
+    assert len(np.unique(np.concatenate(oracle.rounds), axis=0)) == 120 - failed[-1] + sum(failed)
