@@ -70,7 +70,7 @@ def test_what_was_measured_is_looked_up(local: Run, genomes: Genomes, monkeypatc
 def test_a_few_that_can_not_be_measured_may_be_left_out(
     local: Run, genomes: Genomes, monkeypatch: pytest.MonkeyPatch, broken: int, may_fail: float, left_out: int
 ) -> None:
-    original, said = Evaluator.outcomes, []
+    original, said = Evaluator.outcomes, list[str]()
 
     def poisoned(self: Evaluator, some: Genomes, split: str = "validation") -> list[Outcome]:
         if (some[:, None] == genomes[:broken]).all(axis=2).any():
