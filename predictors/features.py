@@ -109,7 +109,21 @@ class FeatureMap:
         size_scale, bit_scale = (_factors(width, part) for width, part in zip(wide, numbers, strict=True))
         return numbers[0].mean(axis=0), size_scale, bit_scale
 
+    @cached_property
+    def sums(self) -> tuple[Floats32, Floats32]:
+        """Linear maps of the encoding's architecture columns, and of its policy columns, to steps summed by role.
+
+        Shapes (architecture_width, s) and (encoding_width - architecture_width, t).
+        """
+        width = self.space.architecture_width
+        architecture, policy = (_stacked(self._steps_and_sums(part)[1], self.space) for part in (False, True))
+        return architecture[:width], policy[width:]
+
     def _steps(self, policy: bool) -> Floats32:
+        steps, sums = self._steps_and_sums(policy)
+        return _stacked([*steps, *sums], self.space)
+
+    def _steps_and_sums(self, policy: bool) -> tuple[list[Floats32], list[Floats32]]:
         steps: list[Floats32] = []
         roles: dict[tuple[str, int], list[Floats32]] = {}
         for gene, column in zip(self.space.genes, self.space.columns, strict=True):
@@ -119,10 +133,13 @@ class FeatureMap:
                     step[column + j : column + len(gene.choices)] = 1
                     steps.append(step)
                     roles.setdefault((_role(gene), j), []).append(step)
-        shared = [_SHARED * np.sum(part, axis=0) / np.sqrt(len(part)) for part in roles.values() if len(part) > 1]
-        if not steps:  # nothing about this part of the genome is ever chosen
-            return np.zeros((self.space.encoding_width, 0), dtype=np.float32)
-        return np.stack([*steps, *shared], axis=1).astype(np.float32)
+        sums = [_SHARED * np.sum(part, axis=0) / np.sqrt(len(part)) for part in roles.values() if len(part) > 1]
+        return steps, sums
+
+
+def _stacked(columns: list[Floats32], space: SearchSpace) -> Floats32:
+    """(encoding_width, columns); there may be none, where nothing about a part of the genome is ever chosen."""
+    return np.array(columns, dtype=np.float32).reshape(len(columns), space.encoding_width).T.copy()
 
 
 def _of_all_sizes(space: SearchSpace) -> Genomes:

@@ -170,8 +170,8 @@ class MLPPredictor(AccuracyPredictor):
         outputs, unseen, process, share = found.network.outputs(features), found.unseen, None, 0.0
         if options.processes:
             columns = _columns(maps, maps.raw(pairs.genomes), with_policy)
-            weights, kinds = by_gene(maps, with_policy), roles(maps, with_policy)
-            known = learned_process(columns, pairs.accuracy, weights, generator, kinds)
+            distance, kinds = by_gene(maps, with_policy), roles(maps, with_policy)
+            known = learned_process(columns, pairs.accuracy, distance, generator, kinds)
             process, other = known.process, known.unseen(columns, found.fold)
             share, unseen = stacked(unseen, other, pairs.accuracy, found.fold)
             outputs = joined(outputs, process.outputs(columns), share)

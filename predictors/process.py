@@ -18,6 +18,7 @@ from scipy.linalg import cho_factor, cho_solve
 from torch import Tensor
 
 from bitfront.predictors import relevance
+from bitfront.predictors.distance import Distance
 from bitfront.predictors.features import Floats32
 from bitfront.predictors.kernels import Kernel, likeliest, scale_of
 
@@ -31,14 +32,13 @@ class Process:
 
     Attributes:
         learned: columns of what was learned, (n, r).
-        metric: (r, r), so that (a - b) metric (a - b) is the squared distance of columns a and b over that of the
-            kernel's length.
+        distance: of columns, over the length of the kernel.
         solved: weights of what was learned, (n,).
         offset: its mean.
     """
 
     learned: Floats32
-    metric: Floats32
+    distance: Distance
     solved: Floats
     offset: float
 
@@ -46,25 +46,29 @@ class Process:
         """Expected values (m,) of columns (m, r)."""
         with torch.inference_mode():
             x = torch.from_numpy(columns)
-            own = torch.linalg.vecdot(x @ self._metric, x)
-            squared = torch.addmm(own[:, None], x, self._across)
-            scaled = squared.add_(self._squares).clamp_(min=0.0).mul_(3.0).sqrt_()
+            squared = torch.addmm(self._squares(x)[:, None], x, self._across)
+            scaled = squared.add_(self._own).clamp_(min=0.0).mul_(3.0).sqrt_()
             said = torch.exp(-scaled).mul_(scaled.add_(1.0)) @ self._weights
         return np.asarray(self.offset + said.double().numpy(), dtype=np.float64)
 
-    @cached_property
-    def _metric(self) -> Tensor:
-        return torch.from_numpy(self.metric)
+    def _squares(self, x: Tensor) -> Tensor:
+        """Squared distances (n,) of columns (n, r) from 0."""
+        distance = self.distance
+        diagonal, sums = torch.from_numpy(distance.diagonal), torch.from_numpy(distance.sums)
+        squares: Tensor = x.square() @ diagonal.square() + (x @ sums).square().sum(1)
+        return squares
 
     @cached_property
     def _across(self) -> Tensor:
-        return (torch.from_numpy(self.learned) @ self._metric).T.contiguous() * -2.0
+        """-2 <x, learned> as a product with x, (r, n)."""
+        learned, distance = torch.from_numpy(self.learned), self.distance
+        sums = torch.from_numpy(distance.sums)
+        both = learned * torch.from_numpy(distance.diagonal).square() + (learned @ sums) @ sums.T
+        return both.T.contiguous() * -2.0
 
     @cached_property
-    def _squares(self) -> Tensor:
-        learned = torch.from_numpy(self.learned)
-        squares: Tensor = torch.linalg.vecdot(learned @ self._metric, learned)
-        return squares
+    def _own(self) -> Tensor:
+        return self._squares(torch.from_numpy(self.learned))
 
     @cached_property
     def _weights(self) -> Tensor:
@@ -78,7 +82,8 @@ class Process:
         """For a file."""
         return {
             f"{prefix}.learned": torch.from_numpy(np.ascontiguousarray(self.learned)),
-            f"{prefix}.metric": torch.from_numpy(self.metric),
+            f"{prefix}.diagonal": torch.from_numpy(self.distance.diagonal),
+            f"{prefix}.sums": torch.from_numpy(self.distance.sums),
             f"{prefix}.solved": torch.from_numpy(self.solved),
             f"{prefix}.offset": torch.tensor(self.offset, dtype=torch.float64),
         }
@@ -90,8 +95,10 @@ class Process:
         Raises:
             KeyError: one is missing.
         """
-        learned, metric, solved = (tensors[f"{prefix}.{name}"].numpy() for name in ("learned", "metric", "solved"))
-        return cls(learned, metric, solved, float(tensors[f"{prefix}.offset"]))
+        learned, diagonal, sums, solved = (
+            tensors[f"{prefix}.{name}"].numpy() for name in ("learned", "diagonal", "sums", "solved")
+        )
+        return cls(learned, Distance(diagonal, sums), solved, float(tensors[f"{prefix}.offset"]))
 
 
 @dataclass(frozen=True)
@@ -138,7 +145,7 @@ class LearnedProcess:
 def learned_process(
     columns: Floats32,
     values: Floats,
-    weights: Floats32,
+    distance: Distance,
     generator: torch.Generator,
     kinds: NDArray[np.intp] | None = None,
 ) -> LearnedProcess:
@@ -147,7 +154,7 @@ def learned_process(
     Args:
         columns: of the pairs.
         values: of the pairs.
-        weights: (r, k), so that points are ``columns @ weights``.
+        distance: between columns.
         generator: of what is drawn.
         kinds: of columns (r,) whose `relevance` is learned first, from some of the pairs.
     """
@@ -156,17 +163,17 @@ def learned_process(
         rows = np.sort(drawn[:MOST_PAIRS])
     if kinds is not None:
         some = drawn[: relevance.MOST_PAIRS]
-        relevant = relevance.relevance(columns[some].astype(np.float64) @ weights, values[some], kinds)
-        weights = relevant[kinds].astype(np.float32)[:, None] * weights
+        relevant = relevance.relevance(columns[some] * distance.diagonal, values[some], kinds)
+        distance = distance.scaled(relevant[kinds])
     known, offset = columns[rows], float(values[rows].mean())
-    points, residuals = known.astype(np.float64) @ weights, values[rows] - offset
+    points, residuals = distance.points(known), values[rows] - offset
     scale = scale_of(points)
-    found = likeliest(points * scale, residuals)
-    solved = _solved(found.kernel, points * scale, residuals)
-    metric = (weights @ weights.T) * (scale / found.kernel.length) ** 2
-    process = Process(known, metric.astype(np.float32), solved, offset)
-    left_out = values[rows] - found.errors
-    return LearnedProcess(process, rows, points * scale, residuals, found.kernel, left_out)
+    points = points * scale
+    found = likeliest(points, residuals)
+    process = Process(
+        known, distance.scaled(scale / found.kernel.length), _solved(found.kernel, points, residuals), offset
+    )
+    return LearnedProcess(process, rows, points, residuals, found.kernel, values[rows] - found.errors)
 
 
 def _solved(kernel: Kernel, points: Floats, residuals: Floats) -> Floats:

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bitfront.predictors.features import Floats32
 from bitfront.predictors.kernels import Floats, scale_of
 
 MOST_PAIRS = 300
@@ -22,7 +23,7 @@ _LEAST_NOISE = 1e-6
 _STEPS = 25
 
 
-def relevance(points: Floats, values: Floats, kinds: NDArray[np.intp]) -> Floats:
+def relevance(points: Floats | Floats32, values: Floats, kinds: NDArray[np.intp]) -> Floats:
     """Weights (k,), about 1, of the k kinds of columns.
 
     The marginal likelihood (their equation 5.8, with the variance at its maximum) times the prior is maximised
@@ -35,6 +36,7 @@ def relevance(points: Floats, values: Floats, kinds: NDArray[np.intp]) -> Floats
     """
     if not np.ptp(values) > 0:
         return np.ones(int(kinds.max()) + 1)
+    points = points.astype(np.float64)
     x = torch.from_numpy(points * scale_of(points))
     target = torch.from_numpy((values - values.mean()) / values.std())
     of = torch.from_numpy(kinds)

@@ -19,8 +19,8 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.stats import norm
 
 from bitfront.predictors.dataset import Pairs
-from bitfront.predictors.distance import by_gene, by_gene_and_role
-from bitfront.predictors.features import FeatureMap, Floats32
+from bitfront.predictors.distance import Distance, by_gene, by_gene_and_role
+from bitfront.predictors.features import FeatureMap
 from bitfront.predictors.kernels import Floats, Kernel, likeliest, scale_of
 from bitfront.predictors.metrics import pairwise_accuracy
 from bitfront.predictors.predictor import COVERAGE
@@ -49,11 +49,11 @@ class Inputs:
 
     def __call__(self, genomes: Genomes) -> Floats:
         """Points (n, d) of canonical genomes (n, n_genes)."""
-        raw = self.features.raw(genomes)[:, : len(self._weights)]
-        return (raw @ self._weights).astype(np.float64) * self.factor
+        raw = self.features.raw(genomes)[:, : len(self._distance.diagonal)]
+        return self._distance.points(raw) * self.factor
 
     @cached_property
-    def _weights(self) -> Floats32:
+    def _distance(self) -> Distance:
         return by_gene_and_role(self.features) if self.policy else by_gene(self.features, with_policy=False)
 
 

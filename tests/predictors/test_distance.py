@@ -15,7 +15,7 @@ from bitfront.supernet.spaces.mbconv import MBConvSpace
 def test_without_numbers_it_counts_the_genes_that_differ(tiny_space: MBConvSpace) -> None:
     features = FeatureMap(tiny_space, numeric=False)
     genomes = tiny_space.sample(20, np.random.default_rng(0))
-    points = features.raw(genomes) @ by_gene(features, with_policy=True)
+    points = by_gene(features, with_policy=True).points(features.raw(genomes))
     squared = np.square(points[:, None] - points).sum(axis=2)
     active = tiny_space.active(genomes)
     values = np.where(active, genomes.astype(int), -1)
@@ -28,20 +28,22 @@ def test_without_numbers_it_counts_the_genes_that_differ(tiny_space: MBConvSpace
 def test_the_policy_moves_no_architecture(tiny_space: MBConvSpace) -> None:
     features = FeatureMap(tiny_space)
     genomes = tiny_space.sample(10, np.random.default_rng(0))
-    narrow = tiny_space.assign(genomes, {"weight_format": "int4", "activation_format": "int4"})
-    wide = tiny_space.assign(genomes, {"weight_format": "fp32", "activation_format": "fp32"})
+    int4, fp32 = (
+        features.raw(tiny_space.assign(genomes, {"weight_format": name, "activation_format": name}))
+        for name in ("int4", "fp32")
+    )
     kept = features.raw_architecture
-    weights = by_gene(features, with_policy=False)
-    assert weights.shape == (kept, kept)
-    assert np.array_equal(features.raw(narrow)[:, :kept] @ weights, features.raw(wide)[:, :kept] @ weights)
+    alone = by_gene(features, with_policy=False)
+    assert alone.diagonal.shape == (kept,)
+    assert np.array_equal(alone.points(int4[:, :kept]), alone.points(fp32[:, :kept]))
     both = by_gene_and_role(features)
-    assert not np.allclose(features.raw(narrow) @ both, features.raw(wide) @ both)
+    assert not np.allclose(both.points(int4), both.points(fp32))
 
 
 def test_different_candidates_are_apart(tiny_space: MBConvSpace) -> None:
     features = FeatureMap(tiny_space)
     genomes = np.unique(tiny_space.sample(100, np.random.default_rng(0)), axis=0)
-    points = features.raw(genomes) @ by_gene_and_role(features)
+    points = by_gene_and_role(features).points(features.raw(genomes))
     squared = np.square(points[:, None] - points).sum(axis=2)
     np.fill_diagonal(squared, np.inf)
     assert squared.min() > 0.5
@@ -51,7 +53,7 @@ def test_different_candidates_are_apart(tiny_space: MBConvSpace) -> None:
 def test_roles_are_those_of_the_genes(tiny_space: MBConvSpace, with_policy: bool) -> None:
     features = FeatureMap(tiny_space)
     found = roles(features, with_policy)
-    assert len(found) == len(by_gene(features, with_policy))
+    assert len(found) == len(by_gene(features, with_policy).diagonal)
     genes = [gene for gene in tiny_space.genes if with_policy or not gene.is_policy]
     names = {re.sub(r"\d+", "", gene.name) for gene in genes}
     assert len(np.unique(found)) == len(names) + (2 if with_policy else 1)
@@ -63,3 +65,32 @@ def test_roles_are_those_of_the_genes(tiny_space: MBConvSpace, with_policy: bool
         assert len(ids) == 1
         assert seen.setdefault(re.sub(r"\d+", "", gene.name), ids) == ids
         place += len(gene.choices)
+
+
+def test_a_role_counts_by_what_it_does_on_average(tiny_space: MBConvSpace) -> None:
+    """Two layers that change by the same step are further apart than two that change by opposite ones."""
+    features = FeatureMap(tiny_space, numeric=False)
+    rng = np.random.default_rng(0)
+    columns = np.zeros((3, features.raw(tiny_space.sample(1, rng)).shape[1]), np.float32)
+    formats = [
+        int(column)
+        for gene, column in zip(tiny_space.genes, tiny_space.columns, strict=True)
+        if gene.name.endswith("pointwise.weight_format")
+    ]
+    one, other = formats[:2]
+    columns[0, [one, other + 1]] = columns[1, [one + 1, other]] = 1
+    columns[2, [one, other]] = 1
+    points = by_gene_and_role(features).points(columns)
+    swapped, both = (np.square(points[0] - points[k]).sum() for k in (1, 2))
+    plain = by_gene(features, with_policy=True).points(columns)
+    assert swapped == pytest.approx(np.square(plain[0] - plain[1]).sum())
+    assert both > np.square(plain[0] - plain[2]).sum()
+
+
+def test_scaled_distances_are_scaled(tiny_space: MBConvSpace) -> None:
+    features = FeatureMap(tiny_space)
+    distance, columns = by_gene_and_role(features), features.raw(tiny_space.sample(5, np.random.default_rng(0)))
+    assert distance.scaled(3.0).points(columns) == pytest.approx(3 * distance.points(columns), rel=1e-6)
+    factors = np.random.default_rng(1).uniform(0.5, 2, columns.shape[1])
+    scaled = distance.scaled(factors).points(columns)
+    assert scaled == pytest.approx(distance.points((columns * factors).astype(np.float32)), abs=1e-5)

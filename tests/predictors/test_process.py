@@ -28,9 +28,9 @@ def pairs(space: MBConvSpace, n: int, seed: int) -> tuple[Columns, np.ndarray[tu
 
 def fitted(space: MBConvSpace, n: int, seed: int, relevant: bool = False) -> LearnedProcess:
     features = FeatureMap(space)
-    weights = by_gene_and_role(features) if not relevant else by_gene(features, with_policy=True)
+    distance = by_gene(features, with_policy=True) if relevant else by_gene_and_role(features)
     kinds = roles(features, with_policy=True) if relevant else None
-    return learned_process(*pairs(space, n, seed), weights, torch.Generator().manual_seed(seed), kinds)
+    return learned_process(*pairs(space, n, seed), distance, torch.Generator().manual_seed(seed), kinds)
 
 
 def theirs(found: LearnedProcess, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> GaussianProcessRegressor:
@@ -46,15 +46,11 @@ def found(tiny_space: MBConvSpace) -> LearnedProcess:
 
 def test_it_says_what_scikit_learn_says(found: LearnedProcess, tiny_space: MBConvSpace) -> None:
     new, _ = pairs(tiny_space, 50, 1)
-    weights = by_gene_and_role(FeatureMap(tiny_space))
-    learned = pairs(tiny_space, 80, 0)[0] @ weights
-    scale = np.sqrt(
-        np.sum(np.square(found.points[0] - found.points[1])) / np.sum(np.square(learned[0] - learned[1]))
-    )
-    expected = found.process.offset + theirs(found, np.arange(80)).predict(
-        new.astype(np.float64) @ weights * scale
-    )
-    assert found.process.outputs(new) == pytest.approx(expected, abs=2e-6)
+    distance = by_gene_and_role(FeatureMap(tiny_space))
+    learned = distance.points(pairs(tiny_space, 80, 0)[0])
+    scale = np.linalg.norm(found.points[0] - found.points[1]) / np.linalg.norm(learned[0] - learned[1])
+    said = theirs(found, np.arange(80)).predict(distance.points(new) * scale)
+    assert found.process.outputs(new) == pytest.approx(found.process.offset + said, abs=2e-6)
 
 
 def test_what_matters_is_learned(tiny_space: MBConvSpace) -> None:
@@ -64,12 +60,12 @@ def test_what_matters_is_learned(tiny_space: MBConvSpace) -> None:
     kernels = [i for i, gene in enumerate(tiny_space.genes) if gene.name.endswith("kernel")]
     active = tiny_space.active(genomes)[:, kernels]
     values = ((1.0 + genomes[:, kernels]) * active).sum(axis=1) + 0.1 * rng.standard_normal(len(genomes))
-    columns, weights, kinds = features.raw(genomes), by_gene(features, True), roles(features, True)
+    columns, distance, kinds = features.raw(genomes), by_gene(features, True), roles(features, True)
     known, new = np.arange(100), np.arange(100, len(genomes))
     errors = []
     for learned in (None, kinds):
         generator = torch.Generator().manual_seed(0)
-        made = learned_process(columns[known], values[known], weights, generator, learned).process
+        made = learned_process(columns[known], values[known], distance, generator, learned).process
         errors.append(np.mean(np.square(made.outputs(columns[new]) - values[new])))
     assert errors[1] < 0.7 * errors[0]
 
