@@ -63,12 +63,13 @@ class Collected:
     """Pairs in the order in which they were measured, and why there are no more.
 
     ``curves`` has a learning curve for each round but the last possible; ``verdict`` is about the last of them.
-    Both are empty where there is nothing to decide about stopping.
+    Both are empty where there is nothing to decide about stopping. ``failed`` could not be measured.
     """
 
     pairs: Pairs
     curves: tuple[LearningCurve, ...]
     verdict: Verdict | None
+    failed: int = 0
 
 
 def collected(
@@ -82,7 +83,8 @@ def collected(
     """Measure candidates round by round, until there are enough or ``plan.budget`` of them.
 
     The same arguments lead to the same samples, so that a collection that was interrupted is done again with what
-    ``measure`` remembers.
+    ``measure`` remembers; as long as it is the same candidates that can not be measured. Others take their place
+    in the next round, if there are any.
 
     Args:
         space: of the candidates.
@@ -96,14 +98,15 @@ def collected(
     before = None if fp32 is None or plan.single else Surrogate.fit(space, fp32)
     left, pairs, drawn = candidates, Pairs(candidates[:0], np.empty(0)), np.empty(0, dtype=bool)
     curves: list[LearningCurve] = []
-    surrogate = verdict = None
+    surrogate, verdict, failed = None, None, 0
     for size in plan.rounds:
-        rows, random = _next(surrogate, left, size - len(pairs), plan.choose, rng)
+        rows, random = _next(surrogate, left, min(size - len(pairs), len(left)), plan.choose, rng)
         accuracy = measure(left[rows])
         pairs = _joined(pairs, measurable(left[rows], accuracy))
-        if size == plan.budget:
-            break
+        failed += int(np.isnan(accuracy).sum())
         left = np.delete(left, rows, axis=0)
+        if size == plan.budget or not len(left):
+            break
         drawn = np.concatenate([drawn, (np.arange(len(rows)) < random)[~np.isnan(accuracy)]])
         surrogate = Surrogate.fit(space, pairs, before)
         if plan.tolerance is not None:
@@ -111,7 +114,7 @@ def collected(
             verdict = enough(curves, plan.tolerance, plan.budget)
             if verdict.stop:
                 break
-    return Collected(pairs, tuple(curves), verdict)
+    return Collected(pairs, tuple(curves), verdict, failed)
 
 
 def measurable(genomes: Genomes, accuracy: NDArray[np.float64]) -> Pairs:

@@ -21,7 +21,7 @@ from bitfront.predictors.folded import FoldedNetwork
 from bitfront.predictors.network import FOLDS, Floats, Scaling, Shape, learned
 from bitfront.predictors.options import OptionValue, require
 from bitfront.predictors.predictor import COVERAGE, AccuracyPredictor, Prediction, Suggests
-from bitfront.predictors.process import learned_process
+from bitfront.predictors.process import MOST_PAIRS, learned_process
 from bitfront.predictors.stacking import shrunk, stacked
 from bitfront.predictors.taught import Taught, joined
 from bitfront.supernet.genes import Genomes
@@ -100,7 +100,8 @@ class MLPOptions:
 class MLPPredictor(AccuracyPredictor):
     """Three hidden layers on `FeatureMap` (APQ, Wang et al. 2020, section 3.3), a few members.
 
-    What is fitted leaves out a fifth of the pairs in turn, and half widths are calibrated there (`conformal`).
+    Half widths are calibrated (`conformal`) by what fits say that have left out the pair: five that leave out a
+    fifth each, or, of the drop by a process, one for each pair; the kernel of a process has seen all of them.
 
     A Gaussian process (`process`) says a part of the mean: the share with which both come
     nearest to pairs that neither has seen (stacking, Breiman 1996).
@@ -173,7 +174,7 @@ class MLPPredictor(AccuracyPredictor):
             distance, kinds = by_gene(maps, with_policy), roles(maps, with_policy)
             known = learned_process(columns, pairs.accuracy, distance, generator, kinds)
             process, other = known.process, known.unseen(columns, found.fold)
-            share, unseen = stacked(unseen, other, pairs.accuracy, found.fold)
+            share, unseen = stacked(unseen, other, pairs.accuracy, found.fold, _single(outputs))
             outputs = joined(outputs, process.outputs(columns), share)
         calibration = _calibrated(unseen, outputs, pairs)
         return cls(space, options, Taught(pairs, with_policy, found.network, process, share, calibration))
@@ -183,7 +184,8 @@ class MLPPredictor(AccuracyPredictor):
         new = pairs.checked(self.space, _LEAST_PAIRS).new_to(self.first.pairs, _LEAST_PAIRS)
         teach = self._finetuned
         if self.options.transfer == "drop":
-            teach = self._drop_by_process if self.options.processes else self._drop_by_networks
+            few = len(new) <= MOST_PAIRS  # a process would leave the others out
+            teach = self._drop_by_process if self.options.processes and few else self._drop_by_networks
         return type(self)(self.space, self.options, self.first, teach(new, _generator(rng)))
 
     def _drop_by_process(self, pairs: Pairs, generator: torch.Generator) -> Taught:
@@ -334,6 +336,12 @@ def _columns(features: FeatureMap, raw: Floats32, with_policy: bool) -> Floats32
 
 def _calibrated(unseen: Floats, outputs: Floats, pairs: Pairs) -> Calibration:
     return Calibration.of(unseen - pairs.accuracy, _spread(outputs), COVERAGE)
+
+
+def _single(outputs: Floats) -> Floats:
+    """By how much the variance of one of the members (members, n) is above that of their mean, (n,)."""
+    members = len(outputs)
+    return outputs.var(axis=0, ddof=1) * (1 - 1 / members) if members > 1 else np.zeros(outputs.shape[1])
 
 
 def _spread(outputs: Floats) -> Floats:

@@ -111,7 +111,7 @@ class LearnedProcess:
         points: where these are, (n, d).
         residuals: what they are above the mean, (n,).
         kernel: under which.
-        left_out: what is expected of each of them from all others, (n,).
+        left_out: what is expected of each of them from all others, (n,), around the mean of all.
     """
 
     process: Process
@@ -137,8 +137,9 @@ class LearnedProcess:
         for one in np.unique(fold):
             away, kept = fold == one, fold != one
             if kept.any():
-                solved = _solved(self.kernel, self.points[kept], self.residuals[kept])
-                expected[away] += self.kernel.between(self.points[away], self.points[kept]) @ solved
+                mean = self.residuals[kept].mean()
+                solved = _solved(self.kernel, self.points[kept], self.residuals[kept] - mean)
+                expected[away] += mean + self.kernel.between(self.points[away], self.points[kept]) @ solved
         return expected
 
 

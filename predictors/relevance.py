@@ -51,7 +51,10 @@ def relevance(points: Floats | Floats32, values: Floats, kinds: NDArray[np.intp]
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    try:
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
+    except torch.linalg.LinAlgError:  # a step went too far; no weights are better than wrong ones
+        return np.ones(len(weights))
     found = np.exp(weights.detach().numpy())
     return np.asarray(found, dtype=np.float64) if np.isfinite(found).all() else np.ones(len(found))
 

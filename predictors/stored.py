@@ -18,7 +18,7 @@ from bitfront.supernet.space import SearchSpace
 if TYPE_CHECKING:
     from bitfront.predictors.predictor import AccuracyPredictor
 
-FORMAT = "bitfront-predictor-2"
+FORMAT = "bitfront-predictor-3"
 _MOST_GENES_NAMED = 5
 _TOOLS = ("bitfront", "torch", "numpy", "scikit-learn")
 _PARTS = ("kind", "how", "space", "space_hash", "genes", "earlier_pairs", "options", "values")

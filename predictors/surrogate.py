@@ -178,13 +178,28 @@ class Outlook:
         """Of intervals for what would be measured, (n,); not calibrated."""
         return _half_width(self._left, self._kernel, self._variance)
 
-    def measure(self, row: int) -> None:
-        """Suppose that this candidate is measured: a step of an incomplete Cholesky factorisation."""
+    @property
+    def measured_variance(self) -> Floats:
+        """Variance of what would be measured, (n,), as a multiple of that of the process."""
+        return np.asarray(np.maximum(self._left, 0.0) + self._kernel.noise, dtype=np.float64)
+
+    def covariance(self, rows: NDArray[np.intp]) -> Floats:
+        """Of all candidates with some of them, (n, k), as a multiple of the variance of the process."""
+        known = np.concatenate(self._known)
+        return self._kernel.between(self._points, self._points[rows]) - known.T @ known[:, rows]
+
+    def measure(self, row: int) -> Floats:
+        """Suppose that this candidate is measured: a step of an incomplete Cholesky factorisation.
+
+        Returns:
+            Its factor (n,): covariances of candidates i and j have become less by ``factor[i] * factor[j]``.
+        """
         known = np.concatenate(self._known)
         column = self._kernel.between(self._points, self._points[[row]])[:, 0] - known[:, row] @ known
         new = column / math.sqrt(max(self._left[row], 0.0) + self._kernel.noise)
         self._known = [known, new[None]]
         self._left = self._left - np.square(new)
+        return np.asarray(new, dtype=np.float64)
 
 
 def _half_width(left: Floats, kernel: Kernel, variance: float) -> Floats:

@@ -140,7 +140,7 @@ def _pardoned(run: Run, outcomes: Sequence[Outcome], wanted: int, may_fail: floa
     failures = [outcome for outcome in outcomes if isinstance(outcome, str)]
     if not failures:
         return
-    told = f"{len(failures)} of {len(outcomes)} candidates could not be measured, the first with {failures[0]}"
+    told = f"{len(failures)} of {wanted} candidates could not be measured, the first with {failures[0]}"
     most = max(1, int(may_fail * wanted)) if may_fail > 0 else 0
     if len(failures) > most or len(failures) == wanted:
         raise MeasurementError(told)

@@ -43,7 +43,7 @@ def collected_samples(run: Run, supernet_id: str, supernet: Supernet) -> Samples
     Candidates are drawn from the whole space, whatever the device: what is measured for one device serves the
     next. Those of quantized samples are drawn apart from those of fp32 ones; which of them are measured, where
     they are chosen, depends on what the fp32 pairs leave open. A run that was interrupted takes the same samples
-    again, and looks up those that are measured.
+    again, and looks up those that are measured; unless it is others now that can not be measured.
 
     Raises:
         InvalidPairsError: the space has no more genomes than are held out.
@@ -84,14 +84,17 @@ def _collected(
 
 def _told(kind: Kind, done: Collected, n: int, candidates: int) -> str:
     """How many were measured, and why no more."""
-    measured, verdict = len(done.pairs), done.verdict
+    measured, verdict, most = len(done.pairs), done.verdict, min(n, candidates)
+    failed = f", {done.failed} could not be" if done.failed else ""
     short = f", instead of {n}: the space has no more {_WHAT[kind]}" if candidates < n else ""
     if verdict is None:
-        return f"{kind} samples: {measured} measured{short}"
+        return f"{kind} samples: {measured} measured{failed}{short}"
     if not verdict.stop:
-        return f"{kind} samples: all {measured} measured{short}; before the last round {verdict}"
-    most = min(n, candidates)
-    told = f"{kind} samples: {measured} of {most} are enough, {most - measured} saved: {verdict}"
+        every = "all " if measured == most else ""
+        return f"{kind} samples: {every}{measured} measured{failed}{short}; before the last round {verdict}"
+    saved = most - measured - done.failed
+    told = f"{kind} samples: {measured} of {most} are enough{failed and f' ({done.failed} could not be measured)'}"
+    told = f"{told}, {max(saved, 0)} saved: {verdict}"
     if verdict.accuracy >= _HARDLY:
         return told
     return (

@@ -160,6 +160,19 @@ def test_it_warns_where_more_samples_would_not_help(accuracy: float, warned: boo
     assert ("This hardly tells better from worse (guessing has 0.5)" in told) is warned
 
 
+def test_it_says_how_many_could_not_be_measured() -> None:
+    pairs = Pairs(SPACE.sample(40, np.random.default_rng(0)), np.full(40, 0.5))
+    stopped = Verdict(stop=True, n=40, accuracy=0.9, goal=0.9, before=0.9)
+    told = samples._told("fp32", Collected(pairs, (), stopped, 3), 100, 500)
+    assert told.startswith("fp32 samples: 40 of 100 are enough (3 could not be measured), 57 saved: pairwise")
+    assert samples._told("fp32", Collected(pairs, (), None, 3), 43, 43) == (
+        "fp32 samples: 40 measured, 3 could not be"
+    )
+    needed = Verdict(stop=False, n=30, accuracy=0.9, goal=0.9, before=0.9)
+    told = samples._told("fp32", Collected(pairs, (), needed, 2), 42, 42)
+    assert told.startswith("fp32 samples: 40 measured, 2 could not be; before the last round pairwise")
+
+
 def test_kinds_are_filed_as_such(collect: Collect, asked: list[Wanted]) -> None:
     collect(fp32=40, quantized=30, held_out=20)
     assert {one.split for one in asked} == {"validation"}

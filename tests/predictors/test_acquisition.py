@@ -38,12 +38,30 @@ def test_they_are_different_and_as_many_as_wanted(
     assert rows[: len(drawn)].tolist() == drawn.tolist()
 
 
-def test_disagreement_takes_what_is_least_known(surrogate: Surrogate, tiny_space: MBConvSpace) -> None:
-    """Which are the large networks, as the surrogate knows small ones; and the first is the widest interval."""
+@pytest.mark.parametrize("name", sorted(ACQUISITIONS))
+def test_each_teaches_most_about_those_that_matter(
+    surrogate: Surrogate, tiny_space: MBConvSpace, name: str
+) -> None:
+    """By brute force: suppose each to be measured, and look what is then left."""
+    candidates = np.unique(tiny_space.sample(40, np.random.default_rng(3), "sizes"), axis=0)
+    matter = ACQUISITIONS[name](surrogate, candidates, surrogate.outlook(candidates))
+    assert matter.sum() > 0
+    rows = acquired(surrogate, candidates, 6, ACQUISITIONS[name], 2, np.random.default_rng(4))
+    for place in range(2, 6):
+        left = []
+        for row in range(len(candidates)):
+            outlook = surrogate.outlook(candidates)
+            for measured in (*rows[:place], row):
+                outlook.measure(int(measured))
+            left.append(float(outlook.measured_variance @ matter))
+        best = np.setdiff1d(np.arange(len(candidates)), rows[:place])
+        assert left[rows[place]] == pytest.approx(min(np.array(left)[best]), rel=1e-9)
+
+
+def test_disagreement_takes_what_is_hardly_known(surrogate: Surrogate, tiny_space: MBConvSpace) -> None:
+    """Which are the large networks, as the surrogate knows small ones."""
     candidates = np.unique(tiny_space.sample(200, np.random.default_rng(3), "sizes"), axis=0)
-    rng = np.random.default_rng(4)
-    rows = acquired(surrogate, candidates, 20, ACQUISITIONS["disagreement"], 0, rng)
-    assert rows[0] == np.argmax(surrogate.outlook(candidates).half_width)
+    rows = acquired(surrogate, candidates, 20, ACQUISITIONS["disagreement"], 0, np.random.default_rng(4))
     sizes = costs(tiny_space, candidates)[0]
     assert sizes[rows].mean() > sizes.mean() + 0.3 * sizes.std()
 
@@ -63,7 +81,7 @@ def test_front_takes_what_is_near_the_predicted_front(surrogate: Surrogate, tiny
     mean = surrogate.mean(candidates)
     below = np.min([below_front(mean, cost) for cost in costs(tiny_space, candidates)], axis=0)
     rows = acquired(surrogate, candidates, 30, ACQUISITIONS["front"], 0, np.random.default_rng(8))
-    assert below[rows].mean() < 0.5 * below.mean()
+    assert below[rows].mean() < 0.7 * below.mean()
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12))

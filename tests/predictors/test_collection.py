@@ -190,7 +190,24 @@ def test_what_can_not_be_measured_is_left_out_and_made_up_for(tiny_space: MBConv
 
     plan = Plan(120, 1e-9, choose)
     found = collected(tiny_space, drawn(tiny_space, 300), measure, plan, np.random.default_rng(1))
-    assert sum(failed) > failed[-1] > 0
+    assert sum(failed) == found.failed > failed[-1] > 0
     assert len(found.pairs) == 120 - failed[-1]
     assert len(found.curves) == len(plan.rounds) - 1
     assert len(np.unique(np.concatenate(oracle.rounds), axis=0)) == 120 - failed[-1] + sum(failed)
+
+
+@pytest.mark.parametrize("choose", WAYS)
+@pytest.mark.parametrize("spare", [0, 2])
+def test_where_no_others_are_left_there_are_fewer(tiny_space: MBConvSpace, choose: str, spare: int) -> None:
+    oracle = Oracle(tiny_space)
+
+    def measure(genomes: Genomes) -> NDArray[np.float64]:
+        accuracy = oracle(genomes)
+        accuracy[0] = np.nan
+        return accuracy
+
+    plan = Plan(120, 1e-9, choose)
+    found = collected(tiny_space, drawn(tiny_space, 120 + spare), measure, plan, np.random.default_rng(1))
+    assert found.failed == len(oracle.rounds) > spare + 1
+    assert len(found.pairs) == 120 + spare - found.failed
+    assert len(np.unique(np.concatenate(oracle.rounds), axis=0)) == 120 + spare

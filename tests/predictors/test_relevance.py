@@ -55,5 +55,13 @@ def test_it_is_the_likelihood_of_scikit_learn() -> None:
     assert found[0] == pytest.approx(found[1], abs=1e-6)
 
 
+def test_a_step_too_far_leaves_all_weights_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failed(*_: object) -> torch.Tensor:
+        raise torch.linalg.LinAlgError("not positive definite")
+
+    monkeypatch.setattr(module, "_unlikely", failed)
+    assert relevance(*drawn(20, 0), KINDS).tolist() == [1, 1, 1]
+
+
 def test_it_depends_on_no_chance() -> None:
     assert np.array_equal(relevance(*drawn(50, 3), KINDS), relevance(*drawn(50, 3), KINDS))
