@@ -7,9 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bitfront.experiments.places import experiment_folder, log_path
+from bitfront.experiments.places import candidates_folder, experiment_folder, log_path
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.records import Experiment, PredictorRecord
+from bitfront.search.constraints import METRICS, base_metric
 
 _PLOTS = ("front.html", "front.png", "predictor.png")
 
@@ -38,11 +39,22 @@ def details(store: Store, home: Path, experiment: Experiment) -> dict[str, Any]:
             "evaluations": generations[-1].evaluations if generations else 0,
             "candidates": store.count_candidates(one.id),
             "hypervolume": [generation.hypervolume for generation in generations],
+            "reference": _reference(store, one.id),
         },
         "front": {"measured": len(front), "not_dominated": sum(not member.dominated for member in front)},
         "exports": [_plain(asdict(record)) for record in store.exports(one.id)],
         "files": files(home, one.id),
     }
+
+
+def _reference(store: Store, experiment_id: str) -> dict[str, float] | None:
+    """Objective, as it is minimised, to its value at the point up to which hypervolume counts; None before."""
+    last = store.last_generation(experiment_id)
+    state = {} if last is None else last[1]
+    if state.get("reference") is None:
+        return None
+    names = [f"1 - {name}" if METRICS[base_metric(name)] == "max" else name for name in state["objectives"]]
+    return dict(zip(names, map(float, state["reference"]), strict=True))
 
 
 def own_predictors(store: Store, experiment: Experiment) -> list[PredictorRecord]:
@@ -55,9 +67,10 @@ def own_predictors(store: Store, experiment: Experiment) -> list[PredictorRecord
 
 
 def files(home: Path, experiment_id: str) -> dict[str, str]:
-    """Log and plots that exist, by name."""
+    """Log, plots and the folder of candidates that exist, by name."""
     found = [log_path(home, experiment_id), *(experiment_folder(home, experiment_id) / name for name in _PLOTS)]
-    return {path.name: str(path) for path in found if path.is_file()}
+    found.append(candidates_folder(home, experiment_id))
+    return {path.name: str(path) for path in found if path.exists()}
 
 
 def _plain(value: Any) -> Any:

@@ -115,6 +115,11 @@ class SearchSection(Section):
         description="The strategy's own further options.",
         examples=[{"crossover_rate": 0.9}],
     )
+    archive: Literal["none", "parquet"] = Field(
+        default="none",
+        description="`parquet`: all scored candidates are also written into the experiment's folder `candidates`, "
+        "in files that pandas and others read.",
+    )
 
     @model_validator(mode="before")
     @classmethod

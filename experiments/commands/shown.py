@@ -69,6 +69,8 @@ def _search(search: Mapping[str, Any], front: Mapping[str, int]) -> Iterator[tup
     yield "evaluations", f"{search['evaluations']:,}"
     yield "different candidates", f"{search['candidates']:,}"
     yield "hypervolume", f"{history[0]:.4g} to {history[-1]:.4g}  {sparkline(history)}"
+    if search["reference"]:
+        yield "reference point", _short(search["reference"])
     if front["measured"]:
         yield "front", f"{front['measured']} measured, {front['not_dominated']} of them not dominated"
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from bitfront.experiments.store.home import open_store
@@ -23,7 +24,7 @@ constraints: ["size_bytes <= 30000"]
 supernet: {warmup_epochs: 2, elastic_epochs: 2, quantized_epochs: 2, batch_size: 128, subnets_per_step: 2,
            calibration_images: 128}
 samples: {fp32: 40, quantized: 24, held_out: 16}
-search: {population: 24, generations: 12}
+search: {population: 24, generations: 12, archive: parquet}
 front: {measure: 8}
 export: {pick: knee}
 """
@@ -97,6 +98,11 @@ def front(home: Home) -> list[dict[str, Any]]:
     return rows
 
 
+def candidates(home: Home) -> pd.DataFrame:
+    (folder,) = (home.folder / "home").glob("experiments/*/candidates")
+    return pd.read_parquet(folder)
+
+
 @pytest.mark.slow
 def test_killed_at_every_stage_ends_with_the_same_front(tmp_path: Path) -> None:
     calm, troubled = Home(tmp_path / "calm"), Home(tmp_path / "troubled")
@@ -117,6 +123,7 @@ def test_killed_at_every_stage_ends_with_the_same_front(tmp_path: Path) -> None:
     assert kills >= 4
     assert front(troubled) == front(calm)
     assert len(front(calm)) == 8
+    pd.testing.assert_frame_equal(candidates(troubled), candidates(calm))
     assert json.loads(troubled.call("show", "latest", "--json"))["status"] == "COMPLETED"
 
 
@@ -141,3 +148,5 @@ def test_killed_in_the_middle_of_a_stage_goes_on_from_what_was_kept(tmp_path: Pa
     assert front(troubled) == front(calm)
     histories = [json.loads(home.call("show", "latest", "--json"))["search"] for home in (calm, troubled)]
     assert histories[0] == histories[1]
+    assert histories[0]["candidates"] == len(candidates(calm))
+    pd.testing.assert_frame_equal(candidates(troubled), candidates(calm))
