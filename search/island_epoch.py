@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,20 +17,19 @@ from bitfront.supernet.genes import Genomes
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """What stays the same for an island: its search, the generations of an epoch, its budget in candidates."""
+    """What stays the same for an island: its search, and its budget in candidates, if it has one."""
 
     problem: Problem
     strategy: str
     options: dict[str, Any]
-    generations: int
-    evaluations: int
+    evaluations: int | None
 
 
 @dataclass(frozen=True, eq=False)
 class Order:
     """An island before an epoch: strategy state, all its candidates in order, and who comes from elsewhere.
 
-    ``genomes`` (n, n_genes) and ``metrics``, each (n,); ``migrants`` (k, n_genes).
+    ``genomes`` (n, n_genes) and ``metrics``, each (n,); ``migrants`` (k, n_genes); ``generations`` of the epoch.
     """
 
     island: int
@@ -38,15 +37,20 @@ class Order:
     genomes: Genomes
     metrics: Metrics
     migrants: Genomes
+    generations: int
 
 
 @dataclass(frozen=True, eq=False)
 class Progressed:
-    """An island after an epoch: strategy state, and new candidates (m, n_genes) with their metrics, each (m,)."""
+    """An island after an epoch: strategy state, and new candidates (m, n_genes) with their metrics, each (m,).
+
+    ``errors``: row to what failed.
+    """
 
     state: dict[str, Any]
     genomes: Genomes
     metrics: Metrics
+    errors: Mapping[int, str]
 
 
 def make_worker(settings: Sequence[Setting]) -> Callable[[Order], Progressed]:
@@ -60,9 +64,9 @@ def _epoch(setting: Setting, order: Order) -> Progressed:
     # A copy, as the same order is given again where this fails.
     strategy.restore(copy.deepcopy(order.state), order.genomes, _known(problem, order))
     _welcome(strategy, order.migrants, setting.evaluations)
-    for _ in range(setting.generations):
-        left = setting.evaluations - len(strategy.archive)
-        genomes = strategy.ask(left) if left > 0 else order.genomes[:0]
+    for _ in range(order.generations):
+        left = _left(strategy, setting.evaluations)
+        genomes = order.genomes[:0] if left == 0 else strategy.ask(left)
         if not len(genomes):
             break
         strategy.tell(genomes, problem.evaluate(genomes))
@@ -75,9 +79,14 @@ def _known(problem: Problem, order: Order) -> Evaluation:
     return Evaluation(np.empty((0, len(problem.objectives))), np.empty((0, len(problem.constraints))), {})
 
 
-def _welcome(strategy: Strategy, migrants: Genomes, evaluations: int) -> None:
+def _left(strategy: Strategy, evaluations: int | None) -> int | None:
+    """Candidates that may still be scored; None is no limit."""
+    return None if evaluations is None else max(0, evaluations - len(strategy.archive))
+
+
+def _welcome(strategy: Strategy, migrants: Genomes, evaluations: int | None) -> None:
     """Score and tell those from elsewhere that are new here, as far as the budget goes."""
-    space, left = strategy.problem.space, max(0, evaluations - len(strategy.archive))
+    space, left = strategy.problem.space, _left(strategy, evaluations)
     repaired = space.repair(migrants) if len(migrants) else migrants
     fresh = repaired[strategy.archive.fresh(repaired)[:left]]
     if len(fresh):
@@ -87,5 +96,7 @@ def _welcome(strategy: Strategy, migrants: Genomes, evaluations: int) -> None:
 def _progressed(strategy: Strategy, before: int) -> Progressed:
     archive = strategy.archive
     rows = np.arange(before, len(archive), dtype=np.intp)
-    metrics = archive.evaluation.take(rows).metrics if len(rows) else {}
-    return Progressed(strategy.state(), archive.genomes[rows], metrics)
+    if not len(rows):
+        return Progressed(strategy.state(), archive.genomes[rows], {}, {})
+    scores = archive.evaluation.take(rows)
+    return Progressed(strategy.state(), archive.genomes[rows], scores.metrics, scores.errors)
