@@ -39,7 +39,7 @@ def details(store: Store, home: Path, experiment: Experiment) -> dict[str, Any]:
             "evaluations": generations[-1].evaluations if generations else 0,
             "candidates": store.count_candidates(one.id),
             "hypervolume": [generation.hypervolume for generation in generations],
-            "reference": _reference(store, one.id),
+            **_state_facts(store, one.id),
         },
         "front": {"measured": len(front), "not_dominated": sum(not member.dominated for member in front)},
         "exports": [_plain(asdict(record)) for record in store.exports(one.id)],
@@ -47,14 +47,22 @@ def details(store: Store, home: Path, experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def _reference(store: Store, experiment_id: str) -> dict[str, float] | None:
-    """Objective, as it is minimised, to its value at the point up to which hypervolume counts; None before."""
+def _state_facts(store: Store, experiment_id: str) -> dict[str, Any]:
+    """What only the search's state tells: the point up to which hypervolume counts, and who of islands found what.
+
+    ``reference``: objective, as it is minimised, to its value; None before anything is scored. ``islands``: an
+    entry each; then ``generations`` are those of every island, and hypervolume has one value an exchange.
+    """
     last = store.last_generation(experiment_id)
     state = {} if last is None else last[1]
-    if state.get("reference") is None:
-        return None
-    names = [f"1 - {name}" if METRICS[base_metric(name)] == "max" else name for name in state["objectives"]]
-    return dict(zip(names, map(float, state["reference"]), strict=True))
+    facts: dict[str, Any] = {"reference": None, "islands": []}
+    if state.get("reference") is not None:
+        names = [f"1 - {name}" if METRICS[base_metric(name)] == "max" else name for name in state["objectives"]]
+        facts["reference"] = dict(zip(names, map(float, state["reference"]), strict=True))
+    if "islands" in state:
+        facts["generations"] = state["generations"]
+        facts["islands"] = [{"scored": scored, "on_front": on_front} for scored, on_front in state["shares"]]
+    return facts
 
 
 def own_predictors(store: Store, experiment: Experiment) -> list[PredictorRecord]:

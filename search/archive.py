@@ -46,7 +46,7 @@ class Archive:
         self._G: _Grown[np.float64] | None = None
         self._metrics: dict[str, _Grown[np.float64]] = {}
         self._errors: dict[int, str] = {}
-        self._seen: set[bytes] = set()
+        self._rows: dict[bytes, int] = {}
         self._front: Rows = np.empty(0, dtype=np.intp)
 
     def __len__(self) -> int:
@@ -74,14 +74,22 @@ class Archive:
         """Rows of canonical ``genomes`` (n, n_genes) that are not in here; the first of equal ones, ascending."""
         keys = genome_keys(genomes)
         first = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
-        rows = [first[key] for key in first.keys() - self._seen]
-        return np.sort(np.array(rows, dtype=np.intp))
+        known = self._rows
+        return np.sort(np.array([row for key, row in first.items() if key not in known], dtype=np.intp))
+
+    def rows_of(self, genomes: Genomes) -> Rows:
+        """Where canonical ``genomes`` (n, n_genes) stand, shape (n,).
+
+        Raises:
+            KeyError: one is not in here.
+        """
+        return np.array([self._rows[key] for key in genome_keys(genomes)], dtype=np.intp)
 
     def add(self, genomes: Genomes, evaluation: Evaluation) -> Rows:
         """Store the candidates that are new and return where they stand now; the others are passed over."""
         fresh = self.fresh(genomes)
         start, scores = len(self), evaluation.take(fresh)
-        self._seen.update(genome_keys(genomes[fresh]))
+        self._rows.update(zip(genome_keys(genomes[fresh]), range(start, start + len(fresh)), strict=True))
         self._genomes.append(genomes[fresh])
         self._append(scores)
         self._errors.update({start + row: error for row, error in scores.errors.items()})

@@ -50,7 +50,6 @@ class IslandsRun:
         self.of = [next(i for i, one in enumerate(self.problems) if one is island.problem) for island in islands]
         self.archives = [Archive(problem.space.n_genes) for problem in self.problems]
         self.references: list[Floats | None] = list(references or [None] * len(self.problems))
-        self.places: list[dict[bytes, int]] = [{} for _ in self.problems]
         self.rows: list[Rows] = [np.empty(0, dtype=np.intp) for _ in islands]
         self.states: list[dict[str, Any]] = []
         for island, own in zip(islands, rng.spawn(len(islands)), strict=True):
@@ -149,11 +148,8 @@ class IslandsRun:
 
     def _filed(self, problem: int, genomes: Genomes, metrics: Metrics, errors: Mapping[int, str]) -> Rows:
         """Where candidates stand among all of their problem, once they are there."""
-        archive, places = self.archives[problem], self.places[problem]
-        new = genomes[archive.fresh(genomes)]
-        rows = archive.add(genomes, self.problems[problem].judge(metrics, errors))
-        places.update(zip(map(bytes, new), rows.tolist(), strict=True))
-        return np.array([places[genome.tobytes()] for genome in genomes], dtype=np.intp)
+        self.archives[problem].add(genomes, self.problems[problem].judge(metrics, errors))
+        return self.archives[problem].rows_of(genomes)
 
     def _fix_references(self) -> None:
         for problem, archive in enumerate(self.archives):

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitfront.experiments.run import Run
+from bitfront.experiments.stages.island_search import islands_front
 from bitfront.experiments.stages.measuring import measure_in_search
 from bitfront.experiments.stages.search_records import archived, stored_search, tell_errors
 from bitfront.experiments.store import records
@@ -51,8 +52,11 @@ def searched_front(run: Run, problem: Problem) -> Front:
     Raises:
         InfeasibleError: no candidate meets the constraints.
         NothingMeasuredError: accuracy is measured, and no candidate can be.
+        IslandError: the spec asks for islands, and the search of one failed every attempt.
     """
     settings = run.spec.search
+    if settings.islands.wanted:
+        return islands_front(run, problem)
     stored = stored_search(run, problem)
     with archived(run, problem, stored) as archive:
         return search(

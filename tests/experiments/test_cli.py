@@ -386,7 +386,7 @@ class TestShow:
         assert values["table"]["provenance"] == {"threads": 1}
         assert values["search"] == {
             "generations": 2, "evaluations": 6, "candidates": 6, "hypervolume": [0.4, 0.5],
-            "reference": {"1 - top1": 0.44, "latency_ms": 1.1},
+            "reference": {"1 - top1": 0.44, "latency_ms": 1.1}, "islands": [],
         }  # fmt: skip
         assert values["front"] == {"measured": 3, "not_dominated": 2}
         assert values["exports"][0]["top1_test"] == 0.9375

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -108,7 +108,8 @@ def test_pandas_reads_the_folder(tmp_path: Path, half_broken: Problem, some: Sco
     np.testing.assert_array_equal(np.stack(list(table["genome"])), some.genomes)
     np.testing.assert_array_equal(table["latency_ms"], some.metrics["latency_ms"])
     failed = table["error"].notna()
-    assert {int(row): text for row, text in table["error"][failed].items()} == some.errors
+    texts = enumerate(table["error"].tolist())
+    assert {row: text for row, text in texts if text is not None} == some.errors
     assert table.loc[failed, ["top1", "objective_top1", "objective_latency_ms"]].isna().all(axis=None)
     np.testing.assert_array_equal(table["objective_top1"][~failed], 1 - table["top1"][~failed])
     assert not table["feasible"][failed].any()
@@ -202,13 +203,7 @@ def test_damage_is_named(tmp_path: Path, half_broken: Problem, some: Scored) -> 
 
 def test_parts_of_two_searches_are_refused(tmp_path: Path, half_broken: Problem, some: Scored) -> None:
     written(tmp_path, half_broken, some.part(0, 10))
-    fewer: Any = Scored(
-        ("top1",),
-        *(getattr(some, name) for name in ("genomes", "generations", "metrics")),
-        some.F[:, :1],
-        some.feasible,
-        some.errors,
-    )
+    fewer = dataclasses.replace(some, objectives=("top1",), F=some.F[:, :1])
     written(tmp_path / "other", half_broken, fewer)
     paths(tmp_path / "other")[1].rename(tmp_path / paths(tmp_path / "other")[1].name)
     with pytest.raises(ArchivePartsError, match="of several searches"):
