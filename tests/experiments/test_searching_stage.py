@@ -236,3 +236,93 @@ def test_what_was_archived_beyond_the_store_is_taken_back(tmp_path: Path, space:
         assert len(read_parts(folder, space)) == 24
         predicted(run, space)
         assert_archive_is_the_store(run, space)
+
+
+class Clock:
+    """Time that passes when somebody says so."""
+
+    now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def limited(limits: str) -> str:
+    return ARCHIVED.replace("generations: 3", limits)
+
+
+def ending(run: Run) -> str:
+    assert isinstance(run.reporter, Heard)
+    (line,) = [line for line in run.reporter.lines if line.startswith("the search ends: ")]
+    return line.removeprefix("the search ends: ")
+
+
+def test_seconds_of_the_spec_end_the_search_and_count_over_a_kill(
+    tmp_path: Path, space: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr("bitfront.search.loop.time", clock)
+    cost = Costs.cost
+
+    def slow(self: Costs, genomes: Genomes) -> dict[str, NDArray[np.float64]]:
+        clock.now += 1.0
+        return cost(self, genomes)
+
+    monkeypatch.setattr(Costs, "cost", slow)
+    with running(tmp_path / "whole", limited("seconds: 4.5")) as run:
+        predicted(run, space)
+        assert len(run.store.generations(run.experiment_id)) == 5
+        assert ending(run) == "5.0 seconds have passed, and the budget has 4.5"
+        whole = run.store.candidates(run.experiment_id).items
+    with running(tmp_path / "killed", limited("seconds: 4.5")) as run, monkeypatch.context() as patch:
+        keep = run.store.add_generation
+
+        def dying(experiment_id: str, generation: Generation, *rest: Any) -> None:
+            keep(experiment_id, generation, *rest)
+            if generation.index == 2:
+                raise CancelledError("killed")
+
+        patch.setattr(run.store, "add_generation", dying)
+        with pytest.raises(CancelledError):
+            predicted(run, space)
+    clock.now += 1000.0  # nobody was searching
+    with running(tmp_path / "killed", limited("seconds: 4.5")) as run:
+        predicted(run, space)
+        assert len(run.store.generations(run.experiment_id)) == 5
+        assert run.store.candidates(run.experiment_id).items == whole
+
+
+@pytest.mark.parametrize(("limits", "generations"), [("stalled: 3", 4), ("stalled: 3, generations: 2", 2)])
+def test_a_search_that_stalls_ends_as_the_spec_says(
+    tmp_path: Path, space: SearchSpace, limits: str, generations: int
+) -> None:
+    """All networks are alike: after the first generation nothing grows."""
+    with running(tmp_path, limited(limits)) as run:
+        alike = Problem(
+            space,
+            run.spec.objectives,
+            lambda genomes: np.full(len(genomes), 0.5),
+            lambda genomes: {name: np.ones(len(genomes)) for name in ("latency_ms", "size_bytes")},
+        )
+        searched_front(run, alike)
+        stored = run.store.generations(run.experiment_id)
+        said = ending(run)
+    assert len(stored) == generations
+    assert len({one.hypervolume for one in stored}) == 1
+    if generations == 4:
+        assert said == "the front has not grown by 0.01% in 3 generations: it has stalled"
+    else:
+        assert said == "2 generations are done, as many as the budget has"
+
+
+def test_a_search_that_grows_is_not_stalled(tmp_path: Path, space: SearchSpace) -> None:
+    weights = np.random.default_rng(0).random(space.n_genes)
+    with running(tmp_path, limited("stalled: 3, evaluations: 200")) as run:
+        costly = Problem(
+            space, run.spec.objectives, lambda genomes: np.tanh(genomes @ weights / 50), Costs(space).cost
+        )
+        searched_front(run, costly)
+        volumes = [one.hypervolume for one in run.store.generations(run.experiment_id)]
+    last_growth = max(i for i in range(1, len(volumes)) if volumes[i] > volumes[i - 1] * (1 + 1e-4))
+    assert len(volumes) == min(last_growth + 1 + 3, 50)
+    assert len(volumes) > 4

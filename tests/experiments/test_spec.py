@@ -85,6 +85,26 @@ class TestAccepted:
         assert again == spec
         assert again.hash() == spec.hash()
 
+    @pytest.mark.parametrize(
+        ("limits", "generations"),
+        [
+            ({}, 100),
+            ({"seconds": 60}, None),
+            ({"stalled": 5}, None),
+            ({"evaluations": 500}, None),
+            ({"seconds": 1.5, "stalled": 5, "generations": 20}, 20),
+            ({"seconds": None, "stalled": None}, 100),
+        ],
+    )
+    def test_generations_are_no_limit_where_another_one_is_given(
+        self, limits: dict[str, Any], generations: int | None
+    ) -> None:
+        search = spec_from(changed("search", limits)).search
+        assert search.generations == generations
+        for name, limit in limits.items():
+            assert getattr(search, name) == limit
+        assert spec_from(spec_from(changed("search", limits)).as_json()).search == search
+
     def test_islands(self) -> None:
         four = spec_from(changed("search/islands", 4)).search.islands
         assert (four.number, len(four.all()), four.wanted) == (4, 4, True)
@@ -188,6 +208,14 @@ class TestRefused:
             ("supernet/augment", "yes", "must be true or false"),
             ("supernet/augment", 1, "must be true or false"),
             ("search/options", {"mutations": [1]}, "is no value of an option"),
+            ("search/seconds", 0, "must be above 0"),
+            ("search/seconds", float("inf"), "must be a finite number"),
+            ("search/seconds", "60", "must be a number"),
+            ("search/stalled", 0, "must be at least 1"),
+            ("search/stalled", 2.5, "must be a whole number"),
+            ("search/evaluations", 0, "must be at least 1"),
+            ("search/generations", 0, "must be at least 1"),
+            ("search", {"generations": None}, "a search needs a limit"),
             ("search/archive", "csv", "must be one of none, parquet"),
             ("search/islands", 0, "must be at least 1"),
             ("search/islands", True, "must be a mapping"),
