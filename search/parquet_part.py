@@ -41,19 +41,22 @@ def path_of(folder: Path, first: int) -> Path:
 def encode(scored: Scored, first: int, problem: Problem) -> bytes:
     """A file of candidates, the first of which has number ``first``.
 
-    Columns: ``candidate`` (its number), ``generation``, ``genome`` (a list of uint8 of fixed length), each metric
-    under its name, each objective as ``objective_METRIC`` (minimised), ``feasible`` and ``error``. Numbers of a
-    candidate that failed are null. Space, genes, objectives and constraints are JSON in the schema's metadata.
+    Columns: ``candidate`` (its number), ``generation``, ``genome`` (one byte a gene), each metric under its name,
+    each objective as ``objective_METRIC`` (minimised), ``feasible`` and ``error``. Numbers of a candidate that
+    failed are null. Space, genes, objectives and constraints are JSON in the schema's metadata.
     """
     import pyarrow as pa
     import pyarrow.parquet
 
-    n = len(scored)
-    genes = pa.array(np.ascontiguousarray(scored.genomes).ravel())
+    n, n_genes = scored.genomes.shape
+    # A list of integers takes four times as long to write.
+    genomes = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(n_genes), n, [None, pa.py_buffer(scored.genomes.tobytes())]
+    )
     columns = {
         "candidate": pa.array(np.arange(first, first + n)),
         "generation": pa.array(scored.generations),
-        "genome": pa.FixedSizeListArray.from_arrays(genes, scored.genomes.shape[1]),
+        "genome": genomes,
         **{name: _numbers(scored.metrics[name]) for name in sorted(scored.metrics)},
         **{f"{_OBJECTIVE}{name}": _numbers(scored.F[:, i]) for i, name in enumerate(scored.objectives)},
         "feasible": pa.array(scored.feasible),
@@ -61,7 +64,8 @@ def encode(scored: Scored, first: int, problem: Problem) -> bytes:
     }
     metadata = {_METADATA: json.dumps(_document(scored, problem)).encode()}
     out = io.BytesIO()
-    pyarrow.parquet.write_table(pa.table(columns).replace_schema_metadata(metadata), out, compression="zstd")
+    table = pa.table(columns).replace_schema_metadata(metadata)
+    pyarrow.parquet.write_table(table, out, compression="zstd", use_dictionary=["error"])
     return out.getvalue()
 
 
@@ -121,12 +125,12 @@ def _document(scored: Scored, problem: Problem) -> dict[str, Any]:
 
 
 def _arrays(table: Any, document: dict[str, Any]) -> Scored:
-    genes = table["genome"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    genomes = np.frombuffer(b"".join(table["genome"].to_pylist()), dtype=np.uint8)
     F = np.stack([_column(table, f"{_OBJECTIVE}{name}") for name in document["objectives"]], axis=1)
     errors = table["error"].to_pylist() if table["error"].null_count < len(table) else []
     return Scored(
         tuple(document["objectives"]),
-        genes.reshape(len(table), -1),
+        genomes.reshape(len(table), -1),
         table["generation"].to_numpy(),
         {name: _column(table, name) for name in document["metrics"]},
         np.where(np.isnan(F), np.inf, F),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -44,15 +44,17 @@ def stored_search(run: Run, problem: Problem) -> StoredSearch | None:
     last = run.store.last_generation(run.experiment_id)
     if last is None:
         return None
-    rows = list(_candidates(run))
     run.reporter.say(f"the search goes on after generation {last[0].index + 1}")
-    names = dict.fromkeys(name for row in rows for name in row.predicted)
+    # As arrays page by page: candidates as objects take many times the memory.
+    pages = [_arrays(page, problem.space.n_genes) for page in _pages(run)]
+    starts = np.cumsum([0, *(len(page.genomes) for page in pages)]).tolist()
+    names = dict.fromkeys(name for page in pages for name in page.metrics)
     return StoredSearch(
         last[1],
-        np.array([row.array for row in rows], dtype=np.uint8).reshape(-1, problem.space.n_genes),
-        {name: np.array([row.predicted.get(name, np.nan) for row in rows], dtype=np.float64) for name in names},
-        np.array([row.generation for row in rows], dtype=np.int32),
-        {place: row.error for place, row in enumerate(rows) if row.error is not None},
+        np.concatenate([page.genomes for page in pages]),
+        {name: np.concatenate([page.metric(name) for page in pages]) for name in names},
+        np.concatenate([page.generations for page in pages]),
+        {start + i: text for start, page in zip(starts, pages, strict=False) for i, text in page.errors.items()},
     )
 
 
@@ -73,12 +75,36 @@ def tell_errors(run: Run, errors: Mapping[int, str]) -> None:
         run.reporter.say(f"a candidate could not be measured, and the search goes on without it: {error}")
 
 
-def _candidates(run: Run) -> Iterator[Candidate]:
+@dataclass(frozen=True, eq=False)
+class _Page:
+    """Some candidates in order; ``metrics`` has those that at least one of them has."""
+
+    genomes: Genomes
+    metrics: Metrics
+    generations: NDArray[np.int32]
+    errors: Mapping[int, str]
+
+    def metric(self, name: str) -> NDArray[np.float64]:
+        found = self.metrics.get(name)
+        return np.full(len(self.genomes), np.nan) if found is None else found
+
+
+def _pages(run: Run) -> Iterator[Sequence[Candidate]]:
     """All stored candidates in the order in which they were scored."""
     cursor: str | None = None
     while True:
         page = run.store.candidates(run.experiment_id, cursor, MOST_PER_PAGE)
-        yield from page.items
+        yield page.items
         cursor = page.next_cursor
         if cursor is None:
             return
+
+
+def _arrays(rows: Sequence[Candidate], n_genes: int) -> _Page:
+    names = dict.fromkeys(name for row in rows for name in row.predicted)
+    return _Page(
+        np.array([row.array for row in rows], dtype=np.uint8).reshape(-1, n_genes),
+        {name: np.array([row.predicted.get(name, np.nan) for row in rows], dtype=np.float64) for name in names},
+        np.array([row.generation for row in rows], dtype=np.int32),
+        {place: row.error for place, row in enumerate(rows) if row.error is not None},
+    )

@@ -28,17 +28,18 @@ search: {population: 24, generations: 12, archive: parquet}
 front: {measure: 8}
 export: {pick: knee}
 """
+ISLANDS = SPEC.replace("population: 24", "population: 8, islands: {count: 3, every: 2, migrants: 2}")
 STAGES = ("2 supernet", "3 measured samples", "4 predictor", "5 search", "6 measured front", "7 export")
 
 
 class Home:
     """A BITFRONT_HOME and the command line in it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, spec: str = SPEC) -> None:
         self.folder = folder
         folder.mkdir()
         self.spec = folder / "spec.yaml"
-        self.spec.write_text(SPEC)
+        self.spec.write_text(spec)
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -105,7 +106,8 @@ def candidates(home: Home) -> pd.DataFrame:
 
 @pytest.mark.slow
 def test_killed_at_every_stage_ends_with_the_same_front(tmp_path: Path) -> None:
-    calm, troubled = Home(tmp_path / "calm"), Home(tmp_path / "troubled")
+    """The search has islands; one without is killed below."""
+    calm, troubled = Home(tmp_path / "calm", ISLANDS), Home(tmp_path / "troubled", ISLANDS)
     calm.call("run", str(calm.spec))
 
     rng = random.Random(7)

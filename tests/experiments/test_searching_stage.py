@@ -18,7 +18,8 @@ from bitfront.experiments.places import candidates_folder
 from bitfront.experiments.reporter import Reporter
 from bitfront.experiments.run import CancelledError, Run
 from bitfront.experiments.spec import parse_spec
-from bitfront.experiments.stages import searching
+from bitfront.experiments.stages import search_records, searching
+from bitfront.experiments.stages.search_records import stored_search
 from bitfront.experiments.stages.searching import searched_front
 from bitfront.experiments.store.home import open_store
 from bitfront.experiments.store.records import Candidate, Generation, SupernetRecord
@@ -326,3 +327,27 @@ def test_a_search_that_grows_is_not_stalled(tmp_path: Path, space: SearchSpace) 
     last_growth = max(i for i in range(1, len(volumes)) if volumes[i] > volumes[i - 1] * (1 + 1e-4))
     assert len(volumes) == min(last_growth + 1 + 3, 50)
     assert len(volumes) > 4
+
+
+def test_what_is_stored_is_read_page_by_page(
+    tmp_path: Path, space: SearchSpace, monkeypatch: pytest.MonkeyPatch, poisoned: list[bytes]
+) -> None:
+    """Also where a page holds nothing but failures."""
+    with running(tmp_path) as run:
+        found(run, space)
+        costs: Any = Costs(space)
+        problem = searching.measuring(run, space, "net", Supernet(space), costs)
+        whole = stored_search(run, problem)
+        monkeypatch.setattr(search_records, "MOST_PER_PAGE", 1)
+        singly = stored_search(run, problem)
+    assert whole is not None
+    assert singly is not None
+    assert len(whole.genomes) == 12
+    assert singly.errors == whole.errors
+    assert 0 < len(whole.errors) < 12
+    np.testing.assert_array_equal(singly.genomes, whole.genomes)
+    np.testing.assert_array_equal(singly.generations, [0] * 4 + [1] * 4 + [2] * 4)
+    assert set(singly.metrics) == set(whole.metrics) >= {"top1", "latency_ms"}
+    for name, values in whole.metrics.items():
+        np.testing.assert_array_equal(singly.metrics[name], values)
+        assert np.flatnonzero(np.isnan(values)).tolist() == sorted(whole.errors)

@@ -105,7 +105,8 @@ def test_pandas_reads_the_folder(tmp_path: Path, half_broken: Problem, some: Sco
     assert len(paths(tmp_path)) == 3
     table = pd.read_parquet(tmp_path)
     assert table["candidate"].tolist() == list(range(len(some)))
-    np.testing.assert_array_equal(np.stack(list(table["genome"])), some.genomes)
+    genomes = np.frombuffer(b"".join(table["genome"]), dtype=np.uint8).reshape(len(table), -1)
+    np.testing.assert_array_equal(genomes, some.genomes)
     np.testing.assert_array_equal(table["latency_ms"], some.metrics["latency_ms"])
     failed = table["error"].notna()
     texts = enumerate(table["error"].tolist())
