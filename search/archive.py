@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -31,7 +30,7 @@ def non_dominated(F: Floats) -> NDArray[np.bool_]:
 def first_of_equals(F: Floats) -> Rows:
     """Rows of ``F`` (n, m) that no earlier row equals, in ascending order."""
     # Equal numbers have the same bytes, once there is no negative zero.
-    return _ascending(_first(_keys(F + 0.0)).values())
+    return _ascending(list(_first(_keys(F + 0.0)).values()))
 
 
 class Archive:
@@ -78,7 +77,8 @@ class Archive:
         return self._fresh(genome_keys(genomes))
 
     def _fresh(self, keys: list[bytes]) -> Rows:
-        return _ascending(row for key, row in _first(keys).items() if key not in self._rows)
+        known = self._rows
+        return _ascending([row for key, row in _first(keys).items() if key not in known])
 
     def rows_of(self, genomes: Genomes) -> Rows:
         """Where canonical ``genomes`` (n, n_genes) stand, shape (n,).
@@ -93,7 +93,7 @@ class Archive:
         keys = genome_keys(genomes)
         fresh = self._fresh(keys)
         start, scores = len(self), evaluation.take(fresh)
-        self._rows.update((keys[row], start + place) for place, row in enumerate(fresh.tolist()))
+        self._rows.update(zip([keys[row] for row in fresh], range(start, start + len(fresh)), strict=True))
         self._genomes.append(genomes[fresh])
         self._append(scores)
         self._errors.update({start + row: error for row, error in scores.errors.items()})
@@ -139,8 +139,8 @@ def _first(keys: list[bytes]) -> dict[bytes, int]:
     return dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
 
 
-def _ascending(rows: Iterable[int]) -> Rows:
-    return np.sort(np.fromiter(rows, dtype=np.intp))
+def _ascending(rows: list[int]) -> Rows:
+    return np.array(sorted(rows), dtype=np.intp)
 
 
 class _Grown(Generic[T]):

@@ -51,6 +51,7 @@ class IslandsRun:
         self.archives = [Archive(problem.space.n_genes) for problem in self.problems]
         self.references: list[Floats | None] = list(references or [None] * len(self.problems))
         self.rows: list[Rows] = [np.empty(0, dtype=np.intp) for _ in islands]
+        self.fronts = list(self.rows)  # which of them each island has on its own front
         self.states: list[dict[str, Any]] = []
         for island, own in zip(islands, rng.spawn(len(islands)), strict=True):
             strategy = make_strategy(island.strategy, island.problem, own, island.options)
@@ -143,6 +144,7 @@ class IslandsRun:
         if len(result.genomes):
             rows = self._filed(self.of[island], result.genomes, result.metrics, result.errors)
             self.rows[island] = np.concatenate([self.rows[island], rows])
+            self.fronts[island] = self.rows[island][result.front]
         spent = self.budget.left(len(self.rows[island])) == 0
         self.done[island] = spent or not len(result.genomes)
 
@@ -204,12 +206,15 @@ class IslandsRun:
     def _front(self, island: int) -> Front:
         """Its own front; numbers are those of the candidates that all islands of its problem found."""
         own = self.of[island]
-        rows, everything = self.rows[island], self.archives[own]
+        return _front_of(self.problems[own], self.archives[own], self.fronts[island])
+
+    def _front_rows(self, island: int) -> Rows:
+        """The front of all that an island has scored, worked out anew."""
+        own, rows = self.of[island], self.rows[island]
         alone = Archive(self.problems[own].space.n_genes)
-        if not len(rows):
-            return _front_of(self.problems[own], everything, rows)
-        alone.add(everything.genomes[rows], everything.evaluation.take(rows))
-        return _front_of(self.problems[own], everything, rows[alone.front])
+        if len(rows):
+            alone.add(self.archives[own].genomes[rows], self.archives[own].evaluation.take(rows))
+        return rows[alone.front]
 
     # -- memory -----------------------------------------------------------------------------------------
 
@@ -271,6 +276,7 @@ class IslandsRun:
             if len(genomes):
                 self._filed(problem, genomes, metrics, {})
         self.rows = [np.asarray(rows, dtype=np.intp) for rows in state["rows"]]
+        self.fronts = [self._front_rows(island) for island in range(len(self.rows))]
         self.states = [dict(one) for one in state["states"]]
         self.done = [bool(one) for one in state["done"]]
         self.references = [

@@ -339,6 +339,49 @@ def test_an_island_that_fails_is_named(space: SearchSpace, make_problem: MakePro
         searched(islands)
 
 
+@pytest.mark.parametrize("name", ["nsga2", "nsga3", "aging_evolution", "random", "sequential"])
+def test_every_strategy_goes_on_as_if_it_had_been_kept(
+    space: SearchSpace, make_problem: MakeProblem, name: str
+) -> None:
+    """Undisturbed, strategies stay with their worker; resumed, they are made from what is stored."""
+    islands = [Island(make_problem(space), name, OPTIONS)] * 2
+    whole, epochs = searched(islands, seed=2)
+    at = epochs[0]
+    checkpoint = IslandsCheckpoint(
+        through_json(at.state), [(one.genomes, one.evaluation.metrics) for one in at.common]
+    )
+    found, rest = searched(islands, seed=8, resume=checkpoint)
+    assert len(rest) == len(epochs) - 1 > 1
+    assert_same(found, whole)
+    assert through_json(rest[-1].state) == through_json(epochs[-1].state)
+
+
+def test_an_epoch_that_fails_is_tried_again_from_its_beginning(
+    three: list[Island], space: SearchSpace, make_problem: MakeProblem
+) -> None:
+    whole, _ = searched(three, seed=6)
+    calls = 0
+
+    def failing(problem: Problem) -> Problem:
+        predict = problem.predict
+
+        def sometimes(genomes: Genomes) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls in (3, 9, 10):  # in the middle of an epoch, also twice in a row
+                raise RuntimeError("a worker died")
+            return predict(genomes)
+
+        problem.predict = sometimes
+        return problem
+
+    for problem in {id(island.problem): island.problem for island in three}.values():
+        failing(problem)
+    found, _ = searched(three, seed=6)
+    assert calls > 20
+    assert_same(found, whole)
+
+
 @pytest.mark.ray
 @pytest.mark.slow
 def test_ray_finds_what_local_finds(three: list[Island]) -> None:
