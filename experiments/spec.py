@@ -22,7 +22,6 @@ from bitfront.experiments.spec_data import DataSection
 from bitfront.experiments.spec_errors import Problem, SpecError, problem_of
 from bitfront.experiments.spec_islands import island_gene_problems, island_metrics, island_problems
 from bitfront.experiments.spec_meaning import device_problems, fix_genes, predictor_problems, strategy_problems
-from bitfront.experiments.spec_search import SearchSection
 from bitfront.experiments.spec_sections import (
     DeviceSection,
     ExecutorSection,
@@ -30,6 +29,7 @@ from bitfront.experiments.spec_sections import (
     FrontSection,
     PredictorSection,
     SamplesSection,
+    SearchSection,
     Section,
 )
 from bitfront.experiments.spec_space import SpaceSection

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from bitfront.experiments.spec_base import Section
 from bitfront.experiments.spec_checks import Choices, ConstraintText, Metric, Options, different, known_in
 from bitfront.experiments.spec_errors import Problem, shown
 from bitfront.experiments.spec_meaning import fix_genes, strategy_problems
-from bitfront.experiments.spec_sections import Section
 from bitfront.search.constraints import parse_constraint
 from bitfront.supernet.genes import Choice
 from bitfront.supernet.space import SearchSpace
