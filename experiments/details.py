@@ -7,9 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bitfront.experiments.places import experiment_folder, log_path
+from bitfront.experiments.places import candidates_folder, experiment_folder, log_path
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.records import Experiment, PredictorRecord
+from bitfront.search.constraints import METRICS, base_metric
 
 _PLOTS = ("front.html", "front.png", "predictor.png")
 
@@ -38,11 +39,30 @@ def details(store: Store, home: Path, experiment: Experiment) -> dict[str, Any]:
             "evaluations": generations[-1].evaluations if generations else 0,
             "candidates": store.count_candidates(one.id),
             "hypervolume": [generation.hypervolume for generation in generations],
+            **_state_facts(store, one.id),
         },
         "front": {"measured": len(front), "not_dominated": sum(not member.dominated for member in front)},
         "exports": [_plain(asdict(record)) for record in store.exports(one.id)],
         "files": files(home, one.id),
     }
+
+
+def _state_facts(store: Store, experiment_id: str) -> dict[str, Any]:
+    """What only the search's state tells: the point up to which hypervolume counts, and who of islands found what.
+
+    ``reference``: objective, as it is minimised, to its value; None before anything is scored. ``islands``: an
+    entry each; then ``generations`` are those of every island, and hypervolume has one value an exchange.
+    """
+    last = store.last_generation(experiment_id)
+    state = {} if last is None else last[1]
+    facts: dict[str, Any] = {"reference": None, "islands": []}
+    if state.get("reference") is not None:
+        names = [f"1 - {name}" if METRICS[base_metric(name)] == "max" else name for name in state["objectives"]]
+        facts["reference"] = dict(zip(names, map(float, state["reference"]), strict=True))
+    if "islands" in state:
+        facts["generations"] = state["generations"]
+        facts["islands"] = [{"scored": scored, "on_front": on_front} for scored, on_front in state["shares"]]
+    return facts
 
 
 def own_predictors(store: Store, experiment: Experiment) -> list[PredictorRecord]:
@@ -55,9 +75,10 @@ def own_predictors(store: Store, experiment: Experiment) -> list[PredictorRecord
 
 
 def files(home: Path, experiment_id: str) -> dict[str, str]:
-    """Log and plots that exist, by name."""
+    """Log, plots and the folder of candidates that exist, by name."""
     found = [log_path(home, experiment_id), *(experiment_folder(home, experiment_id) / name for name in _PLOTS)]
-    return {path.name: str(path) for path in found if path.is_file()}
+    found.append(candidates_folder(home, experiment_id))
+    return {path.name: str(path) for path in found if path.exists()}
 
 
 def _plain(value: Any) -> Any:

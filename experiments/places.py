@@ -10,6 +10,11 @@ def experiment_folder(home: Path, experiment_id: str) -> Path:
     return home / "experiments" / experiment_id
 
 
+def candidates_folder(home: Path, experiment_id: str) -> Path:
+    """Where its candidates are as parquet parts, if its spec asks for them."""
+    return experiment_folder(home, experiment_id) / "candidates"
+
+
 def tuning_path(home: Path) -> Path:
     """Where trials of tuned predictors are kept, so that tuning goes on after a crash."""
     return home / "tuning.sqlite"

@@ -61,10 +61,10 @@ def _figure(picture: FrontPicture) -> Any:
     figure = make_subplots(rows=2, cols=1, row_heights=[0.74, 0.26], vertical_spacing=0.13)
     for trace in (_links(points), _steps(points), _predicted(picture, points), *_measured(picture, points)):
         figure.add_trace(trace, row=1, col=1)
-    figure.add_trace(_growth(picture.hypervolumes), row=2, col=1)
+    figure.add_trace(_growth(picture.hypervolumes, picture.step), row=2, col=1)
     figure.update_xaxes(title_text=points.x.label, **_x_scale(points), row=1, col=1)
     figure.update_yaxes(title_text=points.y.label, row=1, col=1)
-    figure.update_xaxes(title_text="Generation", row=2, col=1)
+    figure.update_xaxes(title_text=picture.step.capitalize(), row=2, col=1)
     figure.update_yaxes(title_text="Hypervolume", row=2, col=1)
     figure.update_layout(
         title={"text": f"<b>{html.escape(picture.heading)}</b>", "x": 0.01, "xanchor": "left"},
@@ -163,7 +163,7 @@ def _colour_bar(label: str) -> dict[str, Any]:
     return {"title": {"text": label, "side": "right"}, "len": 0.74, "y": 1, "yanchor": "top", "thickness": 14}
 
 
-def _growth(hypervolumes: Sequence[float]) -> Any:
+def _growth(hypervolumes: Sequence[float], step: str) -> Any:
     from plotly.graph_objects import Scatter
 
     return Scatter(
@@ -171,7 +171,7 @@ def _growth(hypervolumes: Sequence[float]) -> Any:
         y=list(hypervolumes),
         mode="lines+markers" if len(hypervolumes) < 2 else "lines",
         line={"color": BLUE, "width": 2},
-        hovertemplate="generation %{x}<br>hypervolume %{y:.5g}<extra></extra>",
+        hovertemplate=step + " %{x}<br>hypervolume %{y:.5g}<extra></extra>",
         showlegend=False,
     )
 

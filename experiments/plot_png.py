@@ -106,7 +106,7 @@ def _draw_growth(axes: Axes, picture: FrontPicture) -> None:
         generations, picture.hypervolumes, color=BLUE, linewidth=2, marker="." if len(generations) < 2 else ""
     )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    _dress(axes, "Generation", "Hypervolume")
+    _dress(axes, picture.step.capitalize(), "Hypervolume")
 
 
 def _dress(axes: Axes, x: str, y: str) -> None:

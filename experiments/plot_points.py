@@ -36,7 +36,7 @@ class FrontPicture:
 
     ``rows`` are members as ``bitfront front --json`` prints them: ``candidate``, ``policy``, ``predicted``,
     ``measured`` (None where nothing was measured), ``dominated``, and short texts ``architecture`` and ``bits``
-    where there are any. ``hypervolumes`` has one number per generation.
+    where there are any. ``hypervolumes`` has one number per ``step``: generation, or epoch of islands.
     """
 
     rows: Sequence[Row]
@@ -44,6 +44,7 @@ class FrontPicture:
     hypervolumes: Sequence[float]
     title: str
     device: str
+    step: str = "generation"
 
     @property
     def heading(self) -> str:

@@ -20,6 +20,7 @@ from bitfront.experiments.spec_checks import (
 )
 from bitfront.experiments.spec_data import DataSection
 from bitfront.experiments.spec_errors import Problem, SpecError, problem_of
+from bitfront.experiments.spec_islands import island_gene_problems, island_metrics, island_problems
 from bitfront.experiments.spec_meaning import device_problems, fix_genes, predictor_problems, strategy_problems
 from bitfront.experiments.spec_sections import (
     DeviceSection,
@@ -188,8 +189,10 @@ def spec_from(
 def _problems_together(spec: Spec, home: Path) -> Iterator[Problem]:
     metrics = {f"objectives[{i}]": metric for i, metric in enumerate(spec.objectives)}
     metrics |= {f"constraints[{i}]": one.metric for i, one in enumerate(spec.parsed_constraints())}
+    metrics |= island_metrics(spec.search.islands)
     yield from device_problems(home, spec.device.name, spec.device.options, metrics)
     yield from strategy_problems(spec.search.strategy, spec.search.options)
+    yield from island_problems(spec.search.islands, spec.search.strategy)
     yield from predictor_problems(spec.predictor.kind, spec.predictor.options)
     yield from supernet_problems(spec.supernet)
     if spec.executor.kind == "local" and ((spec.executor.workers or 1) > 1 or spec.executor.address):
@@ -199,10 +202,13 @@ def _problems_together(spec: Spec, home: Path) -> Iterator[Problem]:
             "the local executor is one worker in this process",
             "choose kind: ray, or leave workers and address out",
         )
-    if spec.fixed:
+    if spec.fixed or any(one.fixed for one in spec.search.islands.each):
         from bitfront.supernet.spaces.settings import load_space
 
-        yield from fix_genes(load_space(spec.space.settings()), spec.fixed)[1]
+        space = load_space(spec.space.settings())
+        allowed, problems = fix_genes(space, spec.fixed)
+        yield from problems
+        yield from island_gene_problems(spec.search.islands, space, allowed)
 
 
 def _digest(value: Any) -> str:

@@ -24,15 +24,15 @@ _GIVEN_OTHERWISE = frozenset({"problem", "rng", "population"})
 _DEVICE_COSTS = ("latency_ms", "energy_mj")
 
 
-def strategy_problems(name: str, options: Mapping[str, Any]) -> Iterator[Problem]:
-    """Options that a strategy does not have."""
+def strategy_problems(name: str, options: Mapping[str, Any], place: str = "search.options") -> Iterator[Problem]:
+    """Options, which stand at ``place``, that a strategy does not have."""
     if not options:  # nothing is loaded
         return
-    unknown = list(_unknown_options("search.options", name, registry_at(_STRATEGIES).get(name), options))
-    yield from unknown or _refused_options(name, options)
+    unknown = list(_unknown_options(place, name, registry_at(_STRATEGIES).get(name), options))
+    yield from unknown or _refused_options(name, options, place)
 
 
-def _refused_options(name: str, options: Mapping[str, Any]) -> Iterator[Problem]:
+def _refused_options(name: str, options: Mapping[str, Any], place: str) -> Iterator[Problem]:
     """What the strategy itself says to the values, tried one by one."""
     from bitfront.search.problem import Problem as Search
     from bitfront.search.strategies import make_strategy
@@ -44,9 +44,9 @@ def _refused_options(name: str, options: Mapping[str, Any]) -> Iterator[Problem]
             make_strategy(name, nothing, np.random.default_rng(0), {option: value})
         except BitfrontError as error:
             rule, _, fix = str(error).partition(": ")
-            yield Problem(f"search.options.{option}", shown(value), rule, fix or "choose another value")
+            yield Problem(f"{place}.{option}", shown(value), rule, fix or "choose another value")
         except (TypeError, ValueError) as error:
-            yield Problem(f"search.options.{option}", shown(value), f"has a wrong type ({error})", "give a number")
+            yield Problem(f"{place}.{option}", shown(value), f"has a wrong type ({error})", "give a number")
 
 
 def predictor_problems(kind: str, options: Mapping[str, Any]) -> Iterator[Problem]:
@@ -98,15 +98,15 @@ def device_problems(
 
 
 def fix_genes(
-    space: SearchSpace, fixed: Mapping[str, Sequence[Choice]]
+    space: SearchSpace, fixed: Mapping[str, Sequence[Choice]], place: str = "fixed"
 ) -> tuple[dict[str, tuple[Choice, ...]], list[Problem]]:
-    """Gene name to the choices that stay, and what is wrong with ``fixed``."""
+    """Gene name to the choices that stay, and what is wrong with ``fixed``, which stands at ``place``."""
     allowed: dict[str, tuple[Choice, ...]] = {}
     problems: list[Problem] = []
     for pattern, values in fixed.items():
         genes = [gene for gene in space.genes if fnmatch.fnmatchcase(gene.name, pattern)]
         if wrong := _pattern_problem(space, pattern, values, genes):
-            problems.append(wrong)
+            problems.append(Problem(f"{place}.{pattern}", shown(list(values)), *wrong))
             continue
         for gene in genes:
             before = allowed.get(gene.name, gene.choices)
@@ -114,21 +114,20 @@ def fix_genes(
             if not allowed[gene.name]:
                 fix = f"choose from {list(before)}, or write a pattern that does not match that gene"
                 rule = f"leaves no choice of gene {gene.name}"
-                problems.append(Problem(f"fixed.{pattern}", shown(list(values)), rule, fix))
+                problems.append(Problem(f"{place}.{pattern}", shown(list(values)), rule, fix))
     return allowed, problems
 
 
 def _pattern_problem(
     space: SearchSpace, pattern: str, values: Sequence[Choice], genes: Sequence[Gene]
-) -> Problem | None:
+) -> tuple[str, str] | None:
+    """Rule and fix."""
     if not genes:
-        rule = f"space {space.name} has no gene of this name"
-        return Problem(f"fixed.{pattern}", shown(list(values)), rule, nearest(pattern, list(space.position)))
+        return f"space {space.name} has no gene of this name", nearest(pattern, list(space.position))
     known = list(dict.fromkeys(choice for gene in genes for choice in gene.choices))
     strange = [value for value in values if value not in known]
     if strange:
-        rule = f"{strange[0]!r} is no choice of a gene that is meant here"
-        return Problem(f"fixed.{pattern}", shown(list(values)), rule, f"choose from {known}")
+        return f"{strange[0]!r} is no choice of a gene that is meant here", f"choose from {known}"
     return None
 
 

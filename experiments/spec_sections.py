@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from bitfront.experiments.spec_base import Section as Section
 from bitfront.experiments.spec_checks import DeviceName, Options, known_in
-
-
-class Section(BaseModel):
-    """A part of a spec: unknown fields are refused, values are never converted."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+from bitfront.experiments.spec_errors import broken
+from bitfront.experiments.spec_islands import IslandsSection, by_count
 
 
 class DeviceSection(Section):
@@ -88,7 +85,9 @@ class SearchSection(Section):
         description="`measured`: every candidate is truly measured, no samples are taken and nothing is "
         "predicted; for small searches.",
     )
-    population: int = Field(default=100, ge=2, le=1_000_000, description="Candidates scored in a generation.")
+    population: int = Field(
+        default=100, ge=2, le=1_000_000, description="Candidates scored in a generation, by each island."
+    )
     generations: int | None = Field(
         default=100,
         ge=1,
@@ -96,7 +95,9 @@ class SearchSection(Section):
         "one is given and this one is left out, this is no limit.",
     )
     evaluations: int | None = Field(
-        default=None, ge=1, description="Candidates scored until the search ends; null: no limit."
+        default=None,
+        ge=1,
+        description="Candidates scored until the search ends, by all islands in equal shares; null: no limit.",
     )
     seconds: float | None = Field(
         default=None,
@@ -115,6 +116,13 @@ class SearchSection(Section):
         description="The strategy's own further options.",
         examples=[{"crossover_rate": 0.9}],
     )
+    archive: Literal["none", "parquet"] = Field(
+        default="none",
+        description="`parquet`: all scored candidates are also written into the experiment's folder `candidates`, "
+        "in files that pandas and others read.",
+    )
+
+    islands: Annotated[IslandsSection, BeforeValidator(by_count)] = IslandsSection()
 
     @model_validator(mode="before")
     @classmethod
@@ -132,6 +140,17 @@ class SearchSection(Section):
             raise ValueError("a search needs a limit: give generations, evaluations, seconds or stalled")
         return self
 
+    @model_validator(mode="after")
+    def _fit_for_islands(self) -> Self:
+        count = self.islands.number
+        if self.islands.wanted and self.accuracy == "measured":
+            rule = "islands can not search by measured accuracy, as they are themselves spread over workers"
+            raise broken(rule, "choose accuracy: predicted, or leave islands out")
+        if self.evaluations is not None and self.evaluations < count:
+            rule = f"{self.evaluations} evaluations are no share for each of {count} islands"
+            raise broken(rule, "give more evaluations, or fewer islands")
+        return self
+
 
 class FrontSection(Section):
     """What is done with the front that the search predicts."""
@@ -140,7 +159,7 @@ class FrontSection(Section):
 
 
 class ExecutorSection(Section):
-    """Who measures samples and front members."""
+    """Who measures samples and front members, and works on islands."""
 
     kind: Annotated[str, known_in("bitfront.search.executors:EXECUTORS")] = Field(
         default="local", description="`local` works in this process, `ray` in those of a Ray cluster."

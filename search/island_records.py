@@ -74,15 +74,20 @@ class Common:
 class Epoch:
     """One epoch of all islands. ``common`` has an entry per different problem, in the order of the islands.
 
-    ``first_rows`` says how many candidates each entry had before; ``evaluations`` counts those scored by all
-    islands from the beginning, migrants included. ``state`` with the ``common`` candidates is what an
-    `IslandsCheckpoint` needs: plain JSON values and arrays of numbers.
+    ``first_rows`` says how many candidates each entry had before. ``rows``: per island, which candidates of its
+    problem's entry it has scored. ``evaluations`` counts those scored by all islands from the beginning, migrants
+    included, and ``generations`` those of each island. ``expected_epochs`` says how many there will be, as far as
+    can be told now, and is ``index + 1`` when this was the last. ``state`` with the ``common`` candidates is what
+    an `IslandsCheckpoint` needs: plain JSON values and arrays of numbers.
     """
 
     index: int
     common: tuple[Common, ...]
     first_rows: tuple[int, ...]
     evaluations: int
+    rows: tuple[Rows, ...]
+    generations: int
+    expected_epochs: int
     state: dict[str, Any]
 
 
@@ -96,22 +101,23 @@ class IslandsCheckpoint:
 
 @dataclass(frozen=True, eq=False)
 class Archipelago:
-    """What was found: a front per island, and one per different problem (the joint front of its islands)."""
+    """What was found: a front per island, and one per different problem (the joint front of its islands).
+
+    Where nothing feasible was found the front is empty.
+    """
 
     fronts: tuple[Front, ...]
     joint: tuple[Front, ...]
 
 
-def check_islands(islands: Sequence[Island], evaluations: int) -> None:
+def check_islands(islands: Sequence[Island]) -> None:
     """Accept islands that can exchange candidates.
 
     Raises:
-        InvalidIslandsError: there is none, the budget is below 1, or spaces have different genes.
+        InvalidIslandsError: there is none, or spaces have different genes.
     """
     if not islands:
         raise InvalidIslandsError("there is no island: give at least one")
-    if evaluations < 1:
-        raise InvalidIslandsError(f"the budget of evaluations is {evaluations}: it must be at least 1")
     first = islands[0].problem.space
     for number, island in enumerate(islands):
         if island.problem.space.genes != first.genes:

@@ -65,10 +65,14 @@ def _record(record: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[tuple
 
 def _search(search: Mapping[str, Any], front: Mapping[str, int]) -> Iterator[tuple[str, Any]]:
     history = search["hypervolume"]
-    yield "generations", f"{search['generations']:,}"
+    yield "generations", f"{search['generations']:,}{' of each island' if search['islands'] else ''}"
     yield "evaluations", f"{search['evaluations']:,}"
     yield "different candidates", f"{search['candidates']:,}"
     yield "hypervolume", f"{history[0]:.4g} to {history[-1]:.4g}  {sparkline(history)}"
+    if search["reference"]:
+        yield "reference point", _short(search["reference"])
+    for number, island in enumerate(search["islands"], 1):
+        yield f"island {number}", f"{island['scored']:,} scored, {island['on_front']} of them on the front"
     if front["measured"]:
         yield "front", f"{front['measured']} measured, {front['not_dominated']} of them not dominated"
 

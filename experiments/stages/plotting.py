@@ -16,6 +16,7 @@ def write_plots(run: Run) -> None:
         hypervolumes=[generation.hypervolume for generation in generations],
         title=run.spec.name,
         device=run.spec.device.name,
+        step="epoch" if run.spec.search.islands.wanted else "generation",
     )
     page, _ = write_front(run.folder, picture)
     run.reporter.say(f"front drawn: {page}")

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitfront.experiments.run import Run
+from bitfront.experiments.stages.island_search import islands_front
 from bitfront.experiments.stages.measuring import measure_in_search
+from bitfront.experiments.stages.search_records import archived, stored_search, tell_errors
 from bitfront.experiments.store import records
-from bitfront.experiments.store.base import MOST_PER_PAGE
 from bitfront.latency_lut.cost_model import CostModel
 from bitfront.predictors.predictor import AccuracyPredictor
 from bitfront.search.constraints import parse_constraint
@@ -19,6 +20,7 @@ from bitfront.search.front import Front
 from bitfront.search.loop import Checkpoint, Generation, search
 from bitfront.search.measured import MeasuredProblem
 from bitfront.search.problem import Problem
+from bitfront.search.scored import Scored
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.space import SearchSpace
@@ -50,67 +52,43 @@ def searched_front(run: Run, problem: Problem) -> Front:
     Raises:
         InfeasibleError: no candidate meets the constraints.
         NothingMeasuredError: accuracy is measured, and no candidate can be.
+        IslandError: the spec asks for islands, and the search of one failed every attempt.
     """
     settings = run.spec.search
-    return search(
-        problem,
-        settings.strategy,
-        rng=run.rng("search"),
-        evaluations=settings.evaluations,
-        generations=settings.generations,
-        seconds=settings.seconds,
-        stalled=settings.stalled,
-        options={"population": settings.population, **settings.options},
-        on_generation=_keeper(run),
-        on_stop=lambda reason: run.reporter.say(f"the search ends: {reason}"),
-        resume=_checkpoint(run, problem.space.n_genes),
-    )
+    if settings.islands.wanted:
+        return islands_front(run, problem)
+    stored = stored_search(run, problem)
+    with archived(run, problem, stored) as archive:
+        return search(
+            problem,
+            settings.strategy,
+            rng=run.rng("search"),
+            evaluations=settings.evaluations,
+            generations=settings.generations,
+            seconds=settings.seconds,
+            stalled=settings.stalled,
+            options={"population": settings.population, **settings.options},
+            on_generation=_keeper(run, problem, archive),
+            on_stop=lambda reason: run.reporter.say(f"the search ends: {reason}"),
+            resume=None if stored is None else Checkpoint(stored.state, stored.genomes, stored.metrics),
+        )
 
 
-def _keeper(run: Run) -> Callable[[Generation], None]:
+def _keeper(run: Run, problem: Problem, archive: Callable[[Scored], None]) -> Callable[[Generation], None]:
     progress = run.progress("generations")
 
     def keep(generation: Generation) -> None:
+        evaluation = generation.evaluation
         run.store.add_generation(
             run.experiment_id,
             records.Generation(generation.index, generation.evaluations, generation.hypervolume),
-            records.CandidateBatch(
-                generation.genomes, generation.evaluation.metrics, generation.evaluation.errors
-            ),
+            records.CandidateBatch(generation.genomes, evaluation.metrics, evaluation.errors),
             generation.front_genomes,
             generation.state,
         )
-        for error in sorted(set(generation.evaluation.errors.values())):
-            run.reporter.say(f"a candidate could not be measured, and the search goes on without it: {error}")
+        # After the store: what it lacks after a kill, the archive must not have.
+        archive(Scored.of(problem.objectives, generation.genomes, evaluation, generation.index))
+        tell_errors(run, evaluation.errors)
         progress(generation.index + 1, generation.expected_generations)
 
     return keep
-
-
-def _checkpoint(run: Run, n_genes: int) -> Checkpoint | None:
-    last = run.store.last_generation(run.experiment_id)
-    if last is None:
-        return None
-    stored = _stored(run, n_genes)
-    run.reporter.say(f"the search goes on after generation {last[0].index + 1}")
-    return Checkpoint(last[1], stored.genomes, dict(stored.predicted))
-
-
-def _stored(run: Run, n_genes: int) -> records.CandidateBatch:
-    """All stored candidates in the order in which they were scored."""
-    rows: list[records.Candidate] = []
-    cursor: str | None = None
-    while True:
-        page = run.store.candidates(run.experiment_id, cursor, MOST_PER_PAGE)
-        rows.extend(page.items)
-        cursor = page.next_cursor
-        if cursor is None:
-            break
-    genomes = np.stack([row.array for row in rows]) if rows else np.empty((0, n_genes), dtype=np.uint8)
-    names = dict.fromkeys(name for row in rows for name in row.predicted)
-    errors = {place: row.error for place, row in enumerate(rows) if row.error is not None}
-    return records.CandidateBatch(
-        genomes,
-        {name: np.array([row.predicted.get(name, np.nan) for row in rows], dtype=np.float64) for name in names},
-        errors,
-    )

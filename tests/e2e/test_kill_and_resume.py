@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from bitfront.experiments.store.home import open_store
@@ -23,21 +24,22 @@ constraints: ["size_bytes <= 30000"]
 supernet: {warmup_epochs: 2, elastic_epochs: 2, quantized_epochs: 2, batch_size: 128, subnets_per_step: 2,
            calibration_images: 128}
 samples: {fp32: 40, quantized: 24, held_out: 16}
-search: {population: 24, generations: 12}
+search: {population: 24, generations: 12, archive: parquet}
 front: {measure: 8}
 export: {pick: knee}
 """
+ISLANDS = SPEC.replace("population: 24", "population: 8, islands: {count: 3, every: 2, migrants: 2}")
 STAGES = ("2 supernet", "3 measured samples", "4 predictor", "5 search", "6 measured front", "7 export")
 
 
 class Home:
     """A BITFRONT_HOME and the command line in it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, spec: str = SPEC) -> None:
         self.folder = folder
         folder.mkdir()
         self.spec = folder / "spec.yaml"
-        self.spec.write_text(SPEC)
+        self.spec.write_text(spec)
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -97,9 +99,15 @@ def front(home: Home) -> list[dict[str, Any]]:
     return rows
 
 
+def candidates(home: Home) -> pd.DataFrame:
+    (folder,) = (home.folder / "home").glob("experiments/*/candidates")
+    return pd.read_parquet(folder)
+
+
 @pytest.mark.slow
 def test_killed_at_every_stage_ends_with_the_same_front(tmp_path: Path) -> None:
-    calm, troubled = Home(tmp_path / "calm"), Home(tmp_path / "troubled")
+    """The search has islands; one without is killed below."""
+    calm, troubled = Home(tmp_path / "calm", ISLANDS), Home(tmp_path / "troubled", ISLANDS)
     calm.call("run", str(calm.spec))
 
     rng = random.Random(7)
@@ -117,6 +125,7 @@ def test_killed_at_every_stage_ends_with_the_same_front(tmp_path: Path) -> None:
     assert kills >= 4
     assert front(troubled) == front(calm)
     assert len(front(calm)) == 8
+    pd.testing.assert_frame_equal(candidates(troubled), candidates(calm))
     assert json.loads(troubled.call("show", "latest", "--json"))["status"] == "COMPLETED"
 
 
@@ -141,3 +150,5 @@ def test_killed_in_the_middle_of_a_stage_goes_on_from_what_was_kept(tmp_path: Pa
     assert front(troubled) == front(calm)
     histories = [json.loads(home.call("show", "latest", "--json"))["search"] for home in (calm, troubled)]
     assert histories[0] == histories[1]
+    assert histories[0]["candidates"] == len(candidates(calm))
+    pd.testing.assert_frame_equal(candidates(troubled), candidates(calm))

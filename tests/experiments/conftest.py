@@ -92,10 +92,11 @@ def _search(store: Store, experiment_id: str) -> None:
         "latency_ms": np.array([1.0, 0.5, 0.4, 0.3, 0.2, 0.1]),
         "size_bytes": np.array([60e3, 30e3, 20e3, 10e3, 9e3, 8e3]),
     }
+    state = {"objectives": ["top1", "latency_ms"], "reference": np.array([0.44, 1.1])}
     for i in range(2):
         rows = slice(3 * i, 3 * i + 3)
         batch = CandidateBatch(genomes[rows], {name: values[rows] for name, values in predicted.items()})
-        store.add_generation(experiment_id, Generation(i, 3 * i + 3, 0.4 + 0.1 * i), batch, genomes[:3], {"i": i})
+        store.add_generation(experiment_id, Generation(i, 3 * i + 3, 0.4 + 0.1 * i), batch, genomes[:3], state)
 
 
 def _front(store: Store, experiment_id: str) -> None:

@@ -386,6 +386,7 @@ class TestShow:
         assert values["table"]["provenance"] == {"threads": 1}
         assert values["search"] == {
             "generations": 2, "evaluations": 6, "candidates": 6, "hypervolume": [0.4, 0.5],
+            "reference": {"1 - top1": 0.44, "latency_ms": 1.1}, "islands": [],
         }  # fmt: skip
         assert values["front"] == {"measured": 3, "not_dominated": 2}
         assert values["exports"][0]["top1_test"] == 0.9375
@@ -397,6 +398,7 @@ class TestShow:
         text = result.stdout
         for word in (done, "COMPLETED", "kendall_tau", "0.83", "epoch 2 · loss 0.25", "0.4 to 0.5", "front.html"):
             assert word in text
+        assert "1 - top1 0.44 · latency_ms 1.1" in text
         assert max(map(len, text.splitlines())) <= 100
 
     def test_predictors_are_its_own(self, call: Call, store: Store, done: str) -> None:

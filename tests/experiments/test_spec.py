@@ -85,6 +85,38 @@ class TestAccepted:
         assert again == spec
         assert again.hash() == spec.hash()
 
+    @pytest.mark.parametrize(
+        ("limits", "generations"),
+        [
+            ({}, 100),
+            ({"seconds": 60}, None),
+            ({"stalled": 5}, None),
+            ({"evaluations": 500}, None),
+            ({"seconds": 1.5, "stalled": 5, "generations": 20}, 20),
+            ({"seconds": None, "stalled": None}, 100),
+        ],
+    )
+    def test_generations_are_no_limit_where_another_one_is_given(
+        self, limits: dict[str, Any], generations: int | None
+    ) -> None:
+        search = spec_from(changed("search", limits)).search
+        assert search.generations == generations
+        for name, limit in limits.items():
+            assert getattr(search, name) == limit
+        assert spec_from(spec_from(changed("search", limits)).as_json()).search == search
+
+    def test_islands(self) -> None:
+        four = spec_from(changed("search/islands", 4)).search.islands
+        assert (four.number, len(four.all()), four.wanted) == (4, 4, True)
+        assert not spec_from(MINIMAL).search.islands.wanted
+        assert spec_from(changed("search/islands", {"count": 1, "each": [{}, {}]})).search.islands.number == 2
+        each = [{"strategy": "random"}, {"constraints": ["size_bytes<=1e4"], "fixed": {"*.kernel": 3}}]
+        spec = spec_from(changed("search/islands", {"each": each}))
+        assert [one.strategy for one in spec.search.islands.all()] == ["random", None]
+        assert spec.search.islands.all()[1].constraints == ("size_bytes <= 10000",)
+        assert spec_from(changed("search/islands", {"count": 3, "each": each})).search.islands.number == 3
+        assert spec_from(json.loads(json.dumps(spec.as_json()))) == spec
+
     def test_whole_numbers_may_stand_for_real_ones(self) -> None:
         assert spec_from(changed("supernet/weight_decay", 0)).supernet.weight_decay == 0
 
@@ -176,6 +208,30 @@ class TestRefused:
             ("supernet/augment", "yes", "must be true or false"),
             ("supernet/augment", 1, "must be true or false"),
             ("search/options", {"mutations": [1]}, "is no value of an option"),
+            ("search/seconds", 0, "must be above 0"),
+            ("search/seconds", float("inf"), "must be a finite number"),
+            ("search/seconds", "60", "must be a number"),
+            ("search/stalled", 0, "must be at least 1"),
+            ("search/stalled", 2.5, "must be a whole number"),
+            ("search/evaluations", 0, "must be at least 1"),
+            ("search/generations", 0, "must be at least 1"),
+            ("search", {"generations": None}, "a search needs a limit"),
+            ("search/archive", "csv", "must be one of none, parquet"),
+            ("search/islands", 0, "must be at least 1"),
+            ("search/islands", True, "must be a mapping"),
+            ("search/islands", [{}], "must be a mapping"),
+            ("search/islands/every", 0, "must be at least 1"),
+            ("search/islands/migrants", -1, "must be at least 0"),
+            ("search/islands/topology", "star", "must be one of ring, random"),
+            ("search/islands/count", 1001, "must be at most 1000"),
+            ("search/islands/each", {"strategy": "random"}, "must be a list"),
+            ("search/islands/each", [{}, {"strategyy": "random"}], "did you mean 'strategy'"),
+            ("search/islands/each", [{"constraints": ["latncy_ms <= 2"]}], "did you mean 'latency_ms'"),
+            ("search/islands/each", [{"objectives": []}], "must not be empty"),
+            ("search/islands/each", [{"objectives": ["macs", "macs"]}], "'macs' is given twice"),
+            ("search", {"islands": 2, "accuracy": "measured"}, "can not search by measured accuracy"),
+            ("search", {"islands": {"each": [{}]}, "accuracy": "measured"}, "can not search by measured accuracy"),
+            ("search", {"islands": 4, "evaluations": 3}, "no share for each of 4 islands"),
             ("predictor/kind", "rigde", "did you mean 'ridge'"),
             ("predictor/options", {"epochs": [1]}, "is no value of an option"),
             ("predictor/tune", -1, "must be at least 0"),
@@ -192,6 +248,12 @@ class TestRefused:
         ((place, text),) = found.items()
         assert place.startswith(path.replace("/", "."))
         assert words in text
+
+    def test_an_island_without_a_choice_of_a_gene(self) -> None:
+        spec = changed("search/islands/each", [{}, {"fixed": {"stage0.*.kernel": [3]}}])
+        found = problems(spec | {"fixed": {"stage0.block1.kernel": 5}})
+        assert list(found) == ["search.islands.each[1].fixed.stage0.block1.kernel"]
+        assert "beside what the experiment has fixed: choose from [5]" in str(found)
 
     @pytest.mark.parametrize("missing", ["space", "data", "device"])
     def test_missing(self, missing: str) -> None:
@@ -232,6 +294,24 @@ class TestRefused:
             ),
             ("search/options", {"population": 5}, "search.options.population", "no such option"),
             ("search/options", {"problem": 5}, "search.options.problem", "no such option"),
+            (
+                "search/islands/each",
+                [{}, {"options": {"crossver_rate": 1}}],
+                "search.islands.each[1].options.crossver_rate",
+                "did you mean 'crossover_rate'",
+            ),
+            (
+                "search/islands/each",
+                [{"strategy": "random", "options": {"mutations": 1}}],
+                "search.islands.each[0].options.mutations",
+                "random has no such option",
+            ),
+            (
+                "search/islands/each",
+                [{"fixed": {"*.kernel": [3, 4]}}],
+                "search.islands.each[0].fixed.*.kernel",
+                "4 is no choice",
+            ),
             (
                 "predictor",
                 {"kind": "ridge", "options": {"alhpa": 1.0}},

@@ -51,6 +51,15 @@ def test_non_dominated_is_exact_to_the_last_bit() -> None:
 def test_first_of_equals() -> None:
     F = np.array([[2.0, 1.0], [0.0, 1.0], [2.0, 1.0], [0.0, 0.0], [0.0, 1.0]])
     assert first_of_equals(F).tolist() == [0, 1, 3]
+    zeros = np.array([[0.0, np.inf], [-0.0, np.inf], [np.nextafter(0.0, 1.0), np.inf]])
+    assert first_of_equals(zeros).tolist() == [0, 2]
+    assert first_of_equals(F[:0]).tolist() == []
+
+
+@given(F=_POINTS)
+def test_first_of_equals_is_what_numpy_finds(F: Floats) -> None:
+    _, first = np.unique(F, axis=0, return_index=True)
+    assert first_of_equals(F).tolist() == sorted(first.tolist())
 
 
 @given(F=_POINTS, cuts=st.lists(st.integers(0, 40), max_size=4), misses=st.sets(st.integers(0, 39)))
@@ -82,6 +91,9 @@ def test_each_genome_is_stored_once_with_its_first_scores() -> None:
     assert archive.fresh(genomes_of([7, 9, 8, 9, 5])).tolist() == [1, 2]
     assert archive.add(genomes_of([7]), scores(np.array([[0.0]]))).tolist() == []
     assert archive.front.tolist() == [0]
+    assert archive.rows_of(genomes_of([7, 5, 7, 6])).tolist() == [2, 0, 2, 1]
+    with pytest.raises(KeyError):
+        archive.rows_of(genomes_of([5, 8]))
 
 
 def test_grows_over_many_batches() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bitfront.search.archive import first_of_equals, non_dominated
+from bitfront.search.budget import InvalidBudgetError
 from bitfront.search.executors import EXECUTORS
 from bitfront.search.executors.base import Executor
 from bitfront.search.front import Front
@@ -23,6 +24,7 @@ from bitfront.search.islands import (
     search_islands,
 )
 from bitfront.search.measured import MeasuredProblem
+from bitfront.search.narrowed import NarrowedProblem
 from bitfront.search.problem import Constraint, InfeasibleError, Problem
 from bitfront.supernet.errors import CorruptFileError
 from bitfront.supernet.genes import Genomes
@@ -128,14 +130,17 @@ def test_same_seed_same_fronts(three: list[Island], topology: Any) -> None:
 
 @pytest.mark.parametrize("topology", ["ring", "random"])
 @pytest.mark.parametrize("kept", [1, 2])
-def test_resumed_it_ends_as_if_undisturbed(three: list[Island], topology: Any, kept: int) -> None:
+@pytest.mark.parametrize("budget", [{}, {"evaluations": None, "generations": 5}])
+def test_resumed_it_ends_as_if_undisturbed(
+    three: list[Island], topology: Any, kept: int, budget: dict[str, Any]
+) -> None:
     migration = Migration(every=2, migrants=3, topology=topology)
-    whole, epochs = searched(three, seed=5, migration=migration)
+    whole, epochs = searched(three, seed=5, migration=migration, **budget)
     at = epochs[kept - 1]
     assert kept < len(epochs)
     common = [(one.genomes, one.evaluation.metrics) for one in at.common]
     checkpoint = IslandsCheckpoint(through_json(at.state), common)
-    found, rest = searched(three, seed=99, migration=migration, resume=checkpoint)
+    found, rest = searched(three, seed=99, migration=migration, resume=checkpoint, **budget)
     assert_same(found, whole)
     for resumed, undisturbed in zip(rest, epochs[kept:], strict=True):
         assert resumed.index == undisturbed.index
@@ -192,7 +197,7 @@ def test_errors(space: SearchSpace, tiny_space: SearchSpace, make_problem: MakeP
     problem = make_problem(space)
     with pytest.raises(InvalidIslandsError, match="no island"):
         searched([])
-    with pytest.raises(InvalidIslandsError, match="evaluations is 0"):
+    with pytest.raises(InvalidBudgetError, match="evaluations is 0"):
         searched([Island(problem)], evaluations=0)
     with pytest.raises(InvalidIslandsError, match="island 1 searches 'tiny', whose genes are not those of 'test'"):
         searched([Island(problem), Island(make_problem(tiny_space))])
@@ -200,9 +205,125 @@ def test_errors(space: SearchSpace, tiny_space: SearchSpace, make_problem: MakeP
         Migration(every=0)
     with pytest.raises(InvalidIslandsError, match="topology is 'star'"):
         Migration(topology="star")  # type: ignore[arg-type]
-    impossible = make_problem(space, constraints=(Constraint("latency_ms", "<=", 1e-6),))
-    with pytest.raises(InfeasibleError):
-        searched([Island(problem, "random", OPTIONS), Island(impossible, "random", OPTIONS)])
+
+
+def test_an_island_that_finds_nothing_feasible_takes_nothing_from_the_others(
+    space: SearchSpace, make_problem: MakeProblem
+) -> None:
+    fine = Island(make_problem(space), "random", OPTIONS)
+    impossible = Island(
+        make_problem(space, constraints=(Constraint("latency_ms", "<=", 1e-6),)), "random", OPTIONS
+    )
+    found, _ = searched([fine, impossible])
+    assert len(found.fronts[0]) == len(found.joint[0]) > 0
+    assert len(found.fronts[1]) == len(found.joint[1]) == 0
+    with pytest.raises(InfeasibleError, match="none of 130 candidates meets the constraints: latency_ms <= 1e-06"):
+        searched([impossible])
+
+
+def test_what_is_known_to_be_out_of_reach_is_refused_at_once(
+    space: SearchSpace, make_problem: MakeProblem
+) -> None:
+    tight = make_problem(space, constraints=(Constraint("latency_ms", "<=", 1e-6),))
+    tight.extreme = lambda metric, sense: (0.5, np.zeros(space.n_genes, dtype=np.uint8))
+    with pytest.raises(InfeasibleError, match=r"out of reach, the smallest latency_ms is 0\.5"):
+        searched([Island(make_problem(space)), Island(tight)])
+
+
+def test_generations_are_a_budget_of_each_island(three: list[Island]) -> None:
+    reasons: list[str] = []
+    found, epochs = searched(three, evaluations=None, generations=5, on_stop=reasons.append)
+    assert [epoch.generations for epoch in epochs] == [2, 4, 5]
+    assert [epoch.expected_epochs for epoch in epochs] == [3, 3, 3]
+    came = [3 * 2, 3 * 2]  # migrants come at the beginning of the second and the third epoch
+    assert all(5 * 20 <= len(rows) <= 5 * 20 + sum(came) for rows in epochs[-1].rows)
+    assert epochs[-1].evaluations == sum(map(len, epochs[-1].rows))
+    assert reasons == ["5 generations are done, as many as the budget has"]
+    assert all(map(len, found.fronts))
+
+
+def test_without_migrants_generations_are_exact(three: list[Island]) -> None:
+    alone = Migration(every=3, migrants=0)
+    _, epochs = searched(three, evaluations=None, generations=4, migration=alone)
+    assert [len(rows) for rows in epochs[-1].rows] == [80, 80, 80]
+
+
+def test_whichever_budget_is_spent_first_ends_it(three: list[Island]) -> None:
+    reasons: list[str] = []
+    _, epochs = searched(three, evaluations=50, generations=100, on_stop=reasons.append)
+    assert [len(rows) for rows in epochs[-1].rows] == [50, 50, 50]
+    assert epochs[-1].expected_epochs == len(epochs)
+    assert reasons == ["150 candidates are scored: each island has spent its budget, or knows all of its space"]
+
+
+class Clock:
+    """Time that passes when somebody says so."""
+
+    now = 10.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_seconds_end_it_between_epochs_and_count_over_resumes(
+    three: list[Island], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, heard, reasons = Clock(), list[Epoch](), list[str]()
+    monkeypatch.setattr("bitfront.search.island_run.time", clock)
+
+    def heard_of(epoch: Epoch) -> None:
+        heard.append(epoch)
+        clock.now += 2.0
+
+    more: dict[str, Any] = {"evaluations": None, "seconds": 7.0, "on_stop": reasons.append, "migration": RARELY}
+    local = EXECUTORS.get("local")()
+    search_islands(three, local, rng=np.random.default_rng(0), on_epoch=heard_of, **more)
+    assert len(heard) == 4
+    assert reasons == ["8.0 seconds have passed, and the budget has 7"]
+    at = heard[1]
+    checkpoint = IslandsCheckpoint(
+        through_json(at.state), [(one.genomes, one.evaluation.metrics) for one in at.common]
+    )
+    clock.now += 1000.0  # nobody was searching
+    whole = heard.copy()
+    heard.clear()
+    search_islands(three, local, rng=np.random.default_rng(5), on_epoch=heard_of, resume=checkpoint, **more)
+    # The time of the checkpoint was taken before two seconds passed.
+    assert [epoch.index for epoch in heard] == [2, 3, 4]
+    np.testing.assert_array_equal(heard[1].common[0].genomes, whole[3].common[0].genomes)
+    assert "seconds" not in searched(three)[1][0].state
+
+
+def test_stalled_islands_end_between_epochs(space: SearchSpace, make_problem: MakeProblem) -> None:
+    """All networks are alike, so that nothing grows after the first epoch."""
+    flat = make_problem(space, objectives=("top1",))
+    flat.predict = lambda genomes: np.full(len(genomes), 0.5)
+    reasons: list[str] = []
+    _, epochs = searched(
+        [Island(flat, "random", OPTIONS), Island(flat, "nsga2", OPTIONS)],
+        evaluations=None,
+        stalled=5,
+        on_stop=reasons.append,
+    )
+    assert [epoch.generations for epoch in epochs] == [2, 4, 6, 8]
+    assert [epoch.expected_epochs for epoch in epochs] == [4, 4, 4, 4]
+    assert reasons == ["the front has not grown by 0.01% in 6 generations: it has stalled"]
+
+
+def test_narrowed_problems_know_all_metrics_of_the_whole(space: SearchSpace, make_problem: MakeProblem) -> None:
+    whole = make_problem(space, constraints=(Constraint("latency_ms", "<=", 25.0),))
+    name = next(gene.name for gene in space.genes if gene.kind == "weight_format")
+    restricted = space.restrict({name: ("fp32",)})
+    part = NarrowedProblem(whole, ("size_bytes",), [Constraint("top1", ">=", 0.9999)], restricted)
+    genomes = restricted.sample(50, np.random.default_rng(0))
+    mine, theirs = part.evaluate(genomes), whole.evaluate(genomes)
+    assert mine.metrics.keys() == theirs.metrics.keys() == {"top1", "latency_ms", "size_bytes"}
+    np.testing.assert_array_equal(mine.F[:, 0], theirs.metrics["size_bytes"])
+    np.testing.assert_array_equal(mine.feasible, theirs.feasible & (theirs.metrics["top1"] >= 0.9999))
+    assert 0 < mine.feasible.sum() < theirs.feasible.sum()
+    assert (part.space, part.extreme) == (restricted, None)
+    whole.extreme = lambda metric, sense: None
+    assert NarrowedProblem(whole).extreme is whole.extreme
 
 
 def test_an_island_that_fails_is_named(space: SearchSpace, make_problem: MakeProblem) -> None:
@@ -216,6 +337,49 @@ def test_an_island_that_fails_is_named(space: SearchSpace, make_problem: MakePro
         IslandError, match="island 1 failed 3 times, the last time with RuntimeError: no predictor"
     ):
         searched(islands)
+
+
+@pytest.mark.parametrize("name", ["nsga2", "nsga3", "aging_evolution", "random", "sequential"])
+def test_every_strategy_goes_on_as_if_it_had_been_kept(
+    space: SearchSpace, make_problem: MakeProblem, name: str
+) -> None:
+    """Undisturbed, strategies stay with their worker; resumed, they are made from what is stored."""
+    islands = [Island(make_problem(space), name, OPTIONS)] * 2
+    whole, epochs = searched(islands, seed=2)
+    at = epochs[0]
+    checkpoint = IslandsCheckpoint(
+        through_json(at.state), [(one.genomes, one.evaluation.metrics) for one in at.common]
+    )
+    found, rest = searched(islands, seed=8, resume=checkpoint)
+    assert len(rest) == len(epochs) - 1 > 1
+    assert_same(found, whole)
+    assert through_json(rest[-1].state) == through_json(epochs[-1].state)
+
+
+def test_an_epoch_that_fails_is_tried_again_from_its_beginning(
+    three: list[Island], space: SearchSpace, make_problem: MakeProblem
+) -> None:
+    whole, _ = searched(three, seed=6)
+    calls = 0
+
+    def failing(problem: Problem) -> Problem:
+        predict = problem.predict
+
+        def sometimes(genomes: Genomes) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls in (3, 9, 10):  # in the middle of an epoch, also twice in a row
+                raise RuntimeError("a worker died")
+            return predict(genomes)
+
+        problem.predict = sometimes
+        return problem
+
+    for problem in {id(island.problem): island.problem for island in three}.values():
+        failing(problem)
+    found, _ = searched(three, seed=6)
+    assert calls > 20
+    assert_same(found, whole)
 
 
 @pytest.mark.ray

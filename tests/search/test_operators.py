@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import itertools
+from collections import Counter
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from scipy.stats import binom
 
 from bitfront.search.operators import CROSSOVERS, MUTATIONS, Mating, Ways
 from bitfront.supernet.genes import Choice, Genomes, Rule
@@ -90,31 +95,92 @@ def test_genes_tied_by_rules_come_from_one_parent(any_space: SearchSpace, kind: 
         assert whole[active[:, group.members[0]]].all()
 
 
-@pytest.mark.parametrize(
-    ("kind", "by_block", "by_stage"),
-    [("group", 0.0, 0.0), ("block", 1.0, 0.1), ("run", 1.0, 0.5), ("stage", 1.0, 1.0)],
-)
-def test_crossover_takes_groups_blocks_runs_and_stages(
-    space: SearchSpace, kind: str, by_block: float, by_stage: float
-) -> None:
-    """Parents that differ everywhere show where each gene came from."""
+_SEEDS, _CHILDREN = 40, 1000
+_BLOCKS = ("", "stem", *(f"stage{s}.block{b}" for s, depth in enumerate((3, 3, 2)) for b in range(depth)), "head")
+"""From the input on; what many blocks share stands before them."""
+
+
+def block_of(gene: str) -> int:
+    return max(number for number, block in enumerate(_BLOCKS) if gene.startswith(block))
+
+
+def probable(n: int, p: float) -> tuple[float, float]:
+    """Between which counts that of ``n`` draws with probability ``p`` lies, but for once in 10^9 times (exact)."""
+    low, high = binom.interval(1 - 1e-9, n, p) if 0 < p < 1 else (n * p, n * p)
+    return float(low), float(high)
+
+
+def from_father(space: SearchSpace, kind: str) -> tuple[list[str], NDArray[np.bool_]]:
+    """Genes in which the parents differ, and which of them each child has from its father, over many seeds.
+
+    The parents differ in all but depths, and all their blocks are active: each gene shows where it is from.
+    """
     mother = np.zeros((1, space.n_genes), dtype=np.uint8)
     father = (space.cardinalities - 1).astype(np.uint8)[None]
     deep = [space.position[name] for name in _DEEP]
-    mother[:, deep] = father[:, deep]  # so that all blocks are active in both
+    mother[:, deep] = father[:, deep]
     differs = (mother != father)[0]
-    children = Mating(space, crossover_rate=1.0).crossed(
-        repeated(mother, 4000), repeated(father, 4000), np.random.default_rng(5), ways(4000, kind).crossover
-    )
-    from_father = (children == father)[:, differs]
-    np.testing.assert_allclose(from_father.mean(axis=0), 0.5, atol=0.5 if kind == "run" else 0.04)
+    mating, parents = Mating(space, crossover_rate=1.0), (repeated(mother, _CHILDREN), repeated(father, _CHILDREN))
+    crossover = ways(_CHILDREN, kind).crossover
+    children = [mating.crossed(*parents, np.random.default_rng(seed), crossover) for seed in range(_SEEDS)]
     names = [gene.name for gene, differ in zip(space.genes, differs, strict=True) if differ]
-    for depth, share in ((2, by_block), (1, by_stage)):
-        owner = np.array([".".join(name.split(".")[:depth]) for name in names])
-        staged = {name for name in owner if name.startswith("stage")}
-        assert len(staged) == {2: 8, 1: 3}[depth]
-        whole = np.array([from_father[:, owner == name].mean(axis=1) % 1 == 0 for name in staged]).all(axis=0)
-        assert whole.mean() == pytest.approx(share, abs=0.16)
+    return names, (np.concatenate(children) == father)[:, differs]
+
+
+def runs() -> list[tuple[int, int]]:
+    """The block of the first gene of a run and that behind its last one, for all equally likely pairs of ends."""
+    ends = range(len(_BLOCKS) + 1)
+    return [(min(pair), max(pair)) for pair in itertools.product(ends, ends)]
+
+
+@pytest.mark.parametrize("kind", CROSSOVERS)
+def test_each_gene_comes_from_the_father_as_often_as_it_should(space: SearchSpace, kind: str) -> None:
+    """A half of the time; in runs, as often as two drawn ends lie on both sides of its block."""
+    names, taken = from_father(space, kind)
+    for name, count in zip(names, taken.sum(axis=0), strict=True):
+        p = 0.5
+        if kind == "run":
+            p = float(np.mean([first <= block_of(name) < end for first, end in runs()]))
+        low, high = probable(len(taken), p)
+        assert low <= count <= high, name
+
+
+@pytest.mark.parametrize("kind", CROSSOVERS)
+@pytest.mark.parametrize(("depth", "owners"), [(2, 8), (1, 3)])
+def test_crossover_takes_groups_blocks_runs_and_stages_whole(
+    space: SearchSpace, kind: str, depth: int, owners: int
+) -> None:
+    names, taken = from_father(space, kind)
+    owner = np.array([".".join(name.split(".")[:depth]) for name in names])
+    staged = sorted({name for name in owner if name.startswith("stage")})
+    assert len(staged) == owners
+    for name in staged:
+        blocks = sorted({block_of(gene) for gene, own in zip(names, owner, strict=True) if own == name})
+        inside = range(blocks[0], blocks[-1] + 1)
+        p = {
+            "group": 2.0 ** (1 - (owner == name).sum()),
+            "block": 2.0 ** (1 - len(blocks)),
+            "run": float(np.mean([len({first <= block < end for block in inside}) == 1 for first, end in runs()])),
+            "stage": 1.0,
+        }[kind]
+        part = taken[:, owner == name]
+        low, high = probable(len(taken), p)
+        assert low <= (part.all(axis=1) | ~part.any(axis=1)).sum() <= high, name
+
+
+def test_runs_are_runs_and_each_one_as_likely_as_any_other(space: SearchSpace) -> None:
+    names, taken = from_father(space, "run")
+    blocks = np.array([block_of(name) for name in names])
+    by_block = np.stack([taken[:, blocks == number].all(axis=1) for number in range(len(_BLOCKS))], axis=1)
+    np.testing.assert_array_equal(by_block[:, blocks], taken)
+    edges = np.diff(by_block.astype(int), axis=1, prepend=0, append=0)
+    assert ((edges == 1).sum(axis=1) <= 1).all()
+    found = Counter(zip((edges == 1).argmax(axis=1).tolist(), (edges == -1).argmax(axis=1).tolist(), strict=True))
+    possible = Counter((first, end) if first < end else (0, 0) for first, end in runs())
+    assert found.keys() == possible.keys()
+    for run, ways_to_it in possible.items():
+        low, high = probable(len(taken), ways_to_it / possible.total())
+        assert low <= found[run] <= high, run
 
 
 def test_without_crossover_children_are_their_mothers(any_space: SearchSpace) -> None:
