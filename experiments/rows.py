@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from bitfront.experiments.spec_space import space_settings
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.records import FrontMember
+from bitfront.search.constraints import base_metric, is_of_device
 from bitfront.search.front import Front
 from bitfront.supernet.genes import Choice
 from bitfront.supernet.layers import Block
@@ -28,11 +30,8 @@ def read_front(store: Store, experiment_id: str) -> Front:
     space = load_space(space_settings(spec["space"]))
     names = members[0].candidate.predicted if members else dict.fromkeys(spec["objectives"], 0.0)
     predicted = {name: np.array([m.candidate.predicted[name] for m in members], np.float64) for name in names}
-    measured = {
-        "top1": _column([m.top1_validation for m in members]),
-        "top1_test": _column([m.top1_test for m in members]),
-        "latency_ms": _column([m.latency_ms for m in members]),
-    }
+    found = [_measured(member, list(names)) for member in members]
+    measured = {name: _column([one[name] for one in found]) for name in (found[0] if found else ())}
     genomes = np.array([m.candidate.array for m in members], dtype=np.uint8).reshape(-1, space.n_genes)
     ids = np.array([m.candidate.id for m in members], dtype=np.intp)
     return Front.of(spec["objectives"], genomes, predicted, measured, ids)
@@ -88,13 +87,31 @@ def _row(space: SearchSpace, member: FrontMember) -> dict[str, Any]:
         "predicted": member.candidate.predicted,
         "measured": {
             **dict.fromkeys(member.candidate.predicted),
-            "top1": member.top1_validation,
-            "top1_test": member.top1_test,
-            "latency_ms": member.latency_ms,
+            **_measured(member, list(member.candidate.predicted)),
         },
         "dominated": member.dominated,
         "error": member.error,
     }
+
+
+def rows_of_device(rows: Sequence[Mapping[str, Any]], device: str) -> list[dict[str, Any]]:
+    """`front_rows` of several devices as if there were but one: its metrics alone, by plain names."""
+    return [{**row, **{kind: _of_device(row[kind], device) for kind in ("predicted", "measured")}} for row in rows]
+
+
+def _of_device(values: Mapping[str, Any], device: str) -> dict[str, Any]:
+    parts = {name: name.partition("@") for name in values}
+    return {base: values[name] for name, (base, _, of) in parts.items() if of in ("", device)}
+
+
+def _measured(member: FrontMember, predicted: Sequence[str]) -> dict[str, float | None]:
+    """What was measured, None where nothing was, under the names that the predicted metrics have."""
+    found = {"top1": member.top1_validation, "top1_test": member.top1_test}
+    of_devices = [name for name in predicted if is_of_device(name)]
+    if not of_devices:
+        return {**found, "latency_ms": member.latency_ms}
+    latencies = [name for name in of_devices if base_metric(name) == "latency_ms"]
+    return {**found, **{name: member.by_device.get(name) for name in latencies}}
 
 
 def policy(blocks: tuple[Block, ...]) -> list[dict[str, Any]]:

@@ -102,6 +102,8 @@ def _written(loc: Sequence[str | int], data: object) -> list[str | int]:
 
 def _model_at(model: type[BaseModel], loc: Sequence[str | int]) -> type[BaseModel]:
     for part in loc:
+        if str(part) not in model.model_fields:  # a name in a mapping of sections
+            continue
         annotation = model.model_fields[str(part)].annotation
         for inner in (annotation, *get_args(annotation)):  # a section may be given or null
             if isinstance(inner, type) and issubclass(inner, BaseModel):

@@ -21,7 +21,6 @@ from bitfront.supernet.space import SearchSpace
 _STRATEGIES = "bitfront.search.strategies:STRATEGIES"
 _PREDICTORS = "bitfront.predictors:PREDICTORS"
 _GIVEN_OTHERWISE = frozenset({"problem", "rng", "population"})
-_DEVICE_COSTS = ("latency_ms", "energy_mj")
 
 
 def strategy_problems(name: str, options: Mapping[str, Any]) -> Iterator[Problem]:
@@ -66,35 +65,24 @@ def predictor_problems(kind: str, options: Mapping[str, Any]) -> Iterator[Proble
 
 
 def device_problems(
-    home: Path, name: str, options: Mapping[str, Any], metrics: Mapping[str, str]
-) -> Iterator[Problem]:
-    """Options that a known device does not have, lacks or refuses, and metrics (place to name) that it lacks."""
+    home: Path, name: str, options: Mapping[str, Any], place: str = "device"
+) -> tuple[tuple[str, ...], list[Problem]]:
+    """The costs that a known device gives, and options that it does not have, lacks or refuses."""
     from bitfront.experiments.device_names import device_factory, needed_options
 
     factory = device_factory(home, name)
-    unknown = list(_unknown_options("device.options", name, factory, options))
+    unknown = list(_unknown_options(f"{place}.options", name, factory, options))
     if unknown:
-        yield from unknown
-        return
+        return (), unknown
     missing = [option for option in needed_options(factory) if option not in options]
     if missing:
-        yield Problem("device.options", None, f"{name} can not do without {', '.join(missing)}", "give it")
-        return
+        rule = f"{name} can not do without {', '.join(missing)}"
+        return (), [Problem(f"{place}.options", None, rule, "give it")]
     try:
-        costs = factory(**options).costs
+        return tuple(factory(**options).costs), []
     except BitfrontError as error:
         rule, _, fix = str(error).partition(": ")
-        yield Problem("device", shown(name), rule, fix)
-        return
-    for place, metric in metrics.items():
-        plain = metric.partition("@")[0]
-        if plain != metric:
-            yield Problem(
-                place, shown(metric), "an experiment has one device, and plain metrics", f"write {plain}"
-            )
-        if metric in _DEVICE_COSTS and metric not in costs:
-            fix = f"leave it out, or choose another device; this one gives {', '.join(costs)}"
-            yield Problem(place, shown(metric), f"the device {name} gives no {metric}", fix)
+        return (), [Problem(place, shown(name), rule, fix)]
 
 
 def fix_genes(

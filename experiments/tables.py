@@ -57,17 +57,17 @@ def experiments_table(experiments: Iterable[Experiment]) -> Table:
 
 def front_table(rows: Sequence[Mapping[str, Any]], objectives: Sequence[str]) -> Table:
     """One line a candidate, as `rows.front_rows` gives them; dominated ones are dim and marked."""
-    others = [name for name in objectives if name not in _ALWAYS_SHOWN]
+    others = [name for name in objectives if name.partition("@")[0] not in _ALWAYS_SHOWN]
+    latencies = _latencies(rows)
     table = plain_table()
     table.add_column("candidate", justify="right", no_wrap=True)
     table.add_column("architecture", overflow="fold", min_width=18)
     table.add_column("bits", no_wrap=True)
-    for title in ("top1\npred", "top1\nval", "top1\ntest", "ms\npred", "ms\nmeas", "size\nkB"):
+    titles = ["top1\npred", "top1\nval", "top1\ntest", *(title for title, _, _ in latencies), "size\nkB"]
+    for title in (*titles, *map(_title, others)):
         table.add_column(title, justify="right", no_wrap=True)
-    for name in others:
-        table.add_column(_UNITS[name][0], justify="right", no_wrap=True)
     for row in rows:
-        cells = [Text(cell) for cell in _front_cells(row, others)]
+        cells = [Text(cell) for cell in _front_cells(row, latencies, others)]
         table.add_row(*cells, style="dim" if row["dominated"] else "")
     return table
 
@@ -145,7 +145,29 @@ def _stands(experiment: Experiment) -> str:
     return ": ".join(part for part in parts if part)
 
 
-def _front_cells(row: Mapping[str, Any], others: Sequence[str]) -> list[str]:
+def _latencies(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
+    """(Title, kind, metric) of the columns of latencies; of several devices, measured ones where there are any."""
+    names = [name for name in (rows[0]["predicted"] if rows else ()) if name.startswith("latency_ms@")]
+    if not names:
+        return [("ms\npred", "predicted", "latency_ms"), ("ms\nmeas", "measured", "latency_ms")]
+    columns = []
+    for name in names:
+        device = name.partition("@")[2]
+        columns.append((f"{device}\nms pred", "predicted", name))
+        if any(row["measured"].get(name) is not None for row in rows):
+            columns.append(("\nms meas", "measured", name))
+    return columns
+
+
+def _title(metric: str) -> str:
+    base, _, device = metric.partition("@")
+    title = _UNITS[base][0]
+    return f"{device}\n{title.replace(chr(10), ' ')}" if device else title
+
+
+def _front_cells(
+    row: Mapping[str, Any], latencies: Sequence[tuple[str, str, str]], others: Sequence[str]
+) -> list[str]:
     predicted, measured = row["predicted"], row["measured"]
     return [
         f"{'*' if row['dominated'] else ''}{row['candidate']}",
@@ -154,10 +176,9 @@ def _front_cells(row: Mapping[str, Any], others: Sequence[str]) -> list[str]:
         _number(predicted.get("top1"), 1.0, "{:.4f}"),
         _number(measured.get("top1"), 1.0, "{:.4f}"),
         _number(measured.get("top1_test"), 1.0, "{:.4f}"),
-        _number(predicted.get("latency_ms"), 1.0, "{:.4g}"),
-        _number(measured.get("latency_ms"), 1.0, "{:.4g}"),
+        *(_number(row[kind].get(name), 1.0, "{:.4g}") for _, kind, name in latencies),
         _number(predicted.get("size_bytes"), 1e-3, "{:,.1f}"),
-        *(_number(predicted.get(name), *_UNITS[name][1:]) for name in others),
+        *(_number(predicted.get(name), *_UNITS[name.partition("@")[0]][1:]) for name in others),
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from bitfront.experiments.details import files, own_predictors
+from bitfront.experiments.details import files, own_predictors, tables_of
 from bitfront.experiments.metric_words import metric_line
 from bitfront.experiments.rows import front_rows
 from bitfront.experiments.store.base import Store
@@ -34,9 +34,9 @@ def print_ending(store: Store, home: Path, experiment_id: str, console: Console)
 
 
 def batch_of(store: Store, experiment: Experiment) -> int | None:
-    """Images in one call on the device, as its table says; None before there is one."""
-    table = store.table(experiment.table_id) if experiment.table_id else None
-    return table.provenance.get("batch") if table else None
+    """Images in one call on the device, as its table says; None before there is one, or where devices differ."""
+    batches = {table.provenance.get("batch") for table in tables_of(store, experiment).values()}
+    return batches.pop() if len(batches) == 1 else None
 
 
 def print_front(

@@ -17,7 +17,8 @@ from bitfront.experiments.run import Run
 from bitfront.experiments.spec import spec_from
 from bitfront.experiments.stages.supernet import supernet_folder
 from bitfront.experiments.store.base import Store
-from bitfront.experiments.store.records import Candidate, ExportRecord
+from bitfront.experiments.store.records import Candidate, ExportRecord, FrontMember
+from bitfront.search.constraints import qualified
 from bitfront.search.executors.local import one_thread
 from bitfront.search.front import Front
 from bitfront.search.problem import minimised
@@ -234,6 +235,20 @@ def _tested(
     )
 
 
+def _latencies(run: Run, member: FrontMember | None) -> dict[str, float | None]:
+    """What was measured of a member, by the name of the metric; None where nothing was."""
+    if run.spec.device:
+        return {"latency_ms": member.latency_ms if member else None}
+    metrics = [qualified("latency_ms", name) for name in run.spec.devices]
+    return {name: member.by_device.get(name) if member else None for name in metrics}
+
+
+def _provenance(run: Run) -> dict[str, Any]:
+    """Where the costs of the network come from: of the device, or by name of all that there are."""
+    found = {name: device.provenance() for name, device in run.devices().items()}
+    return {"devices": found} if run.spec.devices else {"device": next(iter(found.values()))}
+
+
 def _promised(
     run: Run, candidate: Candidate, tuned: _Tuned | None, top1: float, top1_fake_quant: float
 ) -> dict[str, Any]:
@@ -246,10 +261,10 @@ def _promised(
         "measured": {
             "top1_validation": tuned.done.top1_after if tuned and tuned.done.kept else searched,
             "top1_validation_searched": searched,
-            "latency_ms": member.latency_ms if member else None,
+            **_latencies(run, member),
             "top1_test_fake_quant": top1_fake_quant,
             "top1_test_exported": top1,
         },
         "finetuning": tuned.document() if tuned else None,
-        "device": run.device().provenance(),
+        **_provenance(run),
     }

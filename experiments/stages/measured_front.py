@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from bitfront.experiments.foreign_tables import told_warnings
@@ -10,22 +12,29 @@ from bitfront.experiments.run import Run
 from bitfront.experiments.stages.measuring import Wanted, measured_accuracy
 from bitfront.experiments.store.records import FrontMember, Measurement, Split
 from bitfront.latency_lut.device import Device, MeasuringDevice
+from bitfront.search.constraints import qualified
 from bitfront.search.front import Front
 from bitfront.supernet.evaluation import Evaluator
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.network import Supernet
 
 
-def measure_front(run: Run, front: Front, supernet_id: str, supernet: Supernet, device: Device) -> None:
-    """Choose members spread over the predicted front, measure them, and mark those that others dominate."""
+def measure_front(
+    run: Run, front: Front, supernet_id: str, supernet: Supernet, devices: Mapping[str, Device]
+) -> None:
+    """Choose members spread over the predicted front, measure them, and mark those that others dominate.
+
+    ``devices``: by their names in the spec.
+    """
     if not run.store.front(run.experiment_id):
         chosen = front.ids[front.spread(run.spec.front.measure)]
         run.store.add_front_members(run.experiment_id, [int(i) for i in chosen])
     members = run.store.front(run.experiment_id)
     genomes = np.stack([member.candidate.array for member in members])
     _measure_accuracy(run, members, genomes, supernet_id, supernet)
-    if isinstance(device, MeasuringDevice):
-        _measure_latency(run, supernet, device)
+    for name, device in devices.items():
+        if isinstance(device, MeasuringDevice):
+            _measure_latency(run, supernet, name, device)
     _mark_dominated(run)
 
 
@@ -47,23 +56,30 @@ def _measure_accuracy(
     )
 
 
-def _measure_latency(run: Run, supernet: Supernet, device: MeasuringDevice) -> None:
-    missing = [member for member in run.store.front(run.experiment_id) if member.latency_ms is None]
+def _measure_latency(run: Run, supernet: Supernet, name: str, device: MeasuringDevice) -> None:
+    metric = None if run.spec.device else qualified("latency_ms", name)
+    missing = [
+        member
+        for member in run.store.front(run.experiment_id)
+        if (metric not in member.by_device if metric else member.latency_ms is None)
+    ]
     if not missing:
         return
     evaluator = Evaluator(supernet, run.dataset(), run.spec.supernet.calibration_images)
     networks = []
-    progress = run.progress(f"building {len(missing)} networks for {device.name}")
+    progress = run.progress(f"building {len(missing)} networks for {name}")
     for number, member in enumerate(missing):
         blocks = supernet.space.blocks(member.candidate.array)
         networks.append(evaluator.subnet(blocks).fold())
         progress(number + 1, len(missing))
     with told_warnings(run.reporter.say):
-        latencies = device.measure(networks, run.rng("front latency"))
+        latencies = device.measure(networks, run.rng(f"front {metric or 'latency'}"))
     run.store.measure_front_members(
         run.experiment_id,
         [
-            Measurement(member.candidate.id, latency_ms=float(latency))
+            Measurement(member.candidate.id, by_device={metric: float(latency)})
+            if metric
+            else Measurement(member.candidate.id, latency_ms=float(latency))
             for member, latency in zip(missing, latencies, strict=True)
         ],
     )

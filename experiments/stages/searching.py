@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from bitfront.experiments.store.base import MOST_PER_PAGE
 from bitfront.latency_lut.cost_model import CostModel
 from bitfront.predictors.predictor import AccuracyPredictor
 from bitfront.search.constraints import parse_constraint
-from bitfront.search.devices import exact_extreme
+from bitfront.search.devices import Cost, combined_cost, exact_extreme
 from bitfront.search.front import Front
 from bitfront.search.loop import Checkpoint, Generation, search
 from bitfront.search.measured import MeasuredProblem
@@ -23,25 +23,30 @@ from bitfront.supernet.genes import Genomes
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.space import SearchSpace
 
+Models = Mapping[str, CostModel]
 
-def predicting(run: Run, space: SearchSpace, predictor: AccuracyPredictor, costs: CostModel) -> Problem:
-    """What is searched for, with accuracy as the predictor says."""
+
+def predicting(run: Run, space: SearchSpace, predictor: AccuracyPredictor, costs: Models) -> Problem:
+    """What is searched for, with accuracy as the predictor says; ``costs`` by the devices' names in the spec."""
     constraints = [parse_constraint(text) for text in run.spec.constraints]
 
     def predict(genomes: Genomes) -> NDArray[np.float64]:
         return np.clip(predictor.predict(genomes).mean, 0.0, 1.0)
 
-    extreme = exact_extreme({costs.device: costs}, space)
-    return Problem(space, run.spec.objectives, predict, costs.cost, constraints, extreme)
+    return Problem(space, run.spec.objectives, predict, _combined(costs), constraints, exact_extreme(costs, space))
 
 
-def measuring(run: Run, space: SearchSpace, supernet_id: str, supernet: Supernet, costs: CostModel) -> Problem:
+def measuring(run: Run, space: SearchSpace, supernet_id: str, supernet: Supernet, costs: Models) -> Problem:
     """What is searched for, with accuracy as it is measured on the validation split."""
     constraints = [parse_constraint(text) for text in run.spec.constraints]
     known = run.store.trials(supernet_id, "validation").lookup()
     measure = measure_in_search(run, supernet_id, supernet)
-    extreme = exact_extreme({costs.device: costs}, space)
-    return MeasuredProblem(space, run.spec.objectives, measure, costs.cost, constraints, known, extreme)
+    cost, extreme = _combined(costs), exact_extreme(costs, space)
+    return MeasuredProblem(space, run.spec.objectives, measure, cost, constraints, known, extreme)
+
+
+def _combined(costs: Models) -> Cost:
+    return combined_cost({name: model.cost for name, model in costs.items()})
 
 
 def searched_front(run: Run, problem: Problem) -> Front:

@@ -104,7 +104,7 @@ class SearchSql:
             number = number_of(connection, experiment_id)
             page = query.where(candidates.c.experiment_number == number).limit(limit + 1)
             rows = connection.execute(page).all()
-        key = [getattr(rows[limit - 1], column.key) for column in keys] if len(rows) > limit else None
+        key = [getattr(rows[limit - 1], str(column.key)) for column in keys] if len(rows) > limit else None
         following = None if key is None else encode_cursor(listing, key)
         return Page(tuple(_candidate(row) for row in rows[:limit]), following)
 

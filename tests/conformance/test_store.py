@@ -168,7 +168,7 @@ class TestExperiments:
         store.link(experiment, table_ids=None)
         found = store.get(experiment)
         assert (found.table_id, found.table_ids) == (None, {"phone": "t1", "cpu.2": "t2"})
-        with pytest.raises(ConflictError, match="'t3' of device 'cpu.2' is not stored"):
+        with pytest.raises(ConflictError, match=r"'t3' of device 'cpu\.2' is not stored"):
             store.link(experiment, table_ids={"phone": "t1", "cpu.2": "t3"})
         assert store.get(experiment) == found
 

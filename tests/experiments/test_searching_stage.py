@@ -85,7 +85,7 @@ def running(home: Path) -> Iterator[Run]:
 
 
 def found(run: Run, space: SearchSpace) -> tuple[Front, list[Candidate]]:
-    costs: Any = Costs(space)
+    costs: Any = {"bitfusion": Costs(space)}
     front = searched_front(run, searching.measuring(run, space, "net", Supernet(space), costs))
     return front, list(run.store.candidates(run.experiment_id).items)
 
