@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -15,7 +14,8 @@ import numpy as np
 from bitfront.experiments.spec_checks import registry_at
 from bitfront.experiments.spec_errors import Problem, nearest, shown
 from bitfront.supernet.errors import BitfrontError, UnknownNameError
-from bitfront.supernet.genes import Choice, Gene
+from bitfront.supernet.fixed_genes import narrowed
+from bitfront.supernet.genes import Choice
 from bitfront.supernet.space import SearchSpace
 
 _STRATEGIES = "bitfront.search.strategies:STRATEGIES"
@@ -92,32 +92,12 @@ def fix_genes(
     allowed: dict[str, tuple[Choice, ...]] = {}
     problems: list[Problem] = []
     for pattern, values in fixed.items():
-        genes = [gene for gene in space.genes if fnmatch.fnmatchcase(gene.name, pattern)]
-        if wrong := _pattern_problem(space, pattern, values, genes):
-            problems.append(wrong)
-            continue
-        for gene in genes:
-            before = allowed.get(gene.name, gene.choices)
-            allowed[gene.name] = tuple(choice for choice in before if choice in values)
-            if not allowed[gene.name]:
-                fix = f"choose from {list(before)}, or write a pattern that does not match that gene"
-                rule = f"leaves no choice of gene {gene.name}"
-                problems.append(Problem(f"fixed.{pattern}", shown(list(values)), rule, fix))
+        try:
+            allowed |= narrowed(space.name, space.genes, allowed, pattern, values)
+        except BitfrontError as error:
+            rule, _, fix = str(error).partition(": ")
+            problems.append(Problem(f"fixed.{pattern}", shown(list(values)), rule, fix))
     return allowed, problems
-
-
-def _pattern_problem(
-    space: SearchSpace, pattern: str, values: Sequence[Choice], genes: Sequence[Gene]
-) -> Problem | None:
-    if not genes:
-        rule = f"space {space.name} has no gene of this name"
-        return Problem(f"fixed.{pattern}", shown(list(values)), rule, nearest(pattern, list(space.position)))
-    known = list(dict.fromkeys(choice for gene in genes for choice in gene.choices))
-    strange = [value for value in values if value not in known]
-    if strange:
-        rule = f"{strange[0]!r} is no choice of a gene that is meant here"
-        return Problem(f"fixed.{pattern}", shown(list(values)), rule, f"choose from {known}")
-    return None
 
 
 def _unknown_options(place: str, name: str, factory: Any, options: Mapping[str, Any]) -> Iterator[Problem]:

@@ -299,7 +299,7 @@ class TestFixed:
     def test_another_space_is_checked_again(self) -> None:
         other = SimpleNamespace(name="other", genes=(), position={})
         spec = spec_from(changed("fixed", {"*.kernel": 3}))
-        with pytest.raises(SpecError, match="space other has no gene"):
+        with pytest.raises(SpecError, match="unknown gene of space 'other'"):
             spec.fixed_choices(cast(SearchSpace, other))
 
 
