@@ -19,7 +19,7 @@ def fixed_choices(space: str, genes: Sequence[Gene], fixed: Mapping[str, Fixed])
         space: its name, for errors.
         genes: its genes.
         fixed: a gene's name, or a pattern as of `fnmatch` (``*.kernel``), to what stays. A value that only some of
-            the matched genes have is kept by those; a gene that several patterns match keeps what all of them allow.
+            the matched genes have is kept by those; a gene that several patterns match keeps what all allow.
 
     Raises:
         UnknownNameError: a pattern matches no gene; the message names the nearest one.
