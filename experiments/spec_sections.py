@@ -110,6 +110,11 @@ class SearchSection(Section):
         description="Generations in a row without growth of the front's hypervolume by 0.01 % until the search "
         "ends; null: no limit.",
     )
+    insist: bool = Field(
+        default=False,
+        description="Search even where no candidate was found whose costs meet the constraints together. Such a "
+        "search is refused otherwise, although what was not found may be there.",
+    )
     options: Options = Field(
         default_factory=dict,
         description="The strategy's own further options.",

@@ -14,7 +14,7 @@ from bitfront.experiments.store.base import MOST_PER_PAGE
 from bitfront.latency_lut.cost_model import CostModel
 from bitfront.predictors.predictor import AccuracyPredictor
 from bitfront.search.constraints import parse_constraint
-from bitfront.search.devices import Cost, combined_cost, exact_extreme
+from bitfront.search.devices import Cost, ExactExtreme, combined_cost
 from bitfront.search.front import Front
 from bitfront.search.loop import Checkpoint, Generation, search
 from bitfront.search.measured import MeasuredProblem
@@ -33,7 +33,7 @@ def predicting(run: Run, space: SearchSpace, predictor: AccuracyPredictor, costs
     def predict(genomes: Genomes) -> NDArray[np.float64]:
         return np.clip(predictor.predict(genomes).mean, 0.0, 1.0)
 
-    return Problem(space, run.spec.objectives, predict, _combined(costs), constraints, exact_extreme(costs, space))
+    return Problem(space, run.spec.objectives, predict, _combined(costs), constraints, ExactExtreme(costs, space))
 
 
 def measuring(run: Run, space: SearchSpace, supernet_id: str, supernet: Supernet, costs: Models) -> Problem:
@@ -41,7 +41,7 @@ def measuring(run: Run, space: SearchSpace, supernet_id: str, supernet: Supernet
     constraints = [parse_constraint(text) for text in run.spec.constraints]
     known = run.store.trials(supernet_id, "validation").lookup()
     measure = measure_in_search(run, supernet_id, supernet)
-    cost, extreme = _combined(costs), exact_extreme(costs, space)
+    cost, extreme = _combined(costs), ExactExtreme(costs, space)
     return MeasuredProblem(space, run.spec.objectives, measure, cost, constraints, known, extreme)
 
 
@@ -65,6 +65,7 @@ def searched_front(run: Run, problem: Problem) -> Front:
         generations=settings.generations,
         seconds=settings.seconds,
         stalled=settings.stalled,
+        insist=settings.insist,
         options={"population": settings.population, **settings.options},
         on_generation=_keeper(run),
         on_stop=lambda reason: run.reporter.say(f"the search ends: {reason}"),
