@@ -77,7 +77,7 @@ class _Search:
     def nearest(self) -> Nearest | None:
         self._take(self._first())
         proven = not self._is_met() and any(self._is_refuted(group) for group in self._summable())
-        if not self._is_met() and not proven:
+        if not self._is_met():
             self._improve()
         return None if self._is_met() else self._best(proven)
 
