@@ -165,7 +165,7 @@ class _Search:
 
 
 def neighbours(space: SearchSpace, genome: NDArray[np.uint8], rng: np.random.Generator) -> Genomes:
-    """Canonical genomes (n, n_genes) that differ from a genome (n_genes,) in one group of tied genes.
+    """Canonical, valid genomes (n, n_genes) that differ from a genome (n_genes,) in one group of tied genes.
 
     Of a group with very many combinations some are drawn.
     """
@@ -177,7 +177,7 @@ def neighbours(space: SearchSpace, genome: NDArray[np.uint8], rng: np.random.Gen
         changed = np.repeat(genome[None], len(rows), axis=0)
         changed[:, group.members] = rows
         found.append(changed)
-    return space.canonical(np.concatenate(found))
+    return space.repair(np.concatenate(found))  # a block that comes to life has choices that are allowed
 
 
 def _missed(excess: Floats) -> Floats:

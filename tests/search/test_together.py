@@ -207,12 +207,14 @@ def test_a_weighted_sum_is_smallest_there(model: CostModel, all_costs: Mapping[s
         smallest_sum(model, TINY, {"peak_memory_bytes": 1.0})
 
 
-def test_neighbours_differ_in_one_group() -> None:
-    genome = SPACE.sample(1, np.random.default_rng(3))[0]
-    found = neighbours(SPACE, genome, np.random.default_rng(0))
-    assert SPACE.valid(found).all()
-    assert len(found) == sum(len(group.rows) for group in SPACE.groups)
+@pytest.mark.parametrize("name", ["roofline", "bitfusion"])  # the second does not have the first format
+def test_neighbours_are_valid_and_differ_in_one_group(name: str) -> None:
+    space = DEVICES.get(name)().restrict(digits())
+    genome = space.sample(1, np.random.default_rng(3))[0]
+    found = neighbours(space, genome, np.random.default_rng(0))
+    assert space.valid(found).all()
+    assert len(found) == sum(len(group.rows) for group in space.groups)
     for one in np.unique(found, axis=0):
-        both = SPACE.active(one[None])[0] & SPACE.active(genome[None])[0]
-        changed = [g for g in SPACE.groups if (one != genome)[g.members][both[g.members]].any()]
+        both = space.active(one[None])[0] & space.active(genome[None])[0]
+        changed = [g for g in space.groups if (one != genome)[g.members][both[g.members]].any()]
         assert len(changed) <= 1
