@@ -20,11 +20,10 @@ from bitfront.experiments.stages.predicting import fitted_predictor
 from bitfront.experiments.stages.samples import collected_samples
 from bitfront.experiments.stages.searching import measuring, predicting, searched_front
 from bitfront.experiments.stages.supernet import trained_supernet
-from bitfront.experiments.stages.tables import compiled_costs
+from bitfront.experiments.stages.tables import compiled_costs, searched_space
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.errors import StatusError
 from bitfront.experiments.store.statuses import Status
-from bitfront.search.devices import restrict_to_all
 from bitfront.search.executors.local import one_thread
 from bitfront.supernet.errors import StorageError
 
@@ -33,8 +32,7 @@ def run_stages(run: Run) -> None:
     """From a spec to exported models."""
     run.stage("1 space")
     space, dataset, devices = run.space(), run.dataset(), run.devices()
-    executable = restrict_to_all(space, devices)
-    searched = run.restrict(executable)
+    searched = searched_space(run, space, devices)
     run.reporter.say(f"{space.name}: {float(space.size()):.3g} networks, {float(searched.size()):.3g} searched")
 
     run.stage("2 supernet")
@@ -42,14 +40,14 @@ def run_stages(run: Run) -> None:
 
     if run.spec.search.accuracy == "measured":
         run.stage("4 device table")
-        costs = compiled_costs(run, devices, space, executable)
+        costs = compiled_costs(run, devices, space)
         problem = measuring(run, searched, supernet_id, supernet, costs)
     else:
         run.stage("3 measured samples")
         samples = collected_samples(run, supernet_id, supernet)
         run.stage("4 predictor and device table")
         predictor = fitted_predictor(run, supernet_id, space, samples)
-        problem = predicting(run, searched, predictor, compiled_costs(run, devices, space, executable))
+        problem = predicting(run, searched, predictor, compiled_costs(run, devices, space))
 
     run.stage("5 search")
     front = searched_front(run, problem)

@@ -25,6 +25,7 @@ from bitfront.experiments.spec_devices import (
     check_names,
     given_problems,
     metric_problems,
+    policy_problems,
     with_objectives,
 )
 from bitfront.experiments.spec_errors import Problem, SpecError, problem_of
@@ -123,6 +124,11 @@ class Spec(Section):
     def named_devices(self) -> dict[str, DeviceSection]:
         """Every device by its name, as in METRIC@NAME; where there is but one, by its own."""
         return {self.device.name: self.device} if self.device else dict(self.devices)
+
+    @property
+    def has_policies_per_device(self) -> bool:
+        """Whether a candidate is an architecture with a bit-width policy for each device."""
+        return self.search.policies == "per_device"
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON-able values, defaults included; `spec_from` reads them back as an equal spec."""
@@ -240,11 +246,13 @@ def _device_problems(spec: Spec, home: Path) -> Iterator[Problem]:
         place = "device" if spec.device else f"devices.{name}"
         costs[name], problems = device_problems(home, section.name, section.options, place)
         found += problems
+    if spec.has_policies_per_device:
+        found += policy_problems(spec.named_devices, spec.search.accuracy)
     yield from found
     if not found:
         metrics = {f"objectives[{i}]": metric for i, metric in enumerate(spec.objectives)}
         metrics |= {f"constraints[{i}]": one.metric for i, one in enumerate(spec.parsed_constraints())}
-        yield from metric_problems(metrics, costs)
+        yield from metric_problems(metrics, costs, spec.has_policies_per_device)
 
 
 def _digest(value: Any) -> str:

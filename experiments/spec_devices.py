@@ -18,6 +18,7 @@ Costs = Mapping[str, Sequence[str]]
 """By the name of a device in the spec, the costs that it gives."""
 
 _OF_EACH = ("latency_ms", "energy_mj")
+_OF_ARCHITECTURE = "macs"
 
 
 def by_names(value: object) -> object:
@@ -45,13 +46,19 @@ def check_names(devices: dict[str, DeviceSection]) -> dict[str, DeviceSection]:
 
 
 def with_objectives(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A raw spec with the default objectives of several devices, where it has such and names no objectives."""
+    """A raw spec with the default objectives of several devices, where it has such and names no objectives.
+
+    With a policy per device these are accuracy and latency, as the sizes would make too many.
+    """
     names = value.get("devices")
     if "objectives" in value or not names or not isinstance(names, Mapping | list | tuple):
         return value
     if len(set(map(str, names))) < len(names) or not all(is_of_device(f"latency_ms@{name}") for name in names):
         return value  # the names themselves are wrong, and that is said
-    return {**value, "objectives": [one for name in DEFAULT_OBJECTIVES for one in _names(name, names)]}
+    search = value.get("search")
+    per_device = isinstance(search, Mapping) and search.get("policies") == "per_device"
+    wanted = DEFAULT_OBJECTIVES[:2] if per_device else DEFAULT_OBJECTIVES
+    return {**value, "objectives": [one for name in wanted for one in _names(name, names, per_device)]}
 
 
 def given_problems(device: DeviceSection | None, devices: Devices) -> Iterator[Problem]:
@@ -62,9 +69,21 @@ def given_problems(device: DeviceSection | None, devices: Devices) -> Iterator[P
         yield Problem("devices", shown(list(devices)), "stands beside `device`", "leave one of the two out")
 
 
-def metric_problems(metrics: Mapping[str, str], costs: Costs) -> Iterator[Problem]:
-    """Metrics (place to name) that the devices do not have, and how to name them."""
-    known = [name for metric in METRICS for name in _names(metric, _givers(metric, costs))]
+def policy_problems(devices: Devices, accuracy: str) -> Iterator[Problem]:
+    """What does not go together with a policy per device."""
+    if len(devices) < 2:
+        yield Problem("search.policies", "'per_device'", "there is one device", "name several under `devices`")
+    if accuracy == "measured":
+        rule = "goes with predicted accuracy alone"
+        yield Problem("search.policies", "'per_device'", rule, "leave out `accuracy: measured`")
+
+
+def metric_problems(metrics: Mapping[str, str], costs: Costs, per_device: bool) -> Iterator[Problem]:
+    """Metrics (place to name) that the devices do not have, and how to name them.
+
+    ``per_device``: whether each device has a policy of its own.
+    """
+    known = [name for metric in METRICS for name in _names(metric, _givers(metric, costs), per_device)]
     if len(costs) == 1:
         known = [metric for metric in METRICS if _givers(metric, costs)]
     for place, metric in metrics.items():
@@ -77,9 +96,10 @@ def _givers(metric: str, costs: Costs) -> list[str]:
     return [name for name, given in costs.items() if metric not in _OF_EACH or metric in given]
 
 
-def _names(metric: str, devices: Iterable[str]) -> list[str]:
+def _names(metric: str, devices: Iterable[str], per_device: bool) -> list[str]:
     """How a metric of several devices is named: once for each where they differ in it."""
-    return [f"{metric}@{name}" for name in devices] if metric in _OF_EACH else [metric]
+    differ = metric != _OF_ARCHITECTURE if per_device else metric in _OF_EACH
+    return [f"{metric}@{name}" for name in devices] if differ else [metric]
 
 
 def _wrong_with(metric: str, costs: Costs, known: Sequence[str]) -> tuple[str, str]:
@@ -90,7 +110,7 @@ def _wrong_with(metric: str, costs: Costs, known: Sequence[str]) -> tuple[str, s
         return "there is one device, and plain metrics", f"write {base}"
     if device and device not in costs:
         return f"there is no device {device} here", nearest(device, list(costs))
-    if base not in _OF_EACH:
+    if base in known:
         return "is the same on all devices", f"write {base}"
     if alike and not device:
         return "differs from device to device", f"write {alike}"

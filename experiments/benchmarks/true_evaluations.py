@@ -78,6 +78,5 @@ def true_evaluations(reporter: Reporter, quick: bool = False) -> Iterator[TrueEv
 def _ready(run: Run) -> TrueEvaluations:
     space, devices = run.space(), run.devices()
     supernet_id, supernet = trained_supernet(run, space, run.dataset())
-    executable = restrict_to_all(space, devices)
-    (costs,) = compiled_costs(run, devices, space, executable).values()
-    return TrueEvaluations(executable, costs, run, supernet_id, supernet)
+    (costs,) = compiled_costs(run, devices, space).values()
+    return TrueEvaluations(restrict_to_all(space, devices), costs, run, supernet_id, supernet)

@@ -31,7 +31,8 @@ def print_details(console: Console, values: Mapping[str, Any]) -> None:
     if values["search"]["generations"]:
         section(console, "search", _search(values["search"], values["front"]))
     for export in values["exports"]:
-        section(console, f"{export['format']} of candidate {export['candidate_id']}", _export(export))
+        device = f" for {export['device']}" if export["device"] else ""
+        section(console, f"{export['format']} of candidate {export['candidate_id']}{device}", _export(export))
     section(console, "files", values["files"].items())
 
 

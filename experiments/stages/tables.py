@@ -14,25 +14,40 @@ from bitfront.experiments.store.records import TableRecord
 from bitfront.latency_lut.cost_model import CostModel, compile_costs
 from bitfront.latency_lut.device import Device
 from bitfront.latency_lut.table import Table
+from bitfront.search.devices import restrict_to_all
+from bitfront.search.shared_architecture import SharedArchitecture
 from bitfront.supernet.space import SearchSpace
 
 
-def compiled_costs(
-    run: Run, devices: Mapping[str, Device], space: SearchSpace, executable: SearchSpace
-) -> dict[str, CostModel]:
-    """The costs of every candidate of ``executable`` on each of the devices, by their names in the spec.
+def searched_space(run: Run, space: SearchSpace, devices: Mapping[str, Device]) -> SearchSpace:
+    """``space`` as far as it is searched: what all devices execute, or what each executes with its own policy.
 
-    ``executable`` is ``space`` restricted to what all devices execute. A device's table is that of all it executes
-    itself, so that it does not depend on who else takes part, and experiments with other devices find it.
+    Raises:
+        UnsupportedError: the devices leave nothing of it.
+        SpecError: a fixed gene does not exist, or nothing is left of it.
+    """
+    if run.spec.has_policies_per_device:
+        own = {name: run.restrict(device.restrict(space)) for name, device in devices.items()}
+        return SharedArchitecture(own)
+    return run.restrict(restrict_to_all(space, devices))
+
+
+def compiled_costs(run: Run, devices: Mapping[str, Device], space: SearchSpace) -> dict[str, CostModel]:
+    """By its name in the spec, the costs on each device of every network of ``space`` that it may have to run.
+
+    A device's table is that of all it executes itself, so that it does not depend on who else takes part, and
+    experiments with other devices find it.
 
     Raises:
         InvalidTableError, CorruptFileError: an earlier table can not be used.
         ConflictError: the search has begun with other costs.
     """
-    own = {name: executable if len(devices) == 1 else one.restrict(space) for name, one in devices.items()}
+    own = {name: one.restrict(space) for name, one in devices.items()}
     tables = {name: _table(run, name, device, own[name]) for name, device in devices.items()}
     _link(run, {name: _digest(table) for name, table in tables.items()})
-    return {name: compile_costs(executable, devices[name], table) for name, table in tables.items()}
+    shared = len(devices) > 1 and not run.spec.has_policies_per_device
+    compiled = dict.fromkeys(devices, restrict_to_all(space, devices)) if shared else own
+    return {name: compile_costs(compiled[name], devices[name], table) for name, table in tables.items()}
 
 
 def _table(run: Run, name: str, device: Device, space: SearchSpace) -> Table:

@@ -266,7 +266,7 @@ class Store(ABC):
 
     @abstractmethod
     def put_export(self, experiment_id: str, record: ExportRecord) -> None:
-        """Store an export, or replace the one of the same candidate and format.
+        """Store an export, or replace the one of the same candidate, format and device.
 
         Raises:
             ConflictError: it is no candidate of the experiment.
@@ -274,4 +274,4 @@ class Store(ABC):
 
     @abstractmethod
     def exports(self, experiment_id: str) -> tuple[ExportRecord, ...]:
-        """The experiment's exports, by candidate id and format."""
+        """The experiment's exports, by candidate id, format and device."""

@@ -221,7 +221,10 @@ class TableRecord:
 
 @dataclass(frozen=True, slots=True)
 class ExportRecord:
-    """A candidate written as a model file. ``top1_test`` is the file's own accuracy, None if not tested."""
+    """A candidate written as a model file. ``top1_test`` is the file's own accuracy, None if not tested.
+
+    ``device``: in whose bit-width policy, where a candidate has one per device; else empty.
+    """
 
     candidate_id: int
     format: str
@@ -229,6 +232,7 @@ class ExportRecord:
     sha256: str
     top1_test: float | None
     created_at: datetime = field(default_factory=utc_now, compare=False)
+    device: str = ""
 
 
 def _check_genomes(genomes: Genomes) -> None:

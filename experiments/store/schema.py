@@ -200,6 +200,7 @@ exports = Table(
     _experiment(primary_key=True),
     Column("candidate_number", Integer, primary_key=True),
     Column("format", Text, primary_key=True),
+    Column("device", Text, primary_key=True, server_default=""),  # whose network it is, where each has its own
     Column("path", Text, nullable=False),
     Column("sha256", Text, nullable=False),
     Column("top1_test", Double),

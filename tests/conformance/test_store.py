@@ -616,8 +616,12 @@ class TestFront:
         store.put_export(experiment, record)
         store.put_export(experiment, replace(record, sha256="11", top1_test=0.97))
         store.put_export(experiment, replace(record, format="plan"))
+        for device in ("phone", "cpu", "phone"):
+            store.put_export(experiment, replace(record, device=device, path=f"{device}.onnx"))
         assert store.exports(experiment) == (
             replace(record, sha256="11", top1_test=0.97),
+            replace(record, device="cpu", path="cpu.onnx"),
+            replace(record, device="phone", path="phone.onnx"),
             replace(record, format="plan"),
         )
         with pytest.raises(ConflictError):

@@ -130,7 +130,7 @@ def running(home: Path, space: MBConvSpace, monkeypatch: pytest.MonkeyPatch, **f
 
 
 def costs_of(run: Run, space: SearchSpace) -> dict[str, CostModel]:
-    return compiled_costs(run, run.devices(), space, restrict_to_all(space, run.devices()))
+    return compiled_costs(run, run.devices(), space)
 
 
 def test_tables_are_shared_with_experiments_of_one_device(
