@@ -247,7 +247,7 @@ def _device_problems(spec: Spec, home: Path) -> Iterator[Problem]:
         costs[name], problems = device_problems(home, section.name, section.options, place)
         found += problems
     if spec.has_policies_per_device:
-        found += policy_problems(spec.named_devices, spec.search.accuracy)
+        found += policy_problems(spec.named_devices, spec.search.accuracy, spec.search.strategy)
     yield from found
     if not found:
         metrics = {f"objectives[{i}]": metric for i, metric in enumerate(spec.objectives)}

@@ -19,6 +19,7 @@ Costs = Mapping[str, Sequence[str]]
 
 _OF_EACH = ("latency_ms", "energy_mj")
 _OF_ARCHITECTURE = "macs"
+_OF_ONE_ACCURACY = ("iterated",)
 
 
 def by_names(value: object) -> object:
@@ -69,13 +70,16 @@ def given_problems(device: DeviceSection | None, devices: Devices) -> Iterator[P
         yield Problem("devices", shown(list(devices)), "stands beside `device`", "leave one of the two out")
 
 
-def policy_problems(devices: Devices, accuracy: str) -> Iterator[Problem]:
+def policy_problems(devices: Devices, accuracy: str, strategy: str) -> Iterator[Problem]:
     """What does not go together with a policy per device."""
     if len(devices) < 2:
         yield Problem("search.policies", "'per_device'", "there is one device", "name several under `devices`")
     if accuracy == "measured":
         rule = "goes with predicted accuracy alone"
         yield Problem("search.policies", "'per_device'", rule, "leave out `accuracy: measured`")
+    if strategy in _OF_ONE_ACCURACY:
+        rule = f"{strategy} learns of one accuracy, and here each device has its own"
+        yield Problem("search.policies", "'per_device'", rule, "choose another strategy, such as nsga2 or nsga3")
 
 
 def metric_problems(metrics: Mapping[str, str], costs: Costs, per_device: bool) -> Iterator[Problem]:

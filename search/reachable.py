@@ -52,13 +52,11 @@ def refuse_together(problem: Problem) -> None:
 
 def _none_together(problem: Problem, nearest: Nearest) -> str:
     candidate = _shortly(problem.space.decode(nearest.genome))
-    limits = " and ".join(map(str, nearest.constraints))
+    limits = " and ".join(map(str, nearest.constraints)) + (" together" if len(nearest.constraints) > 1 else "")
     if nearest.proven:
-        return (
-            f"no candidate meets {limits} together; the nearest found has {nearest}: {candidate}. Loosen a bound."
-        )
+        return f"no candidate meets {limits}; the nearest found has {nearest}: {candidate}. Loosen a bound."
     return (
-        f"no candidate was found that meets {limits} together, which does not prove that there is none: of "
+        f"no candidate was found that meets {limits}, which does not prove that there is none: of "
         f"{nearest.costed:,} whose costs were computed, the nearest has {nearest}: {candidate}. "
         "Loosen a bound, or insist on the search."
     )

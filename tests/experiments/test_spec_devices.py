@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -125,3 +125,43 @@ def test_metrics_that_are_refused(metric: str, words: str) -> None:
 def test_a_metric_that_no_device_gives() -> None:
     found = problems(devices=["host-onnxruntime", "host-openvino-avx2"], objectives=["top1", "energy_mj"])
     assert "no device gives energy_mj" in found["objectives[1]"]
+
+
+class TestPolicyPerDevice:
+    def given(self, **fields: object) -> dict[str, Any]:
+        search = {"policies": "per_device", **cast(dict[str, Any], fields.pop("search", {}))}
+        return {"devices": PHONE_AND_CPU, "search": search, **fields}
+
+    def test_metrics_have_a_device_all_but_macs(self) -> None:
+        one = spec(**self.given())
+        assert one.has_policies_per_device
+        assert one.objectives == ("top1@phone", "top1@cpu", "latency_ms@phone", "latency_ms@cpu")
+        more = ["top1@cpu", "size_bytes@phone", "energy_mj@phone", "bitops@cpu", "peak_memory_bytes@cpu", "macs"]
+        assert spec(**self.given(objectives=more)).objectives == tuple(more)
+        assert spec_from(json.loads(json.dumps(one.as_json()))) == one
+
+    @pytest.mark.parametrize(
+        ("metric", "words"),
+        [
+            ("top1", "differs from device to device: write top1@phone or top1@cpu"),
+            ("size_bytes", "write size_bytes@phone or size_bytes@cpu"),
+            ("macs@phone", "is the same on all devices: write macs"),
+            ("energy_mj@cpu", "the device cpu gives no energy_mj"),
+            ("top1@fone", "there is no device fone here: did you mean 'phone'"),
+        ],
+    )
+    def test_metrics_that_are_refused(self, metric: str, words: str) -> None:
+        found = problems(**self.given(objectives=["macs", metric]))
+        assert list(found) == ["objectives[1]"]
+        assert words in found["objectives[1]"]
+
+    @pytest.mark.parametrize(
+        ("fields", "words"),
+        [
+            ({"devices": {}, "device": "bitfusion"}, "name several under `devices`"),
+            ({"search": {"accuracy": "measured"}}, "predicted accuracy alone"),
+            ({"search": {"strategy": "iterated"}}, "choose another strategy"),
+        ],
+    )
+    def test_what_it_does_not_go_with(self, fields: dict[str, Any], words: str) -> None:
+        assert words in problems(**self.given(**fields))["search.policies"]
