@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from bitfront.experiments.networks import ONE, networks_of, policy_owners
 from bitfront.experiments.reporter import Reporter, Reporters
 from bitfront.experiments.rows import read_front
 from bitfront.experiments.run import Run
 from bitfront.experiments.spec import spec_from
+from bitfront.experiments.stages.promises import Network, promises
 from bitfront.experiments.stages.supernet import supernet_folder
 from bitfront.experiments.store.base import Store
-from bitfront.experiments.store.records import Candidate, ExportRecord, FrontMember
-from bitfront.search.constraints import base_metric, qualified
+from bitfront.experiments.store.records import Candidate, ExportRecord
+from bitfront.search.constraints import base_metric
 from bitfront.search.executors.local import one_thread
 from bitfront.search.front import Front
 from bitfront.search.problem import minimised
@@ -41,7 +41,6 @@ from bitfront.supernet.training.trained import load_weights
 
 FORMATS = ("onnx",)
 _MOST_LOST = 0.005
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,31 +163,18 @@ class _How:
     progress_of: Callable[[str], Progress]
 
 
-@dataclass(frozen=True, slots=True)
-class _Network:
-    """One of a candidate's networks: whose policy it has (`ONE`: everybody's), and its genome (n_genes,)."""
-
-    candidate: Candidate
-    owner: str
-    genome: NDArray[np.uint8]
-
-    @property
-    def label(self) -> str:
-        return f"candidate {self.candidate.id}{f' for {self.owner}' if self.owner else ''}"
-
-
 def _exports(run: Run, candidate: Candidate, how: _How, folder: Path, device: str | None = None) -> list[Exported]:
     """Every network of a candidate, or that of one device, each in its folder."""
     supernet, supernet_id = _supernet(run)
     found = networks_of(supernet.space, policy_owners(run.spec.as_json()), candidate.array[None])
-    networks = [_Network(candidate, owner, genomes[0]) for owner, genomes in found.items()]
+    networks = [Network(candidate, owner, genomes[0]) for owner, genomes in found.items()]
     wanted = [one for one in networks if device is None or one.owner in (ONE, device)]
     evaluator = Evaluator(supernet, run.dataset(), run.spec.supernet.calibration_images)
     return [_export(run, one, how, folder / one.owner, evaluator, supernet_id) for one in wanted]
 
 
 def _export(
-    run: Run, network: _Network, how: _How, folder: Path, evaluator: Evaluator, supernet_id: str
+    run: Run, network: Network, how: _How, folder: Path, evaluator: Evaluator, supernet_id: str
 ) -> Exported:
     candidate = network.candidate
     with one_thread():
@@ -198,7 +184,11 @@ def _export(
         testing = how.progress_of(f"testing {network.label} as a file")
         top1, top1_fake_quant, agreement = _tested(evaluator, content, folded, subnet, testing)
     path, digest = folder.absolute() / "model.onnx", hashlib.sha256(content).hexdigest()
-    promised = _promised(run, network, tuned, top1, top1_fake_quant)
+    after = tuned.done.top1_after if tuned and tuned.done.kept else None
+    promised = {
+        **promises(run, network, after, {"top1_test_fake_quant": top1_fake_quant, "top1_test_exported": top1}),
+        "finetuning": tuned.document() if tuned else None,
+    }
     hashes = {
         "space": evaluator.supernet.space.hash(),
         "supernet": supernet_id,
@@ -217,7 +207,7 @@ def _export(
     return Exported(record, top1, top1_fake_quant, agreement)
 
 
-def _built(run: Run, evaluator: Evaluator, network: _Network, how: _How) -> tuple[Subnet, _Tuned | None]:
+def _built(run: Run, evaluator: Evaluator, network: Network, how: _How) -> tuple[Subnet, _Tuned | None]:
     supernet, dataset = evaluator.supernet, evaluator.dataset
     if not how.finetune_epochs:
         return evaluator.subnet(supernet.space.blocks(network.genome)), None
@@ -263,52 +253,3 @@ def _tested(
         float(np.mean(network == test.labels)),
         float(np.mean(file == network)),
     )
-
-
-def _latencies(run: Run, member: FrontMember | None) -> dict[str, float | None]:
-    """What was measured of a member, by the name of the metric; None where nothing was."""
-    if run.spec.device:
-        return {"latency_ms": member.latency_ms if member else None}
-    metrics = [qualified("latency_ms", name) for name in run.spec.devices]
-    return {name: member.by_device.get(name) if member else None for name in metrics}
-
-
-def _of_owner(values: Mapping[str, T], owner: str) -> dict[str, T]:
-    """Of one device's network its own metrics, by their plain names; all, where it serves every device."""
-    parts = {name: name.partition("@") for name in values}
-    return {
-        base if owner else name: values[name]
-        for name, (base, _, of) in parts.items()
-        if of == owner or not owner or not of
-    }
-
-
-def _provenance(run: Run, owner: str) -> dict[str, Any]:
-    """Where the costs of the network come from: of its device, or by name of all that it serves."""
-    found = {name: device.provenance() for name, device in run.devices().items()}
-    if run.spec.devices and not owner:
-        return {"devices": found}
-    return {"device": found[owner] if owner else next(iter(found.values()))}
-
-
-def _promised(
-    run: Run, network: _Network, tuned: _Tuned | None, top1: float, top1_fake_quant: float
-) -> dict[str, Any]:
-    """All that is known of the network in the file; what the search measured of it untuned has its own name."""
-    members = {member.candidate.id: member for member in run.store.front(run.experiment_id)}
-    member = members.get(network.candidate.id)
-    searched = member.top1_validation if member else None
-    if member and network.owner:
-        searched = member.by_device.get(f"top1@{network.owner}")
-    return {
-        "predicted": _of_owner(network.candidate.predicted, network.owner),
-        "measured": {
-            "top1_validation": tuned.done.top1_after if tuned and tuned.done.kept else searched,
-            "top1_validation_searched": searched,
-            **_of_owner(_latencies(run, member), network.owner),
-            "top1_test_fake_quant": top1_fake_quant,
-            "top1_test_exported": top1,
-        },
-        "finetuning": tuned.document() if tuned else None,
-        **_provenance(run, network.owner),
-    }
