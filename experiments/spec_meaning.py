@@ -86,9 +86,9 @@ def device_problems(
 
 
 def fix_genes(
-    space: SearchSpace, fixed: Mapping[str, Sequence[Choice]]
+    space: SearchSpace, fixed: Mapping[str, Sequence[Choice]], place: str = "fixed"
 ) -> tuple[dict[str, tuple[Choice, ...]], list[Problem]]:
-    """Gene name to the choices that stay, and what is wrong with ``fixed``."""
+    """Gene name to the choices that stay, and what is wrong with ``fixed``, which stands at ``place``."""
     allowed: dict[str, tuple[Choice, ...]] = {}
     problems: list[Problem] = []
     for pattern, values in fixed.items():
@@ -96,7 +96,7 @@ def fix_genes(
             allowed |= narrowed(space.name, space.genes, allowed, pattern, values)
         except BitfrontError as error:
             rule, _, fix = str(error).partition(": ")
-            problems.append(Problem(f"fixed.{pattern}", shown(list(values)), rule, fix))
+            problems.append(Problem(f"{place}.{pattern}", shown(list(values)), rule, fix))
     return allowed, problems
 
 
