@@ -123,7 +123,7 @@ def test_every_network_is_measured(measured: Run, space: MBConvSpace, tiny_data:
     evaluator = Evaluator(Supernet(space), tiny_data, 32)
     for name, genomes in networks_of(space, ["phone", "edge"], front.genomes).items():
         for split, metric in (("validation", "top1"), ("test", "top1_test")):
-            expected = [one.top1 for one in evaluator.outcomes(genomes, split)]  # type: ignore[union-attr, arg-type]
+            expected = [one.top1 for one in evaluator.outcomes(genomes, split)]  # type: ignore[union-attr]
             np.testing.assert_allclose(front.measured[f"{metric}@{name}"], expected)
     assert set(front.measured) == {
         f"{name}@{device}" for name in ("top1", "top1_test", "latency_ms") for device in ("phone", "edge")
