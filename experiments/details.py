@@ -9,10 +9,10 @@ from typing import Any
 
 from bitfront.experiments.places import candidates_folder, experiment_folder, log_path
 from bitfront.experiments.store.base import Store
-from bitfront.experiments.store.records import Experiment, PredictorRecord
+from bitfront.experiments.store.records import Experiment, PredictorRecord, TableRecord
 from bitfront.search.constraints import METRICS, base_metric
 
-_PLOTS = ("front.html", "front.png", "predictor.png")
+_PLOTS = ("front*.html", "front*.png", "predictor.png")
 
 
 def summary(experiment: Experiment) -> dict[str, Any]:
@@ -26,14 +26,15 @@ def details(store: Store, home: Path, experiment: Experiment) -> dict[str, Any]:
     """An experiment with all that belongs to it, JSON-able; what is not there yet is None or empty."""
     one = experiment
     supernet = store.supernet(one.supernet_id) if one.supernet_id else None
-    table = store.table(one.table_id) if one.table_id else None
+    tables = {name: _plain(asdict(table)) for name, table in tables_of(store, one).items()}
     generations = store.generations(one.id)
     front = store.front(one.id)
     return {
         **_plain(asdict(one)),
         "supernet": _plain(asdict(supernet)) if supernet else None,
         "predictors": [_plain(asdict(record)) for record in own_predictors(store, one)],
-        "table": _plain(asdict(table)) if table else None,
+        "table": next(iter(tables.values())) if one.table_id and tables else None,
+        "tables": tables,
         "search": {
             "generations": len(generations),
             "evaluations": generations[-1].evaluations if generations else 0,
@@ -65,6 +66,15 @@ def _state_facts(store: Store, experiment_id: str) -> dict[str, Any]:
     return facts
 
 
+def tables_of(store: Store, experiment: Experiment) -> dict[str, TableRecord]:
+    """The cost table of each device, by its name in the spec."""
+    if experiment.table_id:
+        table = store.table(experiment.table_id)
+        return {table.device: table} if table else {}
+    found = {name: store.table(table_id) for name, table_id in experiment.table_ids.items()}
+    return {name: table for name, table in found.items() if table is not None}
+
+
 def own_predictors(store: Store, experiment: Experiment) -> list[PredictorRecord]:
     """Its transferred predictor after the fp32 one that it came from."""
     own = store.predictor(experiment.predictor_id) if experiment.predictor_id else None
@@ -76,7 +86,8 @@ def own_predictors(store: Store, experiment: Experiment) -> list[PredictorRecord
 
 def files(home: Path, experiment_id: str) -> dict[str, str]:
     """Log, plots and the folder of candidates that exist, by name."""
-    found = [log_path(home, experiment_id), *(experiment_folder(home, experiment_id) / name for name in _PLOTS)]
+    folder = experiment_folder(home, experiment_id)
+    found = [log_path(home, experiment_id), *(path for form in _PLOTS for path in sorted(folder.glob(form)))]
     found.append(candidates_folder(home, experiment_id))
     return {path.name: str(path) for path in found if path.exists()}
 

@@ -71,7 +71,7 @@ def made_device(home: Path, name: str, options: Mapping[str, Any]) -> Device:
         UnsupportedError: it can not be used here.
     """
     factory = device_factory(home, name)
-    problems = list(device_problems(home, name, options, {}))
+    problems = device_problems(home, name, options)[1]
     if problems:
         raise SpecError(f"device {name}", problems)
     return factory(**options)

@@ -20,7 +20,7 @@ from bitfront.experiments.stages.predicting import fitted_predictor
 from bitfront.experiments.stages.samples import collected_samples
 from bitfront.experiments.stages.searching import measuring, predicting, searched_front
 from bitfront.experiments.stages.supernet import trained_supernet
-from bitfront.experiments.stages.tables import compiled_costs
+from bitfront.experiments.stages.tables import compiled_costs, searched_space
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.errors import StatusError
 from bitfront.experiments.store.statuses import Status
@@ -31,9 +31,8 @@ from bitfront.supernet.errors import StorageError
 def run_stages(run: Run) -> None:
     """From a spec to exported models."""
     run.stage("1 space")
-    space, dataset, device = run.space(), run.dataset(), run.device()
-    executable = device.restrict(space)
-    searched = run.restrict(executable)
+    space, dataset, devices = run.space(), run.dataset(), run.devices()
+    searched = searched_space(run, space, devices)
     run.reporter.say(f"{space.name}: {float(space.size()):.3g} networks, {float(searched.size()):.3g} searched")
 
     run.stage("2 supernet")
@@ -41,19 +40,20 @@ def run_stages(run: Run) -> None:
 
     if run.spec.search.accuracy == "measured":
         run.stage("4 device table")
-        problem = measuring(run, searched, supernet_id, supernet, compiled_costs(run, device, executable))
+        costs = compiled_costs(run, devices, space)
+        problem = measuring(run, searched, supernet_id, supernet, costs)
     else:
         run.stage("3 measured samples")
         samples = collected_samples(run, supernet_id, supernet)
         run.stage("4 predictor and device table")
         predictor = fitted_predictor(run, supernet_id, space, samples)
-        problem = predicting(run, searched, predictor, compiled_costs(run, device, executable))
+        problem = predicting(run, searched, predictor, compiled_costs(run, devices, space))
 
     run.stage("5 search")
     front = searched_front(run, problem)
 
     run.stage("6 measured front")
-    measure_front(run, front, supernet_id, supernet, device)
+    measure_front(run, front, supernet_id, supernet, devices)
     write_plots(run)
 
     run.stage("7 export")

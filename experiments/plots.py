@@ -15,17 +15,14 @@ from bitfront.supernet.files import write_bytes, write_text
 
 __all__ = ["FrontPicture", "front_figure_html", "front_figure_png", "write_front"]
 
-HTML_NAME = "front.html"
-PNG_NAME = "front.png"
 
-
-def write_front(folder: Path, picture: FrontPicture) -> tuple[Path, Path]:
-    """Write ``front.html`` and ``front.png`` into ``folder`` and return their paths.
+def write_front(folder: Path, picture: FrontPicture, name: str = "front") -> tuple[Path, Path]:
+    """Write ``NAME.html`` and ``NAME.png`` into ``folder`` and return their paths.
 
     Raises:
         StorageError: the folder can not be written.
     """
-    page, image = folder / HTML_NAME, folder / PNG_NAME
+    page, image = folder / f"{name}.html", folder / f"{name}.png"
     write_text(page, front_figure_html(picture))
     write_bytes(image, front_figure_png(picture))
     return page, image

@@ -131,10 +131,14 @@ class Run:
                 self.reporter.say(note)
         return self._dataset
 
-    def device(self) -> Device:
-        """The target device with the spec's options."""
-        return device_factory(self.home, self.spec.device.name)(**self.spec.device.options)
+    def devices(self) -> dict[str, Device]:
+        """The target devices with the spec's options, by their names in it."""
+        return {
+            name: device_factory(self.home, section.name)(**section.options)
+            for name, section in self.spec.named_devices.items()
+        }
 
-    def own_device_options(self) -> dict[str, Any]:
-        """The options that the spec gives to the device, without those that are the device's defaults."""
-        return own_options(device_factory(self.home, self.spec.device.name), self.spec.device.options)
+    def own_device_options(self, name: str) -> dict[str, Any]:
+        """The options that the spec gives to a device, without those that are the device's defaults."""
+        section = self.spec.named_devices[name]
+        return own_options(device_factory(self.home, section.name), section.options)

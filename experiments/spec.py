@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from bitfront.experiments.space_files import short_name
 from bitfront.experiments.spec_checks import (
@@ -19,6 +19,15 @@ from bitfront.experiments.spec_checks import (
     different,
 )
 from bitfront.experiments.spec_data import DataSection
+from bitfront.experiments.spec_devices import (
+    DEFAULT_OBJECTIVES,
+    by_names,
+    check_names,
+    given_problems,
+    metric_problems,
+    policy_problems,
+    with_objectives,
+)
 from bitfront.experiments.spec_errors import Problem, SpecError, problem_of
 from bitfront.experiments.spec_islands import island_gene_problems, island_metrics, island_problems
 from bitfront.experiments.spec_meaning import device_problems, fix_genes, predictor_problems, strategy_problems
@@ -49,6 +58,9 @@ _Objectives = Annotated[tuple[Metric, ...], AfterValidator(different)]
 class Spec(Section):
     """Everything that decides an experiment: the same spec gives the same front on the same machine."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["device"]}, {"required": ["devices"]}]},
+    )
     name: str = Field(
         default="experiment",
         min_length=1,
@@ -60,12 +72,21 @@ class Spec(Section):
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Seed of everything random.")
     space: Annotated[SpaceSection, BeforeValidator(by_name)]
     data: Annotated[DataSection, BeforeValidator(by_name)]
-    device: Annotated[DeviceSection, BeforeValidator(by_name)]
+    device: Annotated[DeviceSection | None, BeforeValidator(by_name)] = Field(
+        default=None, description=" ".join((DeviceSection.__doc__ or "").split()), examples=["host-onnxruntime"]
+    )
+    devices: Annotated[dict[str, DeviceSection], BeforeValidator(by_names), AfterValidator(check_names)] = Field(
+        default_factory=dict,
+        description="Several devices at once, in place of `device`: networks must suit all of them, and what is "
+        "searched for is named METRIC@NAME, as latency_ms@phone. Either `[bitfusion, host-onnxruntime]`, or with "
+        "names of your own and options: `{phone: my-phone, cpu: {name: host-onnxruntime, options: {batch: 1}}}`.",
+    )
     objectives: _Objectives = Field(
-        default=("top1", "latency_ms", "size_bytes"),
+        default=DEFAULT_OBJECTIVES,
         min_length=1,
         strict=False,
-        description=f"What is to be as good as can be, out of {', '.join(METRICS)}.",
+        description=f"What is to be as good as can be, out of {', '.join(METRICS)}. With several devices, "
+        "latency_ms and energy_mj have a device: `[top1, latency_ms@phone, latency_ms@cpu]`.",
     )
     constraints: tuple[ConstraintText, ...] = Field(
         default=(),
@@ -94,6 +115,21 @@ class Spec(Section):
             name = space.get("name") if isinstance(space, Mapping) else space
             return {**value, "name": short_name(name)} if isinstance(name, str) and name else value
         return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _objectives_of_devices(cls, value: Any) -> Any:
+        return with_objectives(value) if isinstance(value, Mapping) else value
+
+    @property
+    def named_devices(self) -> dict[str, DeviceSection]:
+        """Every device by its name, as in METRIC@NAME; where there is but one, by its own."""
+        return {self.device.name: self.device} if self.device else dict(self.devices)
+
+    @property
+    def has_policies_per_device(self) -> bool:
+        """Whether a candidate is an architecture with a bit-width policy for each device."""
+        return self.search.policies == "per_device"
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON-able values, defaults included; `spec_from` reads them back as an equal spec."""
@@ -187,10 +223,7 @@ def spec_from(
 
 
 def _problems_together(spec: Spec, home: Path) -> Iterator[Problem]:
-    metrics = {f"objectives[{i}]": metric for i, metric in enumerate(spec.objectives)}
-    metrics |= {f"constraints[{i}]": one.metric for i, one in enumerate(spec.parsed_constraints())}
-    metrics |= island_metrics(spec.search.islands)
-    yield from device_problems(home, spec.device.name, spec.device.options, metrics)
+    yield from _device_problems(spec, home)
     yield from strategy_problems(spec.search.strategy, spec.search.options)
     yield from island_problems(spec.search.islands, spec.search.strategy)
     yield from predictor_problems(spec.predictor.kind, spec.predictor.options)
@@ -209,6 +242,28 @@ def _problems_together(spec: Spec, home: Path) -> Iterator[Problem]:
         allowed, problems = fix_genes(space, spec.fixed)
         yield from problems
         yield from island_gene_problems(spec.search.islands, space, allowed)
+
+
+def _device_problems(spec: Spec, home: Path) -> Iterator[Problem]:
+    found = list(given_problems(spec.device, spec.devices))
+    costs = {}
+    for name, section in spec.named_devices.items():
+        place = "device" if spec.device else f"devices.{name}"
+        costs[name], problems = device_problems(home, section.name, section.options, place)
+        found += problems
+    if spec.has_policies_per_device:
+        found += policy_problems(spec.named_devices, spec.search.accuracy, spec.search.strategy)
+        if spec.search.islands.wanted:
+            rule = "does not go with a policy per device"
+            found.append(
+                Problem("search.islands", str(spec.search.islands.number), rule, "leave one of the two out")
+            )
+    yield from found
+    if not found:
+        metrics = {f"objectives[{i}]": metric for i, metric in enumerate(spec.objectives)}
+        metrics |= {f"constraints[{i}]": one.metric for i, one in enumerate(spec.parsed_constraints())}
+        metrics |= island_metrics(spec.search.islands)
+        yield from metric_problems(metrics, costs, spec.has_policies_per_device)
 
 
 def _digest(value: Any) -> str:

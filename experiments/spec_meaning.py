@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -15,13 +14,13 @@ import numpy as np
 from bitfront.experiments.spec_checks import registry_at
 from bitfront.experiments.spec_errors import Problem, nearest, shown
 from bitfront.supernet.errors import BitfrontError, UnknownNameError
-from bitfront.supernet.genes import Choice, Gene
+from bitfront.supernet.fixed_genes import narrowed
+from bitfront.supernet.genes import Choice
 from bitfront.supernet.space import SearchSpace
 
 _STRATEGIES = "bitfront.search.strategies:STRATEGIES"
 _PREDICTORS = "bitfront.predictors:PREDICTORS"
 _GIVEN_OTHERWISE = frozenset({"problem", "rng", "population"})
-_DEVICE_COSTS = ("latency_ms", "energy_mj")
 
 
 def strategy_problems(name: str, options: Mapping[str, Any], place: str = "search.options") -> Iterator[Problem]:
@@ -66,35 +65,24 @@ def predictor_problems(kind: str, options: Mapping[str, Any]) -> Iterator[Proble
 
 
 def device_problems(
-    home: Path, name: str, options: Mapping[str, Any], metrics: Mapping[str, str]
-) -> Iterator[Problem]:
-    """Options that a known device does not have, lacks or refuses, and metrics (place to name) that it lacks."""
+    home: Path, name: str, options: Mapping[str, Any], place: str = "device"
+) -> tuple[tuple[str, ...], list[Problem]]:
+    """The costs that a known device gives, and options that it does not have, lacks or refuses."""
     from bitfront.experiments.device_names import device_factory, needed_options
 
     factory = device_factory(home, name)
-    unknown = list(_unknown_options("device.options", name, factory, options))
+    unknown = list(_unknown_options(f"{place}.options", name, factory, options))
     if unknown:
-        yield from unknown
-        return
+        return (), unknown
     missing = [option for option in needed_options(factory) if option not in options]
     if missing:
-        yield Problem("device.options", None, f"{name} can not do without {', '.join(missing)}", "give it")
-        return
+        rule = f"{name} can not do without {', '.join(missing)}"
+        return (), [Problem(f"{place}.options", None, rule, "give it")]
     try:
-        costs = factory(**options).costs
+        return tuple(factory(**options).costs), []
     except BitfrontError as error:
         rule, _, fix = str(error).partition(": ")
-        yield Problem("device", shown(name), rule, fix)
-        return
-    for place, metric in metrics.items():
-        plain = metric.partition("@")[0]
-        if plain != metric:
-            yield Problem(
-                place, shown(metric), "an experiment has one device, and plain metrics", f"write {plain}"
-            )
-        if metric in _DEVICE_COSTS and metric not in costs:
-            fix = f"leave it out, or choose another device; this one gives {', '.join(costs)}"
-            yield Problem(place, shown(metric), f"the device {name} gives no {metric}", fix)
+        return (), [Problem(place, shown(name), rule, fix)]
 
 
 def fix_genes(
@@ -104,31 +92,12 @@ def fix_genes(
     allowed: dict[str, tuple[Choice, ...]] = {}
     problems: list[Problem] = []
     for pattern, values in fixed.items():
-        genes = [gene for gene in space.genes if fnmatch.fnmatchcase(gene.name, pattern)]
-        if wrong := _pattern_problem(space, pattern, values, genes):
-            problems.append(Problem(f"{place}.{pattern}", shown(list(values)), *wrong))
-            continue
-        for gene in genes:
-            before = allowed.get(gene.name, gene.choices)
-            allowed[gene.name] = tuple(choice for choice in before if choice in values)
-            if not allowed[gene.name]:
-                fix = f"choose from {list(before)}, or write a pattern that does not match that gene"
-                rule = f"leaves no choice of gene {gene.name}"
-                problems.append(Problem(f"{place}.{pattern}", shown(list(values)), rule, fix))
+        try:
+            allowed |= narrowed(space.name, space.genes, allowed, pattern, values)
+        except BitfrontError as error:
+            rule, _, fix = str(error).partition(": ")
+            problems.append(Problem(f"{place}.{pattern}", shown(list(values)), rule, fix))
     return allowed, problems
-
-
-def _pattern_problem(
-    space: SearchSpace, pattern: str, values: Sequence[Choice], genes: Sequence[Gene]
-) -> tuple[str, str] | None:
-    """Rule and fix."""
-    if not genes:
-        return f"space {space.name} has no gene of this name", nearest(pattern, list(space.position))
-    known = list(dict.fromkeys(choice for gene in genes for choice in gene.choices))
-    strange = [value for value in values if value not in known]
-    if strange:
-        return f"{strange[0]!r} is no choice of a gene that is meant here", f"choose from {known}"
-    return None
 
 
 def _unknown_options(place: str, name: str, factory: Any, options: Mapping[str, Any]) -> Iterator[Problem]:

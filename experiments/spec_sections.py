@@ -111,6 +111,16 @@ class SearchSection(Section):
         description="Generations in a row without growth of the front's hypervolume by 0.01 % until the search "
         "ends; null: no limit.",
     )
+    policies: Literal["one", "per_device"] = Field(
+        default="one",
+        description="`per_device`: the networks for several devices share one architecture, and each has a "
+        "bit-width policy of its own. All metrics but macs then have a device, as in top1@phone.",
+    )
+    insist: bool = Field(
+        default=False,
+        description="Search even where no candidate was found whose costs meet the constraints together. Such a "
+        "search is refused otherwise, although what was not found may be there.",
+    )
     options: Options = Field(
         default_factory=dict,
         description="The strategy's own further options.",

@@ -10,13 +10,13 @@ import yaml
 from pydantic.fields import FieldInfo
 
 from bitfront.experiments.spec import Spec
-from bitfront.experiments.spec_sections import Section
+from bitfront.experiments.spec_sections import DeviceSection, Section
 
 _WIDTH = 100
 _INDENT = "  "
 _HEADER = """\
 A bitfront experiment. Run it with `bitfront run FILE`.
-Only `space`, `data` and `device` must be given; all other values below are the defaults.
+Only `space`, `data` and `device` (or `devices`) must be given; all other values are the defaults.
 """
 
 
@@ -31,6 +31,8 @@ def _fields(section: type[Section], indent: str) -> Iterator[str]:
         if not field.repr:  # filled in when the spec is read
             continue
         inner = field.annotation
+        if inner == DeviceSection | None:  # what most want of `device` and `devices`
+            inner = DeviceSection
         if isinstance(inner, type) and issubclass(inner, Section):
             yield ""
             yield from _comment(inner.__doc__ or "", indent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -56,19 +57,29 @@ def experiments_table(experiments: Iterable[Experiment]) -> Table:
 
 
 def front_table(rows: Sequence[Mapping[str, Any]], objectives: Sequence[str]) -> Table:
-    """One line a candidate, as `rows.front_rows` gives them; dominated ones are dim and marked."""
-    others = [name for name in objectives if name not in _ALWAYS_SHOWN]
+    """One line a candidate, as `rows.front_rows` gives them; dominated ones are dim and marked.
+
+    Rows that have a ``device`` are the networks of candidates, one a device.
+    """
     table = plain_table()
     table.add_column("candidate", justify="right", no_wrap=True)
     table.add_column("architecture", overflow="fold", min_width=18)
+    by_device = bool(rows) and "device" in rows[0]
+    if by_device:
+        table.add_column("device", no_wrap=True)
     table.add_column("bits", no_wrap=True)
-    for title in ("top1\npred", "top1\nval", "top1\ntest", "ms\npred", "ms\nmeas", "size\nkB"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for name in others:
-        table.add_column(_UNITS[name][0], justify="right", no_wrap=True)
+    columns = _columns(rows, objectives)
+    for column in columns:
+        table.add_column(column.title, justify="right", no_wrap=True)
     for row in rows:
-        cells = [Text(cell) for cell in _front_cells(row, others)]
-        table.add_row(*cells, style="dim" if row["dominated"] else "")
+        cells = [
+            f"{'*' if row['dominated'] else ''}{row['candidate']}",
+            row["architecture"].replace("|", "| "),  # breaks between stages
+            *([row["device"]] if by_device else []),
+            row["bits"],
+            *(column.text(row) for column in columns),
+        ]
+        table.add_row(*map(Text, cells), style="dim" if row["dominated"] else "")
     return table
 
 
@@ -145,20 +156,49 @@ def _stands(experiment: Experiment) -> str:
     return ": ".join(part for part in parts if part)
 
 
-def _front_cells(row: Mapping[str, Any], others: Sequence[str]) -> list[str]:
-    predicted, measured = row["predicted"], row["measured"]
-    return [
-        f"{'*' if row['dominated'] else ''}{row['candidate']}",
-        row["architecture"].replace("|", "| "),  # breaks between stages
-        row["bits"],
-        _number(predicted.get("top1"), 1.0, "{:.4f}"),
-        _number(measured.get("top1"), 1.0, "{:.4f}"),
-        _number(measured.get("top1_test"), 1.0, "{:.4f}"),
-        _number(predicted.get("latency_ms"), 1.0, "{:.4g}"),
-        _number(measured.get("latency_ms"), 1.0, "{:.4g}"),
-        _number(predicted.get("size_bytes"), 1e-3, "{:,.1f}"),
-        *(_number(predicted.get(name), *_UNITS[name][1:]) for name in others),
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """Values of a metric, predicted or measured, in a unit."""
+
+    title: str
+    kind: str
+    metric: str
+    factor: float = 1.0
+    form: str = "{:.4g}"
+
+    def text(self, row: Mapping[str, Any]) -> str:
+        return _number(row[self.kind].get(self.metric), self.factor, self.form)
+
+
+def _columns(rows: Sequence[Mapping[str, Any]], objectives: Sequence[str]) -> list[_Column]:
+    """Accuracy, latency on each device, size, then what else is an objective."""
+    latencies = [name for name in (rows[0]["predicted"] if rows else ()) if _base(name) == "latency_ms"]
+    columns = [
+        _Column("top1\npred", "predicted", "top1", 1.0, "{:.4f}"),
+        _Column("top1\nval", "measured", "top1", 1.0, "{:.4f}"),
+        _Column("top1\ntest", "measured", "top1_test", 1.0, "{:.4f}"),
     ]
+    for name in latencies or ["latency_ms"]:
+        columns.append(_Column(_title("ms", "pred", name), "predicted", name))
+        # Of several devices, those that are not at hand have no column of dashes.
+        if len(latencies) < 2 or any(row["measured"].get(name) is not None for row in rows):
+            columns.append(_Column(_title("ms", "meas", name), "measured", name))
+    columns.append(_Column("size\nkB", "predicted", "size_bytes", 1e-3, "{:,.1f}"))
+    for name in objectives:
+        if _base(name) not in _ALWAYS_SHOWN:
+            title, factor, form = _UNITS[_base(name)]
+            columns.append(_Column(_title(*title.partition("\n")[::2], name), "predicted", name, factor, form))
+    return columns
+
+
+def _base(metric: str) -> str:
+    return metric.partition("@")[0]
+
+
+def _title(first: str, second: str, metric: str) -> str:
+    """Two lines; of one device among several, its name and what they say in one."""
+    device = metric.partition("@")[2]
+    return f"{device}\n{first} {second}".rstrip() if device else f"{first}\n{second}".rstrip()
 
 
 def _number(value: float | None, factor: float, form: str) -> str:

@@ -9,7 +9,7 @@ everywhere, a depth gene within its stage. All other genes are decided where the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,14 +42,35 @@ def largest(model: CostModel, space: SearchSpace, name: str) -> tuple[float, NDA
     return _extreme(model, space, name, True)
 
 
+def smallest_sum(model: CostModel, space: SearchSpace, weights: Mapping[str, float]) -> NDArray[np.uint8]:
+    """A canonical genome (n_genes,) with the smallest weighted sum of costs, exactly; weights may be negative.
+
+    Raises:
+        UnknownNameError: the model gives no such cost, or it is peak memory, which is no sum over slots.
+        UnsupportedError: as `smallest`.
+    """
+    shares = np.zeros(len(model.names))
+    for name, weight in weights.items():
+        if name not in model.names[:-1]:
+            raise UnknownNameError(f"summed cost of device {model.device!r}", name, model.names[:-1])
+        shares[model.names.index(name)] += weight * _scale(model, name)
+    return _Program(model, space, shares, False).genome()
+
+
 def _extreme(model: CostModel, space: SearchSpace, name: str, most: bool) -> tuple[float, NDArray[np.uint8]]:
     if name not in model.names:
         raise UnknownNameError(f"cost of device {model.device!r}", name, model.names)
-    correction = model.correction.get(name)
-    if correction is not None and correction.scale < 0:
+    if _scale(model, name) < 0:
         most = not most
-    genome = _Program(model, space, model.names.index(name), most).genome()
+    shares = np.zeros(len(model.names))
+    shares[model.names.index(name)] = 1.0
+    genome = _Program(model, space, shares, most).genome()
     return float(model.cost(genome[None])[name][0]), genome
+
+
+def _scale(model: CostModel, name: str) -> float:
+    correction = model.correction.get(name)
+    return 1.0 if correction is None else correction.scale
 
 
 @dataclass(frozen=True)
@@ -63,9 +84,12 @@ class _Passed:
 
 
 class _Program:
-    def __init__(self, model: CostModel, space: SearchSpace, column: int, most: bool) -> None:
-        self.model, self.space, self.column = model, space, column
-        self.is_peak = column == len(model.names) - 1
+    """Finds the best sum of ``shares`` (n_costs,) times the costs of each slot, or the best peak memory."""
+
+    def __init__(self, model: CostModel, space: SearchSpace, shares: Floats, most: bool) -> None:
+        self.model, self.space = model, space
+        self.is_peak = bool(shares[-1])
+        self.shares = [slot.costs @ shares for slot in model.tables.slots]
         self.worst = -np.inf if most else np.inf
         self.better = np.maximum if most else np.minimum
         self.radix = model.tables.radix.toarray().astype(np.int64)
@@ -115,13 +139,14 @@ class _Program:
         self, s: int, values: Floats, still_open: Sequence[int], axes: Sequence[int], shape: tuple[int, ...]
     ) -> tuple[Floats, NDArray[np.intp]]:
         """Of every combination, flat: the value so far with this slot's share, and what it demands."""
-        slot, rows = self.model.tables.slots[s], self._rows(s, axes, shape).ravel()
+        rows = self._rows(s, axes, shape).ravel()
         known = [True, *(g in still_open for g in axes)]
         before = values.reshape([size if is_known else 1 for is_known, size in zip(known, shape, strict=True)])
         so_far = np.broadcast_to(before, shape).ravel()
-        share = slot.costs[rows, self.column]
+        share = self.shares[s][rows]
         total = np.maximum(so_far, share) if self.is_peak else so_far + share
-        return np.where(np.isnan(share) | np.isinf(so_far), self.worst, total), slot.demand[rows].astype(np.intp)
+        demand = self.model.tables.slots[s].demand[rows].astype(np.intp)
+        return np.where(np.isnan(share) | np.isinf(so_far), self.worst, total), demand
 
     def _rows(self, s: int, axes: Sequence[int], shape: tuple[int, ...]) -> NDArray[np.int64]:
         slot, demands = self.model.tables.slots[s], self.model.tables.demands

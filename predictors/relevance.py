@@ -53,7 +53,7 @@ def relevance(points: Floats | Floats32, values: Floats, kinds: NDArray[np.intp]
 
     try:
         optimizer.step(closure)  # type: ignore[no-untyped-call]
-    except torch.linalg.LinAlgError:  # a step went too far; no weights are better than wrong ones
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # a step went too far
         return np.ones(len(weights))
     found = np.exp(weights.detach().numpy())
     return np.asarray(found, dtype=np.float64) if np.isfinite(found).all() else np.ones(len(found))

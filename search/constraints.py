@@ -62,6 +62,11 @@ def base_metric(name: str) -> str:
     return name.partition("@")[0]
 
 
+def is_of_device(name: str) -> bool:
+    """Whether a name is METRIC@DEVICE with a known metric."""
+    return base_metric(name) in METRICS and _QUALIFIED.fullmatch(name) is not None
+
+
 def qualified(metric: str, device: str) -> str:
     """The metric of one device where there are several: ``latency_ms@pixel``.
 

@@ -6,15 +6,14 @@ one value for all devices and keeps its plain name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bitfront.latency_lut.smallest import largest, smallest
-from bitfront.search.constraints import Floats, Sense, qualified
-from bitfront.search.problem import Extreme
+from bitfront.latency_lut.smallest import largest, smallest, smallest_sum
+from bitfront.search.constraints import Floats, Sense, base_metric, qualified
 from bitfront.supernet.errors import BitfrontError, UnsupportedError
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.space import SearchSpace
@@ -59,24 +58,55 @@ def _named(costs: Mapping[str, Cost], genomes: Genomes) -> Iterator[tuple[str, F
             yield (metric if metric in SAME_ON_ALL else qualified(metric, device)), values
 
 
-def exact_extreme(models: Mapping[str, CostModel], space: SearchSpace) -> Extreme:
+class ExactExtreme:
     """What `Problem` may ask of compiled costs, named as `combined_cost` names them, over ``space``."""
 
-    def extreme(metric: str, sense: Sense) -> tuple[float, NDArray[np.uint8]] | None:
-        base, _, device = metric.partition("@")
-        model = models.get(device) if device else next(iter(models.values()), None)
-        if (
-            model is None
-            or base not in model.names
-            or (not device and len(models) > 1 and base not in SAME_ON_ALL)
-        ):
+    def __init__(self, models: Mapping[str, CostModel], space: SearchSpace) -> None:
+        self._models = dict(models)
+        self._space = space
+
+    def __call__(self, metric: str, sense: Sense) -> tuple[float, NDArray[np.uint8]] | None:
+        """See `Extreme`."""
+        device = metric.partition("@")[2] or next(iter(self._models), "")
+        base = self._known(device, metric)
+        if base is None:
             return None
+        find = smallest if sense == "<=" else largest
         try:
-            return smallest(model, space, base) if sense == "<=" else largest(model, space, base)
+            return find(self._models[device], self._space, base)
         except UnsupportedError:  # too large to work out: the search itself must tell
             return None
 
-    return extreme
+    def summable(self, metrics: Iterable[str]) -> list[tuple[str, ...]]:
+        """Of each device, the metrics that `least_sum` can weigh against each other; two or more."""
+        wanted = list(dict.fromkeys(metrics))
+        found = [tuple(one for one in wanted if self._is_summed(device, one)) for device in self._models]
+        return list(dict.fromkeys(group for group in found if len(group) > 1))
+
+    def least_sum(self, weights: Mapping[str, float]) -> NDArray[np.uint8] | None:
+        """A genome (n_genes,) with the smallest weighted sum of metrics of one group of `summable`, exactly.
+
+        None where that is too large to work out.
+        """
+        device = next(name for name in self._models if all(self._is_summed(name, one) for one in weights))
+        plain = {base_metric(metric): weight for metric, weight in weights.items()}
+        try:
+            return smallest_sum(self._models[device], self._space, plain)
+        except UnsupportedError:
+            return None
+
+    def _is_summed(self, device: str, metric: str) -> bool:
+        base = self._known(device, metric)
+        return base is not None and base != self._models[device].names[-1]
+
+    def _known(self, device: str, metric: str) -> str | None:
+        """The name that a device's costs have for a metric; None where they do not tell it."""
+        base, _, of = metric.partition("@")
+        model = self._models.get(device)
+        several = len(self._models) > 1
+        if model is None or base not in model.names or of not in ("", device) or (of and not several):
+            return None
+        return None if several and not of and base not in SAME_ON_ALL else base
 
 
 def restrict_to_all(space: Space, devices: Mapping[str, Device]) -> Space:

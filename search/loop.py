@@ -15,7 +15,7 @@ from bitfront.search.constraints import Floats
 from bitfront.search.front import Front
 from bitfront.search.hypervolume import hypervolume, reference_point
 from bitfront.search.problem import Evaluation, Metrics, Problem
-from bitfront.search.reachable import refuse_unreachable
+from bitfront.search.reachable import refuse_together, refuse_unreachable
 from bitfront.search.strategies import make_strategy
 from bitfront.search.strategies.base import Strategy
 from bitfront.supernet.errors import CorruptFileError
@@ -72,6 +72,7 @@ def search(
     on_stop: Callable[[str], None] | None = None,
     resume: Checkpoint | None = None,
     reference: Floats | None = None,
+    insist: bool = False,
 ) -> Front:
     """Search until the budget is spent or the space is exhausted, and return the front of all that was scored.
 
@@ -89,16 +90,21 @@ def search(
         resume: go on from here exactly as if the search had never stopped; the budget counts from its beginning.
         reference: reference point of the hypervolume, shape (m,), in the units of F; without it, it is fixed
             10 % beyond the worst of the first generation in which anything could be scored.
+        insist: search even where no candidate was found whose costs meet the constraints together; see
+            `refuse_together`.
 
     Raises:
         UnknownNameError: the strategy or one of its options is unknown.
         InvalidBudgetError: there is no budget.
         InvalidOptionError: an option is out of its range.
         CorruptFileError: the checkpoint is that of another search, or does not hold together.
-        InfeasibleError: no candidate met the constraints, or a constraint is known to be out of reach.
+        InfeasibleError: no candidate met the constraints, one is known to be out of reach, or no candidate was
+            found that meets those on costs together.
         NumericalError: the predictor or the costs gave NaN or infinity.
     """
     refuse_unreachable(problem)
+    if not insist and resume is None:
+        refuse_together(problem)
     budget = Budget(evaluations, generations, seconds, stalled)
     maker = make_strategy(strategy, problem, rng, options or {})
     maker.plan(budget.most(maker.population))

@@ -105,7 +105,7 @@ class Problem:
     """Objectives and constraints over a space.
 
     Args:
-        space: where candidates come from; what is fixed or forbidden was restricted before.
+        space: where candidates come from; what is fixed or forbidden was taken out before (`SearchSpace.fix`).
         objectives: metrics to make as good as can be, in the order of F's columns.
         predict: genomes (n, n_genes) to top1 (n,) as a fraction; asked only where top1 matters.
         cost: genomes (n, n_genes) to every cost the device has, each (n,).

@@ -1,9 +1,12 @@
-"""A constraint that no candidate can meet is answered before a search spends its budget on it."""
+"""Constraints that no candidate can meet, alone or together, are answered before a search spends its budget."""
 
 from __future__ import annotations
 
-from bitfront.search.constraints import Constraint
+import numpy as np
+
+from bitfront.search.constraints import Constraint, base_metric
 from bitfront.search.problem import InfeasibleError, Problem
+from bitfront.search.together import Nearest, nearest_together
 from bitfront.supernet.genes import Choice
 
 # Sums in another order differ in their last bits; a bound that is just reachable must not be refused for that.
@@ -15,7 +18,7 @@ def refuse_unreachable(problem: Problem) -> None:
 
     Only what ``problem.extreme`` knows exactly is judged, so a problem that has a solution is never refused. One
     that is accepted may still have none: accuracy is known only once it is predicted, and constraints may be at
-    odds.
+    odds (`refuse_together`).
 
     Raises:
         InfeasibleError: a constraint is out of reach of every candidate; the message has, for each such one, the
@@ -24,6 +27,39 @@ def refuse_unreachable(problem: Problem) -> None:
     missed = [text for constraint in problem.constraints if (text := _out_of_reach(problem, constraint))]
     if missed:
         raise InfeasibleError(f"no candidate meets the constraints: {'; '.join(missed)}. Loosen the bound.")
+
+
+def refuse_together(problem: Problem) -> None:
+    """Accept limits on costs that some candidate meets together; see module `together` for how one is looked for.
+
+    Only asked where costs are tables, as a problem says by knowing their extremes, and where several limits are on
+    costs, or one whose extreme is not known.
+
+    Raises:
+        InfeasibleError: none was found; the message says whether there is none, and has the candidate that comes
+            nearest, its values and the limits.
+    """
+    if problem.extreme is None:
+        return
+    limits = [one for one in problem.constraints if base_metric(one.metric) != "top1"]
+    if len(limits) < 2 and all(problem.extreme(one.metric, one.sense) for one in limits):
+        return
+    # A generator of its own: the numbers that the search draws stay those of its seed.
+    nearest = nearest_together(problem, np.random.default_rng(0))
+    if nearest is not None:
+        raise InfeasibleError(_none_together(problem, nearest))
+
+
+def _none_together(problem: Problem, nearest: Nearest) -> str:
+    candidate = _shortly(problem.space.decode(nearest.genome))
+    limits = " and ".join(map(str, nearest.constraints)) + (" together" if len(nearest.constraints) > 1 else "")
+    if nearest.proven:
+        return f"no candidate meets {limits}; the nearest found has {nearest}: {candidate}. Loosen a bound."
+    return (
+        f"no candidate was found that meets {limits}, which does not prove that there is none: of "
+        f"{nearest.costed:,} whose costs were computed, the nearest has {nearest}: {candidate}. "
+        "Loosen a bound, or insist on the search."
+    )
 
 
 def _out_of_reach(problem: Problem, constraint: Constraint) -> str | None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bitfront.search.constraints import Constraint, Floats, qualified
 from bitfront.search.devices import Cost, NoDeviceError
-from bitfront.search.problem import Metrics, Problem
+from bitfront.search.problem import Extreme, Metrics, Problem
 from bitfront.supernet.errors import InvalidGenomeError
 from bitfront.supernet.genes import FormatPair, Gene, Genomes, Rule
 from bitfront.supernet.space import SearchSpace, Slot
@@ -147,6 +147,7 @@ class SharedProblem(Problem):
         predict: genomes of the base space to top1 (n,); one predictor serves all devices.
         costs: by device, genomes of the base space to its costs, each (n,), such as `CostModel.cost`.
         constraints: as for `Problem`.
+        extreme: as for `Problem`; a function that knows nothing says at least that costs are tables.
 
     Raises:
         UnknownNameError, InvalidObjectivesError: as `Problem`.
@@ -160,12 +161,13 @@ class SharedProblem(Problem):
         predict: Callable[[Genomes], Floats],
         costs: Mapping[str, Cost],
         constraints: Sequence[Constraint] = (),
+        extreme: Extreme | None = None,
     ) -> None:
         if costs.keys() != set(space.devices):
             raise NoDeviceError(f"there are costs of {sorted(costs)}: give them for {sorted(space.devices)}")
         self.costs = dict(costs)
         self.shared = space
-        super().__init__(space, objectives, predict, self._cost, constraints)
+        super().__init__(space, objectives, predict, self._cost, constraints, extreme)
 
     def _cost(self, genomes: Genomes) -> Metrics:
         found: Metrics = {}

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bitfront.supernet.channel_groups import ChannelGroup, channel_groups
 from bitfront.supernet.errors import InvalidGenomeError, UnknownNameError
+from bitfront.supernet.fixed_genes import Fixed, fixed_choices
 from bitfront.supernet.gate_rules import gate_rule
 from bitfront.supernet.genes import (
     Choice,
@@ -352,6 +353,13 @@ class SearchSpace(ABC):
         smaller._rules = self._rules + tuple(rules)
         smaller._rebuild()
         return smaller
+
+    def fix(self, genes: Mapping[str, Fixed]) -> Self:
+        """`restrict` with patterns: ``space.fix({"stem.*_format": "int8", "*.kernel": [3, 5]})``.
+
+        ``genes``: name or pattern to the choice, or the choices, that stay; `fixed_choices` says what is refused.
+        """
+        return self.restrict(fixed_choices(self.name, self.genes, genes))
 
     def restrict_formats(self, executable: Callable[[str], Collection[tuple[str, str]]]) -> Self:
         """Keep the (weight format, activation format) pairs that ``executable(op)`` lists for each layer.

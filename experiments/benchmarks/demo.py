@@ -64,7 +64,7 @@ def _one(seed: int, quick: bool, reporter: Reporter) -> dict[str, float]:
         run_experiment(store, folder, experiment.id, reporter)
         seconds = time.monotonic() - start
         best = max(_kept(store, experiment.id), key=lambda row: float(row["measured"]["top1"]))
-        exported = export_candidate(store, folder, experiment.id, best["candidate"])
+        (exported,) = export_candidate(store, folder, experiment.id, best["candidate"])
         return {
             "seconds": seconds,
             "export_gap": abs(exported.top1_test - exported.top1_fake_quant),

@@ -23,6 +23,7 @@ from bitfront.experiments.store.home import home, open_store
 from bitfront.experiments.store.records import Split
 from bitfront.experiments.store.statuses import Status
 from bitfront.latency_lut.cost_model import CostModel
+from bitfront.search.devices import restrict_to_all
 from bitfront.search.executors.local import one_thread
 from bitfront.search.problem import Problem
 from bitfront.supernet.genes import Genomes
@@ -75,7 +76,7 @@ def true_evaluations(reporter: Reporter, quick: bool = False) -> Iterator[TrueEv
 
 
 def _ready(run: Run) -> TrueEvaluations:
-    space, device = run.space(), run.device()
+    space, devices = run.space(), run.devices()
     supernet_id, supernet = trained_supernet(run, space, run.dataset())
-    executable = device.restrict(space)
-    return TrueEvaluations(executable, compiled_costs(run, device, executable), run, supernet_id, supernet)
+    (costs,) = compiled_costs(run, devices, space).values()
+    return TrueEvaluations(restrict_to_all(space, devices), costs, run, supernet_id, supernet)

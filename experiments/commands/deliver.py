@@ -40,10 +40,19 @@ def export(
             show_default="export.finetune_epochs of its spec",
         ),
     ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Only the network of this device.",
+            show_default="all, where each has a policy of its own",
+        ),
+    ] = None,
 ) -> None:
     """Write a candidate as a model that runs elsewhere, and test it.
 
-    The file's path is printed on stdout, its accuracy beside that of the fake-quantized network on stderr.
+    The file's path is printed on stdout, its accuracy beside that of the fake-quantized network on stderr. Where
+    each device has a bit-width policy of its own, there is a file for each, in a folder of the device's name.
     """
     from bitfront.experiments.rich_reporter import RichReporter
     from bitfront.experiments.store.home import home
@@ -55,13 +64,14 @@ def export(
             from bitfront.experiments.stages.exporting import export_candidate
 
             done = export_candidate(
-                store, home(), one.id, candidate, format_name, folder, reporter, finetune_epochs
+                store, home(), one.id, candidate, format_name, folder, reporter, finetune_epochs, device
             )
-    typer.echo(done.record.path)
-    tell(
-        f"test top1 of the file {done.top1_test:.4f}, of the fake-quantized network {done.top1_fake_quant:.4f}; "
-        f"they agree on {done.agreement:.2%} of the test images"
-    )
+    for file in done:
+        typer.echo(file.record.path)
+        tell(
+            f"test top1 of the file {file.top1_test:.4f}, of the fake-quantized network "
+            f"{file.top1_fake_quant:.4f}; they agree on {file.agreement:.2%} of the test images"
+        )
 
 
 def bench(

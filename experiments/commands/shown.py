@@ -25,12 +25,14 @@ def print_details(console: Console, values: Mapping[str, Any]) -> None:
         section(console, "supernet", _record(values["supernet"], ("id", "state", "space", "data", "path")))
     for predictor in values["predictors"]:
         section(console, f"{predictor['kind']} predictor", _record(predictor, ("id", "path")))
-    if values["table"]:
-        section(console, "device table", _record(values["table"], ("id", "device", "path", "provenance")))
+    for name, table in values["tables"].items():
+        title = "device table" if values["table"] else f"device table of {name}"
+        section(console, title, _record(table, ("id", "device", "path", "provenance")))
     if values["search"]["generations"]:
         section(console, "search", _search(values["search"], values["front"]))
     for export in values["exports"]:
-        section(console, f"{export['format']} of candidate {export['candidate_id']}", _export(export))
+        device = f" for {export['device']}" if export["device"] else ""
+        section(console, f"{export['format']} of candidate {export['candidate_id']}{device}", _export(export))
     section(console, "files", values["files"].items())
 
 

@@ -11,13 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from bitfront.experiments.networks import ONE, networks_of, policy_owners
 from bitfront.experiments.reporter import Reporter, Reporters
 from bitfront.experiments.rows import read_front
 from bitfront.experiments.run import Run
 from bitfront.experiments.spec import spec_from
+from bitfront.experiments.stages.promises import Network, promises
 from bitfront.experiments.stages.supernet import supernet_folder
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.records import Candidate, ExportRecord
+from bitfront.search.constraints import base_metric
 from bitfront.search.executors.local import one_thread
 from bitfront.search.front import Front
 from bitfront.search.problem import minimised
@@ -77,8 +80,11 @@ def export_candidate(
     folder: Path | None = None,
     reporter: Reporter | None = None,
     finetune_epochs: int | None = None,
-) -> Exported:
+    device: str | None = None,
+) -> list[Exported]:
     """Write ``model.onnx`` and ``manifest.json`` of one candidate, run the model on the test split, record it.
+
+    Where each device has a bit-width policy of its own, that is done for each, in folders of the devices' names.
 
     Args:
         store: where the experiment is.
@@ -90,9 +96,10 @@ def export_candidate(
         reporter: who is told.
         finetune_epochs: the network is trained on for so long before, and taken if that made it no worse on the
             validation split; None: as the experiment's spec says.
+        device: the only one whose network is wanted; where one network serves all devices, any of them.
 
     Raises:
-        UnknownNameError: no such experiment, candidate or format.
+        UnknownNameError: no such experiment, candidate, format or device.
         UnsupportedError: the experiment has no trained supernet yet.
         NumericalError: fine-tuning diverged.
         StorageError: the folder can not be written.
@@ -102,10 +109,13 @@ def export_candidate(
     candidate = store.candidate(experiment_id, candidate_id)
     spec = spec_from(store.get(experiment_id).spec, home=home)
     run = Run(store, home, experiment_id, spec, reporter or Reporters())
+    if device is not None and device not in spec.named_devices:
+        raise UnknownNameError(f"device of {experiment_id}", device, spec.named_devices)
     folder = folder or _own_folder(run, candidate_id)
     epochs = spec.export.finetune_epochs if finetune_epochs is None else finetune_epochs
     # The experiment is not this process's to keep alive, so that only the reporter is told.
-    return _export(run, candidate, format_name, folder, epochs, run.reporter.progress)
+    how = _How(format_name, epochs, run.reporter.progress)
+    return _exports(run, candidate, how, folder, device)
 
 
 def export_picked(run: Run) -> None:
@@ -117,21 +127,23 @@ def export_picked(run: Run) -> None:
     candidate_id = int(front.ids[pick_member(front, pick)])
     wanted, candidate = run.spec.export, run.store.candidate(run.experiment_id, candidate_id)
     folder = _own_folder(run, candidate_id)
-    done = _export(run, candidate, wanted.format, folder, wanted.finetune_epochs, run.progress)
-    run.reporter.say(
-        f"exported candidate {candidate_id} ({pick}) to {done.record.path}: test accuracy of the file "
-        f"{done.top1_test:.2%}, of the fake-quantized network {done.top1_fake_quant:.2%}"
-    )
+    for done in _exports(run, candidate, _How(wanted.format, wanted.finetune_epochs, run.progress), folder):
+        run.reporter.say(
+            f"exported candidate {candidate_id} ({pick}) to {done.record.path}: test accuracy of the file "
+            f"{done.top1_test:.2%}, of the fake-quantized network {done.top1_fake_quant:.2%}"
+        )
 
 
 def pick_member(front: Front, pick: str) -> int:
     """Place of the ``best`` (most accurate) or ``knee`` member among those that are not dominated.
 
-    The knee is nearest to the ideal point, in objectives scaled to 0..1 over the members.
+    Where accuracy has devices, the best has the highest sum of it. The knee is nearest to the ideal point, in
+    objectives scaled to 0..1 over the members.
     """
     rows = np.flatnonzero(~front.dominated)
     if pick == "best":
-        return int(rows[np.argmax(front.best_known["top1"][rows])])
+        accuracies = [values for name, values in front.best_known.items() if base_metric(name) == "top1"]
+        return int(rows[np.argmax(np.sum(accuracies, axis=0)[rows])])
     F = np.stack([minimised(name, front.best_known[name][rows]) for name in front.objectives], axis=1)
     span = np.ptp(F, axis=0)
     scaled = (F - F.min(axis=0)) / np.where(span > 0, span, 1.0)
@@ -142,61 +154,70 @@ def _own_folder(run: Run, candidate_id: int) -> Path:
     return run.folder / "exports" / f"candidate-{candidate_id}"
 
 
-def _export(
-    run: Run,
-    candidate: Candidate,
-    format_name: str,
-    folder: Path,
-    finetune_epochs: int,
-    progress_of: Callable[[str], Progress],
-) -> Exported:
+@dataclass(frozen=True, slots=True)
+class _How:
     """``progress_of`` makes a listener from a label."""
+
+    format_name: str
+    finetune_epochs: int
+    progress_of: Callable[[str], Progress]
+
+
+def _exports(run: Run, candidate: Candidate, how: _How, folder: Path, device: str | None = None) -> list[Exported]:
+    """Every network of a candidate, or that of one device, each in its folder."""
     supernet, supernet_id = _supernet(run)
+    found = networks_of(supernet.space, policy_owners(run.spec.as_json()), candidate.array[None])
+    networks = [Network(candidate, owner, genomes[0]) for owner, genomes in found.items()]
+    wanted = [one for one in networks if device is None or one.owner in (ONE, device)]
     evaluator = Evaluator(supernet, run.dataset(), run.spec.supernet.calibration_images)
+    return [_export(run, one, how, folder / one.owner, evaluator, supernet_id) for one in wanted]
+
+
+def _export(
+    run: Run, network: Network, how: _How, folder: Path, evaluator: Evaluator, supernet_id: str
+) -> Exported:
+    candidate = network.candidate
     with one_thread():
-        subnet, tuned = _built(run, evaluator, candidate, finetune_epochs, progress_of)
+        subnet, tuned = _built(run, evaluator, network, how)
         folded = subnet.fold()
         content = onnx_model(folded).SerializeToString()
-        testing = progress_of(f"testing candidate {candidate.id} as a file")
+        testing = how.progress_of(f"testing {network.label} as a file")
         top1, top1_fake_quant, agreement = _tested(evaluator, content, folded, subnet, testing)
     path, digest = folder.absolute() / "model.onnx", hashlib.sha256(content).hexdigest()
-    promised = _promised(run, candidate, tuned, top1, top1_fake_quant)
+    after = tuned.done.top1_after if tuned and tuned.done.kept else None
+    promised = {
+        **promises(run, network, after, {"top1_test_fake_quant": top1_fake_quant, "top1_test_exported": top1}),
+        "finetuning": tuned.document() if tuned else None,
+    }
     hashes = {
-        "space": supernet.space.hash(),
+        "space": evaluator.supernet.space.hash(),
         "supernet": supernet_id,
         "data": evaluator.dataset.hash,
         path.name: digest,
     }
     write_bytes(path, content)
-    write_json(folder / "manifest.json", manifest(candidate.array, folded, evaluator.dataset, promised, hashes))
-    record = ExportRecord(candidate.id, format_name, str(path), digest, top1)
+    write_json(folder / "manifest.json", manifest(network.genome, folded, evaluator.dataset, promised, hashes))
+    record = ExportRecord(candidate.id, how.format_name, str(path), digest, top1, device=network.owner)
     run.store.put_export(run.experiment_id, record)
     if abs(top1 - top1_fake_quant) > _MOST_LOST:
         run.reporter.say(
-            f"warning: candidate {candidate.id} has test accuracy {top1:.2%} as a file, but {top1_fake_quant:.2%} "
+            f"warning: {network.label} has test accuracy {top1:.2%} as a file, but {top1_fake_quant:.2%} "
             "as the fake-quantized network that the file was made from"
         )
     return Exported(record, top1, top1_fake_quant, agreement)
 
 
-def _built(
-    run: Run,
-    evaluator: Evaluator,
-    candidate: Candidate,
-    finetune_epochs: int,
-    progress_of: Callable[[str], Progress],
-) -> tuple[Subnet, _Tuned | None]:
+def _built(run: Run, evaluator: Evaluator, network: Network, how: _How) -> tuple[Subnet, _Tuned | None]:
     supernet, dataset = evaluator.supernet, evaluator.dataset
-    if not finetune_epochs:
-        blocks = supernet.space.blocks(candidate.array)
-        return evaluator.subnet(blocks), None
+    if not how.finetune_epochs:
+        return evaluator.subnet(supernet.space.blocks(network.genome)), None
     training = TrainingSettings(**run.spec.supernet.training())
-    settings = FinetuningSettings.like(training, finetune_epochs)
-    rng, progress = run.rng("fine-tuning"), progress_of(f"fine-tuning candidate {candidate.id}")
+    settings = FinetuningSettings.like(training, how.finetune_epochs)
+    rng, progress = run.rng("fine-tuning"), how.progress_of(f"fine-tuning {network.label}")
     images = run.spec.supernet.calibration_images
-    done = finetune(supernet, dataset, candidate.array, settings, rng, images, progress)
+    done = finetune(supernet, dataset, network.genome, settings, rng, images, progress)
     run.reporter.say(
-        f"fine-tuned candidate {candidate.id}: validation accuracy {done.top1_before:.2%} before, "
+        f"fine-tuned {network.label}: validation accuracy {done.top1_before:.2%} before, "
         f"{done.top1_after:.2%} after{'' if done.kept else '; it is exported as it was before'}"
     )
     return done.subnet, _Tuned(settings, done)
@@ -232,24 +253,3 @@ def _tested(
         float(np.mean(network == test.labels)),
         float(np.mean(file == network)),
     )
-
-
-def _promised(
-    run: Run, candidate: Candidate, tuned: _Tuned | None, top1: float, top1_fake_quant: float
-) -> dict[str, Any]:
-    """All that is known of the network in the file; what the search measured of it untuned has its own name."""
-    members = {member.candidate.id: member for member in run.store.front(run.experiment_id)}
-    member = members.get(candidate.id)
-    searched = member.top1_validation if member else None
-    return {
-        "predicted": candidate.predicted,
-        "measured": {
-            "top1_validation": tuned.done.top1_after if tuned and tuned.done.kept else searched,
-            "top1_validation_searched": searched,
-            "latency_ms": member.latency_ms if member else None,
-            "top1_test_fake_quant": top1_fake_quant,
-            "top1_test_exported": top1,
-        },
-        "finetuning": tuned.document() if tuned else None,
-        "device": run.device().provenance(),
-    }

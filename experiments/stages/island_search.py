@@ -21,6 +21,7 @@ from bitfront.search.hypervolume import hypervolume, reference_point
 from bitfront.search.islands import Archipelago, Epoch, Island, IslandsCheckpoint, Migration, search_islands
 from bitfront.search.narrowed import NarrowedProblem
 from bitfront.search.problem import InfeasibleError, Problem
+from bitfront.search.reachable import refuse_together
 from bitfront.search.scored import Scored
 
 
@@ -36,6 +37,8 @@ def islands_front(run: Run, problem: Problem) -> Front:
     wanted, islands = settings.islands, _islands(run, problem)
     found, stored = _Found(problem, islands), stored_search(run, problem)
     resume = None if stored is None else found.restore(stored)
+    if resume is None and not settings.insist:
+        refuse_together(problem)
     with archived(run, problem, stored) as archive:
         try:
             ended = search_islands(

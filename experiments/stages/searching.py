@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,36 +14,49 @@ from bitfront.experiments.stages.search_records import archived, stored_search, 
 from bitfront.experiments.store import records
 from bitfront.latency_lut.cost_model import CostModel
 from bitfront.predictors.predictor import AccuracyPredictor
-from bitfront.search.constraints import parse_constraint
-from bitfront.search.devices import exact_extreme
+from bitfront.search.constraints import Sense, parse_constraint
+from bitfront.search.devices import Cost, ExactExtreme, combined_cost
 from bitfront.search.front import Front
 from bitfront.search.loop import Checkpoint, Generation, search
 from bitfront.search.measured import MeasuredProblem
 from bitfront.search.problem import Problem
 from bitfront.search.scored import Scored
+from bitfront.search.shared_architecture import SharedArchitecture, SharedProblem
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.space import SearchSpace
 
+Models = Mapping[str, CostModel]
 
-def predicting(run: Run, space: SearchSpace, predictor: AccuracyPredictor, costs: CostModel) -> Problem:
-    """What is searched for, with accuracy as the predictor says."""
+
+def predicting(run: Run, space: SearchSpace, predictor: AccuracyPredictor, costs: Models) -> Problem:
+    """What is searched for, with accuracy as the predictor says; ``costs`` by the devices' names in the spec."""
     constraints = [parse_constraint(text) for text in run.spec.constraints]
 
     def predict(genomes: Genomes) -> NDArray[np.float64]:
         return np.clip(predictor.predict(genomes).mean, 0.0, 1.0)
 
-    extreme = exact_extreme({costs.device: costs}, space)
-    return Problem(space, run.spec.objectives, predict, costs.cost, constraints, extreme)
+    if isinstance(space, SharedArchitecture):
+        by_device = {name: model.cost for name, model in costs.items()}
+        return SharedProblem(space, run.spec.objectives, predict, by_device, constraints, _nothing_known)
+    return Problem(space, run.spec.objectives, predict, _combined(costs), constraints, ExactExtreme(costs, space))
 
 
-def measuring(run: Run, space: SearchSpace, supernet_id: str, supernet: Supernet, costs: CostModel) -> Problem:
+def measuring(run: Run, space: SearchSpace, supernet_id: str, supernet: Supernet, costs: Models) -> Problem:
     """What is searched for, with accuracy as it is measured on the validation split."""
     constraints = [parse_constraint(text) for text in run.spec.constraints]
     known = run.store.trials(supernet_id, "validation").lookup()
     measure = measure_in_search(run, supernet_id, supernet)
-    extreme = exact_extreme({costs.device: costs}, space)
-    return MeasuredProblem(space, run.spec.objectives, measure, costs.cost, constraints, known, extreme)
+    cost, extreme = _combined(costs), ExactExtreme(costs, space)
+    return MeasuredProblem(space, run.spec.objectives, measure, cost, constraints, known, extreme)
+
+
+def _nothing_known(metric: str, sense: Sense) -> None:
+    """The least cost of an architecture that others share is not worked out."""
+
+
+def _combined(costs: Models) -> Cost:
+    return combined_cost({name: model.cost for name, model in costs.items()})
 
 
 def searched_front(run: Run, problem: Problem) -> Front:
@@ -67,6 +80,7 @@ def searched_front(run: Run, problem: Problem) -> Front:
             generations=settings.generations,
             seconds=settings.seconds,
             stalled=settings.stalled,
+            insist=settings.insist,
             options={"population": settings.population, **settings.options},
             on_generation=_keeper(run, problem, archive),
             on_stop=lambda reason: run.reporter.say(f"the search ends: {reason}"),

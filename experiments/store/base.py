@@ -108,8 +108,11 @@ class Store(ABC):
         supernet_id: str | None = None,
         predictor_id: str | None = None,
         table_id: str | None = None,
+        table_ids: Mapping[str, str] | None = None,
     ) -> None:
         """Say which supernet, transferred predictor and cost table it uses; None leaves what is stored.
+
+        An experiment with several devices has no ``table_id``, but ``table_ids``: name in its spec to table.
 
         Raises:
             ConflictError: an id is not stored.
@@ -174,8 +177,8 @@ class Store(ABC):
     ) -> Page[Candidate]:
         """Candidates, or only those on the predicted front.
 
-        ``order`` is ``"id"`` or a metric, ascending, or either with a ``-`` before it, descending. Ordered
-        by a metric, candidates without that metric are left out.
+        ``order`` is ``"id"`` or a metric, which may be METRIC@DEVICE, ascending, or either with a ``-`` before it,
+        descending. Ordered by a metric, candidates without that metric are left out.
 
         Raises:
             UnknownNameError: the order is unknown.
@@ -201,7 +204,7 @@ class Store(ABC):
 
     @abstractmethod
     def measure_front_members(self, experiment_id: str, measurements: Sequence[Measurement]) -> None:
-        """Store measurements of front members; fields that are None stay as they were.
+        """Store measurements of front members; fields that are None, and metrics not named, stay as they were.
 
         Raises:
             ConflictError: one is no front member.
@@ -263,7 +266,7 @@ class Store(ABC):
 
     @abstractmethod
     def put_export(self, experiment_id: str, record: ExportRecord) -> None:
-        """Store an export, or replace the one of the same candidate and format.
+        """Store an export, or replace the one of the same candidate, format and device.
 
         Raises:
             ConflictError: it is no candidate of the experiment.
@@ -271,4 +274,4 @@ class Store(ABC):
 
     @abstractmethod
     def exports(self, experiment_id: str) -> tuple[ExportRecord, ...]:
-        """The experiment's exports, by candidate id and format."""
+        """The experiment's exports, by candidate id, format and device."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bitfront.experiments.store.owner import Owner
 from bitfront.experiments.store.statuses import Status
-from bitfront.search.constraints import METRICS
+from bitfront.search.constraints import METRICS, base_metric, check_metric
 from bitfront.supernet.errors import NumericalError
 from bitfront.supernet.genes import Genomes
 
@@ -36,7 +36,10 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """One launched search. ``owner`` is the process that works on it, None when none does."""
+    """One launched search. ``owner`` is the process that works on it, None when none does.
+
+    ``table_id`` is its device's cost table; with several devices there are ``table_ids`` by name instead.
+    """
 
     id: str
     name: str
@@ -53,6 +56,7 @@ class Experiment:
     supernet_id: str | None
     predictor_id: str | None
     table_id: str | None
+    table_ids: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +71,14 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class CandidateBatch:
-    """Candidates to be stored: genomes (n, n_genes) and predicted metrics, each (n,), named as in `METRICS`.
+    """Candidates to be stored: genomes (n, n_genes) and predicted metrics, each (n,), named as in `METRICS`, or
+    METRIC@DEVICE.
 
     ``errors``: row to error of candidates that could not be scored; of these no metric is stored.
 
     Raises:
         ValueError: a metric is unknown or shapes do not match.
+        InvalidConstraintError: what stands behind an @ can not be a device's name.
         NumericalError: a metric of another candidate is NaN or infinite.
     """
 
@@ -83,8 +89,9 @@ class CandidateBatch:
     def __post_init__(self) -> None:
         _check_genomes(self.genomes)
         for metric, values in self.predicted.items():
-            if metric not in METRICS:
-                raise ValueError(f"unknown metric {metric!r}: known are {', '.join(METRICS)}")
+            if base_metric(metric) not in METRICS:
+                raise ValueError(f"unknown metric {metric!r}: known are {', '.join(METRICS)}, and METRIC@DEVICE")
+            check_metric(metric)
             # What failed has no numbers; 0 stands in their place for the check alone.
             numbers = np.where(np.isin(np.arange(len(values)), list(self.errors)), 0.0, values)
             _check_numbers(metric, numbers, len(self.genomes))
@@ -115,7 +122,8 @@ class Candidate:
 class Measurement:
     """What was truly measured of one front member. None leaves what is stored as it is.
 
-    Accuracies are fractions. ``error`` says why a measurement is missing.
+    Accuracies are fractions. ``error`` says why a measurement is missing. ``by_device``: METRIC@DEVICE to what was
+    measured, where there are several devices.
     """
 
     candidate_id: int
@@ -124,8 +132,11 @@ class Measurement:
     latency_ms: float | None = None
     dominated: bool | None = None
     error: str | None = None
+    by_device: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name, value in self.by_device.items():
+            _check_numbers(name, np.array([value]), 1)
         for name in ("top1_validation", "top1_test", "latency_ms"):
             value = getattr(self, name)
             if value is not None:
@@ -142,6 +153,7 @@ class FrontMember:
     latency_ms: float | None
     dominated: bool
     error: str | None
+    by_device: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +221,10 @@ class TableRecord:
 
 @dataclass(frozen=True, slots=True)
 class ExportRecord:
-    """A candidate written as a model file. ``top1_test`` is the file's own accuracy, None if not tested."""
+    """A candidate written as a model file. ``top1_test`` is the file's own accuracy, None if not tested.
+
+    ``device``: in whose bit-width policy, where a candidate has one per device; else empty.
+    """
 
     candidate_id: int
     format: str
@@ -217,6 +232,7 @@ class ExportRecord:
     sha256: str
     top1_test: float | None
     created_at: datetime = field(default_factory=utc_now, compare=False)
+    device: str = ""
 
 
 def _check_genomes(genomes: Genomes) -> None:

@@ -124,6 +124,7 @@ experiments = Table(
     Column("supernet_id", Text, ForeignKey("supernets.id", ondelete="SET NULL")),
     Column("predictor_id", Text, ForeignKey("predictors.id", ondelete="SET NULL")),
     Column("table_id", Text, ForeignKey("device_tables.id", ondelete="SET NULL")),
+    Column("table_ids", JSON(none_as_null=True)),
 )
 
 generations = Table(
@@ -154,6 +155,7 @@ candidates = Table(
     *(Column(metric, Double) for metric in METRICS),
     Column("on_front", Boolean, nullable=False),
     Column("error", Text),
+    Column("by_device", JSON(none_as_null=True)),  # METRIC@DEVICE to its value
     UniqueConstraint("experiment_number", "genome"),
 )
 Index(
@@ -188,6 +190,7 @@ front_members = Table(
     Column("latency_ms", Double),
     Column("dominated", Boolean, nullable=False),
     Column("error", Text),
+    Column("by_device", JSON(none_as_null=True)),
     _of_candidate(),
 )
 
@@ -197,6 +200,7 @@ exports = Table(
     _experiment(primary_key=True),
     Column("candidate_number", Integer, primary_key=True),
     Column("format", Text, primary_key=True),
+    Column("device", Text, primary_key=True, server_default=""),  # whose network it is, where each has its own
     Column("path", Text, nullable=False),
     Column("sha256", Text, nullable=False),
     Column("top1_test", Double),

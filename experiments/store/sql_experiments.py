@@ -13,9 +13,10 @@ from sqlalchemy import Connection, Engine, Row, Select, insert, select, update
 from bitfront.experiments.store.base import MOST_PER_PAGE, SILENCE
 from bitfront.experiments.store.cursors import decode_cursor, encode_cursor
 from bitfront.experiments.store.engine import reading, writing
-from bitfront.experiments.store.errors import StatusError
+from bitfront.experiments.store.errors import ConflictError, StatusError
 from bitfront.experiments.store.owner import Owner
 from bitfront.experiments.store.records import Experiment, Page
+from bitfront.experiments.store.schema import device_tables
 from bitfront.experiments.store.schema import experiments as table
 from bitfront.experiments.store.statuses import Status, check_transition
 from bitfront.supernet.errors import UnknownNameError
@@ -112,12 +113,19 @@ class ExperimentsSql:
         supernet_id: str | None = None,
         predictor_id: str | None = None,
         table_id: str | None = None,
+        table_ids: Mapping[str, str] | None = None,
     ) -> None:
         """See `Store.link`."""
-        links = {"supernet_id": supernet_id, "predictor_id": predictor_id, "table_id": table_id}
+        links: dict[str, Any] = {
+            "supernet_id": supernet_id,
+            "predictor_id": predictor_id,
+            "table_id": table_id,
+            "table_ids": None if table_ids is None else dict(table_ids),
+        }
         given = {name: value for name, value in links.items() if value is not None}
         with writing(self._engine) as connection:
             row_of(connection, experiment_id)
+            _check_tables(connection, table_ids or {})
             if given:
                 _changed(connection, experiment_id, given)
 
@@ -209,6 +217,13 @@ def _new_id(connection: Connection, name: str) -> str:
             return experiment_id
 
 
+def _check_tables(connection: Connection, table_ids: Mapping[str, str]) -> None:
+    known = set(connection.execute(select(device_tables.c.id)).scalars()) if table_ids else set()
+    for name, table_id in table_ids.items():
+        if table_id not in known:
+            raise ConflictError(f"table {table_id!r} of device {name!r} is not stored, so nothing was stored")
+
+
 def _why_not(experiment: Experiment) -> str:
     start = f"experiment {experiment.id!r} is {experiment.status}"
     if experiment.status.is_held:
@@ -236,4 +251,5 @@ def _experiment(row: Row[Any]) -> Experiment:
         supernet_id=row.supernet_id,
         predictor_id=row.predictor_id,
         table_id=row.table_id,
+        table_ids=row.table_ids or {},
     )

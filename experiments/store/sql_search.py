@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -25,7 +26,7 @@ from bitfront.experiments.store.records import (
 from bitfront.experiments.store.schema import candidates, front_members, generations, search_states
 from bitfront.experiments.store.sql_experiments import check_limit, number_of
 from bitfront.experiments.store.state_blob import decode_state, encode_state
-from bitfront.search.constraints import METRICS
+from bitfront.search.constraints import METRICS, is_of_device
 from bitfront.supernet.errors import NumericalError, UnknownNameError
 from bitfront.supernet.genes import Genomes
 
@@ -103,7 +104,7 @@ class SearchSql:
             number = number_of(connection, experiment_id)
             page = query.where(candidates.c.experiment_number == number).limit(limit + 1)
             rows = connection.execute(page).all()
-        key = [getattr(rows[limit - 1], column.name) for column in keys] if len(rows) > limit else None
+        key = [getattr(rows[limit - 1], str(column.key)) for column in keys] if len(rows) > limit else None
         following = None if key is None else encode_cursor(listing, key)
         return Page(tuple(_candidate(row) for row in rows[:limit]), following)
 
@@ -145,11 +146,12 @@ class SearchSql:
                 mine = (front_members.c.experiment_number == number) & (
                     front_members.c.candidate_number == one.candidate_id
                 )
-                if connection.execute(select(front_members.c.dominated).where(mine)).first() is None:
+                before = connection.execute(select(front_members.c.by_device).where(mine)).first()
+                if before is None:
                     raise ConflictError(
                         f"candidate {one.candidate_id} is no front member of {experiment_id!r}: add it first"
                     )
-                if values := _measured(one):
+                if values := _measured(one, before.by_device or {}):
                     connection.execute(update(front_members).where(mine).values(**values))
 
     def front(self, experiment_id: str) -> tuple[FrontMember, ...]:
@@ -208,7 +210,8 @@ def _insert_candidates(connection: Connection, number: int, index: int, batch: C
         "genome": [row.tobytes() for row in batch.genomes],
         "on_front": [False] * n,
         "error": [errors.get(row) for row in range(n)],
-        **{metric: _numbers(values, errors) for metric, values in batch.predicted.items()},
+        **{metric: _numbers(values, errors) for metric, values in batch.predicted.items() if metric in METRICS},
+        "by_device": _by_device(batch),
     }
     if n:
         # SQLAlchemy's own way to many rows spends twice the time of the database on preparing them.
@@ -224,6 +227,15 @@ def _numbers(values: NDArray[np.float64], errors: Collection[int]) -> list[float
     for row in errors:
         numbers[row] = None
     return numbers
+
+
+def _by_device(batch: CandidateBatch) -> list[str | None]:
+    """Each candidate's METRIC@DEVICE values as JSON; nothing where there are none."""
+    columns = {name: values.tolist() for name, values in batch.predicted.items() if name not in METRICS}
+    if not columns:
+        return [None] * len(batch.genomes)
+    rows = enumerate(zip(*columns.values(), strict=True))
+    return [None if i in batch.errors else json.dumps(dict(zip(columns, row, strict=True))) for i, row in rows]
 
 
 def _set_front(connection: Connection, number: int, front: set[bytes]) -> None:
@@ -263,13 +275,17 @@ def _put_state(connection: Connection, number: int, index: int, blob: bytes) -> 
 def _ordered(order: str) -> tuple[Select[Any], list[ColumnElement[Any]]]:
     """The query in this order, and the columns that decide the order: a metric where there is one, the number."""
     name = order.removeprefix("-")
-    if name not in ("id", *METRICS):
+    if name not in ("id", *METRICS) and not is_of_device(name):
         raise UnknownNameError("order", order, ["id", *METRICS, "-id", *(f"-{metric}" for metric in METRICS)])
     query = select(candidates)
     keys: list[ColumnElement[Any]] = [candidates.c.number]
-    if name != "id":
+    if name in METRICS:
         keys.insert(0, candidates.c[name])
-        query = query.where(candidates.c[name].is_not(None))
+    elif name != "id":
+        # As the database reads the number: a cursor is compared with that.
+        keys.insert(0, candidates.c.by_device[name].as_float().label("of_device"))
+        query = query.add_columns(keys[0])
+    query = query.where(keys[0].is_not(None))
     return query.order_by(*(key.desc() if order.startswith("-") else key for key in keys)), keys
 
 
@@ -286,6 +302,7 @@ def _generation(row: Row[Any]) -> Generation:
 def _candidate(row: Row[Any]) -> Candidate:
     values = row._mapping
     predicted = {metric: values[metric] for metric in METRICS if values[metric] is not None}
+    predicted |= row.by_device or {}
     return Candidate(row.number, row.generation_index, row.genome, predicted, row.on_front, row.error)
 
 
@@ -297,15 +314,17 @@ def _member(row: Row[Any]) -> FrontMember:
         latency_ms=row.member_latency_ms,
         dominated=row.member_dominated,
         error=row.member_error,
+        by_device=row.member_by_device or {},
     )
 
 
-def _measured(one: Measurement) -> dict[str, Any]:
+def _measured(one: Measurement, before: Mapping[str, float]) -> dict[str, Any]:
     values = {
         "top1_validation": one.top1_validation,
         "top1_test": one.top1_test,
         "latency_ms": one.latency_ms,
         "dominated": one.dominated,
         "error": one.error,
+        "by_device": {**before, **one.by_device} if one.by_device else None,
     }
     return {name: value for name, value in values.items() if value is not None}

@@ -112,6 +112,7 @@ class SharedSql:
                 "experiment_number": number_of(connection, experiment_id),
                 "candidate_number": values.pop("candidate_id"),
                 "format": values.pop("format"),
+                "device": values.pop("device"),
             }
             _put(connection, exports, key, values, kept=())
 
@@ -119,9 +120,12 @@ class SharedSql:
         """See `Store.exports`."""
         with reading(self._engine) as connection:
             query = select(exports).where(exports.c.experiment_number == number_of(connection, experiment_id))
-            rows = connection.execute(query.order_by(exports.c.candidate_number, exports.c.format)).all()
+            order = (exports.c.candidate_number, exports.c.format, exports.c.device)
+            rows = connection.execute(query.order_by(*order)).all()
         return tuple(
-            ExportRecord(row.candidate_number, row.format, row.path, row.sha256, row.top1_test, row.created_at)
+            ExportRecord(
+                row.candidate_number, row.format, row.path, row.sha256, row.top1_test, row.created_at, row.device
+            )
             for row in rows
         )
 

@@ -156,9 +156,21 @@ class TestExperiments:
         store.link(experiment, supernet_id=SUPERNET.id)
         store.link(experiment, predictor_id="p")
         found = store.get(experiment)
+        assert found.table_ids == {}
         assert (found.supernet_id, found.predictor_id, found.table_id) == (SUPERNET.id, "p", None)
         with pytest.raises(ConflictError, match="nothing was stored"):
             store.link(experiment, table_id="missing")
+
+    def test_links_to_the_tables_of_several_devices(self, store: Store, experiment: str) -> None:
+        for table_id in ("t1", "t2"):
+            store.put_table(TableRecord(table_id, "bitfusion", "s", "t.json", {}))
+        store.link(experiment, table_ids={"phone": "t1", "cpu.2": "t2"})
+        store.link(experiment, table_ids=None)
+        found = store.get(experiment)
+        assert (found.table_id, found.table_ids) == (None, {"phone": "t1", "cpu.2": "t2"})
+        with pytest.raises(ConflictError, match=r"'t3' of device 'cpu\.2' is not stored"):
+            store.link(experiment, table_ids={"phone": "t1", "cpu.2": "t3"})
+        assert store.get(experiment) == found
 
 
 class TestListing:
@@ -463,6 +475,36 @@ class TestCandidates:
         with pytest.raises(NumericalError, match="top1 of row 2"):
             CandidateBatch(genomes, {"top1": top1}, {0: "out of memory"})
 
+    @pytest.mark.parametrize("limit", [1, 3, 100])
+    @pytest.mark.parametrize("order", ["latency_ms@pixel-6", "-latency_ms@pixel-6"])
+    def test_metrics_of_several_devices(
+        self, store: Store, experiment: str, rng: np.random.Generator, order: str, limit: int
+    ) -> None:
+        genomes = genomes_of(rng, 30)
+        latency = rng.random((2, 30)) * np.array([[1e-7], [1e9]])
+        latency[0, 7] = latency[0, 9] = 5e-8
+        predicted = {
+            "top1": rng.random(30), "latency_ms@pixel-6": latency[0], "latency_ms@cpu.2": latency[1]
+        }  # fmt: skip
+        latency[0, 4] = np.nan
+        batch = CandidateBatch(genomes, predicted, {4: "out of memory"})
+        store.add_generation(experiment, Generation(0, 30, 0.1), batch, genomes[:1], {})
+        found = everything(store, experiment, limit)
+        assert [one.predicted for one in found] == [
+            {} if i == 4 else {name: values[i] for name, values in predicted.items()} for i in range(30)
+        ]
+        scored = [one for one in found if one.error is None]
+        expected = sorted(
+            scored, key=lambda one: (one.predicted["latency_ms@pixel-6"], one.id), reverse=order.startswith("-")
+        )
+        assert everything(store, experiment, limit, order) == expected
+        assert everything(store, experiment, limit, "latency_ms@other") == []
+
+    @pytest.mark.parametrize("name", ["latncy_ms@a", "id@a", 'latency_ms@a"b', "latency_ms@", "latency_ms@a b"])
+    def test_an_order_that_can_be_no_metric_of_a_device(self, store: Store, experiment: str, name: str) -> None:
+        with pytest.raises(UnknownNameError, match="order"):
+            store.candidates(experiment, order=name)
+
     def test_rows_added_between_pages(
         self, store: Store, experiment: str, rows: list[Candidate], rng: np.random.Generator
     ) -> None:
@@ -542,6 +584,20 @@ class TestFront:
         store.measure_front_members(experiment, [Measurement(ids[0], dominated=False)])
         assert not store.front(experiment)[0].dominated
 
+    def test_measurements_of_several_devices_add_up(
+        self, store: Store, experiment: str, members: list[Candidate]
+    ) -> None:
+        one, two = members[0].id, members[1].id
+        store.add_front_members(experiment, [one, two])
+        for found in ({"latency_ms@a": 1.25}, {"latency_ms@b-2": 0.1}, {"latency_ms@a": 1.5}, {}):
+            store.measure_front_members(experiment, [Measurement(one, top1_test=0.5, by_device=found)])
+        assert [member.by_device for member in store.front(experiment)] == [
+            {"latency_ms@a": 1.5, "latency_ms@b-2": 0.1},
+            {},
+        ]
+        with pytest.raises(NumericalError, match="top1@a"):
+            Measurement(one, by_device={"top1@a": 1.5})
+
     def test_others_are_refused_whole(self, store: Store, experiment: str, members: list[Candidate]) -> None:
         with pytest.raises(ConflictError):
             store.add_front_members(experiment, [members[0].id, 999])
@@ -560,8 +616,12 @@ class TestFront:
         store.put_export(experiment, record)
         store.put_export(experiment, replace(record, sha256="11", top1_test=0.97))
         store.put_export(experiment, replace(record, format="plan"))
+        for device in ("phone", "cpu", "phone"):
+            store.put_export(experiment, replace(record, device=device, path=f"{device}.onnx"))
         assert store.exports(experiment) == (
             replace(record, sha256="11", top1_test=0.97),
+            replace(record, device="cpu", path="cpu.onnx"),
+            replace(record, device="phone", path="phone.onnx"),
             replace(record, format="plan"),
         )
         with pytest.raises(ConflictError):

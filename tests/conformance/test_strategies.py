@@ -122,6 +122,26 @@ class TestEveryStrategy:
             assert (genomes[:, space.position["stem.weight_format"]] == 1).all()
             assert (genomes[:, space.position["stage0.block0.kernel"]] == 1).all()
 
+    def test_keeps_genes_that_are_fixed(self, name: str) -> None:
+        """An 8-bit stem and no 7x7, in everything that is scored: mating, repair and phases may not undo it."""
+        space = SPACES.get("digits")().fix({"stem.*_format": "int8", "*.kernel": [3, 5]})
+        scored: list[Genomes] = []
+        front = self.search(
+            name,
+            problem_on(space),
+            0,
+            evaluations=150,
+            on_generation=lambda generation: scored.append(generation.genomes),
+        )
+        genomes = np.concatenate([*scored, front.genomes])
+        assert space.valid(genomes).all()
+        kernels = [i for i, gene in enumerate(space.genes) if gene.kind == "kernel"]
+        assert (genomes[:, kernels] < 2).all()
+        stem = {name: space.genes[i].choices for name, i in space.position.items() if name.startswith("stem.")}
+        assert len(stem) == 2
+        for gene, choices in stem.items():
+            assert (genomes[:, space.position[gene]] == choices.index("int8")).all()
+
     def test_never_proposes_a_genome_twice(self, name: str) -> None:
         asked = np.concatenate(advance(self.make(name, problem_on(digits())), 12))
         assert len(np.unique(asked, axis=0)) == len(asked) == 12 * 30

@@ -539,10 +539,10 @@ class TestExport:
     ) -> None:
         asked: list[tuple[object, ...]] = []
 
-        def export_candidate(store: Store, *arguments: object) -> SimpleNamespace:
+        def export_candidate(store: Store, *arguments: object) -> list[SimpleNamespace]:
             asked.append(arguments)
             record = SimpleNamespace(path=str(tmp_path / "out" / "model.onnx"))
-            return SimpleNamespace(record=record, top1_test=0.9722, top1_fake_quant=0.975, agreement=0.9944)
+            return [SimpleNamespace(record=record, top1_test=0.9722, top1_fake_quant=0.975, agreement=0.9944)]
 
         module = ModuleType("bitfront.experiments.stages.exporting")
         module.export_candidate = export_candidate  # type: ignore[attr-defined]
@@ -557,6 +557,8 @@ class TestExport:
         assert call("export", done, "--candidate", 1, "--finetune-epochs", 0).exit_code == 0
         assert call("export", done, "--candidate", 1, "--finetune-epochs", 2).exit_code == 0
         assert [arguments[6] for arguments in asked[1:]] == [0, 2]
+        assert call("export", done, "--candidate", 1, "--device", "phone").exit_code == 0
+        assert [arguments[7] for arguments in asked] == [None, None, None, "phone"]
 
     def test_unknown_candidate(self, call: Call, done: str) -> None:
         one_error(call("export", done, "--candidate", 77), "'77'", "Known are: 0, 1, 2")

@@ -245,7 +245,8 @@ class TestProfile:
             {"space": "digits", "data": "digits", "device": {"name": "fake-runtime", "options": {"batch": 2}}}
         )
         run = Run(store, home, "x", spec, Reporters())
-        path = table_path(home, run.device().name, run.own_device_options(), run.space().hash())
+        (device,) = run.devices().values()
+        path = table_path(home, device.name, run.own_device_options("fake-runtime"), run.space().hash())
         assert result.stdout == f"{path}\n"
         table = Table.load(path, "fake-runtime", run.space().hash())
         assert f"measured the table of fake-runtime: {len(table.entries):,} different blocks" in result.stderr

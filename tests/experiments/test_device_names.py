@@ -133,9 +133,9 @@ class TestSpec:
     def test_an_imported_device_and_its_options_are_accepted(self, home: Path) -> None:
         saved(imported_path(home, "phone"), "phone")
         text = "{{space: digits, data: digits, objectives: [top1, latency_ms], device: {}}}"
-        assert parse_spec(text.format("phone")).device.name == "phone"
+        assert list(parse_spec(text.format("phone")).named_devices) == ["phone"]
         spec = parse_spec(text.format("{name: phone, options: {interpolate: true}}"))
-        assert spec.device.options == {"interpolate": True}
+        assert spec.named_devices["phone"].options == {"interpolate": True}
         with pytest.raises(SpecError, match="file"):
             parse_spec(text.format("{name: phone, options: {file: other.json}}"))
         with pytest.raises(SpecError, match="file"):

@@ -84,7 +84,9 @@ def test_what_is_fine_tuned_is_promised_as_such(run: Run, monkeypatch: pytest.Mo
 def test_the_spec_is_the_default_and_can_be_overruled(run: Run, tmp_path: Path) -> None:
     for epochs, expected in ((None, True), (0, False)):
         folder = tmp_path / f"out-{epochs}"
-        done = export_candidate(run.store, run.home, run.experiment_id, 0, folder=folder, finetune_epochs=epochs)
+        (done,) = export_candidate(
+            run.store, run.home, run.experiment_id, 0, folder=folder, finetune_epochs=epochs
+        )
         assert (read_json(folder / "manifest.json")["finetuning"] is not None) == expected
         assert done.agreement > 0.95
 
@@ -94,7 +96,7 @@ def test_batches_of_the_test_split_add_up(run: Run, tmp_path: Path, monkeypatch:
 
     def exported(at_once: int) -> tuple[float, float, float]:
         monkeypatch.setattr(Evaluator, "images_at_once", lambda self, resolution: at_once)
-        one = export_candidate(
+        (one,) = export_candidate(
             run.store, run.home, run.experiment_id, 0, folder=tmp_path / str(at_once), finetune_epochs=0
         )
         return dataclasses.astuple(one)[1:]

@@ -255,10 +255,11 @@ def test_ray_finds_what_local_finds(tmp_path: Path, space: SearchSpace) -> None:
             pairs = Pairs(genomes, np.tanh(genomes.sum(axis=1) / 100.0))
             options = {"members": 2, "hidden": 16, "epochs": 2, "steps": 20}
             predictor = PREDICTORS.get("mlp").from_scratch(space, pairs, rng, options)
-            device = run.device()
+            (device,) = run.devices().values()
             executable = device.restrict(space)
             table = device.table(executable, tmp_path / "table.json", rng)
-            problem = predicting(run, executable, predictor, compile_costs(executable, device, table))
+            costs = {device.name: compile_costs(executable, device, table)}
+            problem = predicting(run, executable, predictor, costs)
             fronts.append(searched_front(run, problem))
             stored.append(list(run.store.candidates(run.experiment_id, limit=10_000).items))
             shown.append(details(run.store, run.home, run.store.get(run.experiment_id))["search"])

@@ -93,7 +93,7 @@ def running(home: Path, text: str = SPEC) -> Iterator[Run]:
 
 
 def found(run: Run, space: SearchSpace) -> tuple[Front, list[Candidate]]:
-    costs: Any = Costs(space)
+    costs: Any = {"bitfusion": Costs(space)}
     front = searched_front(run, searching.measuring(run, space, "net", Supernet(space), costs))
     return front, list(run.store.candidates(run.experiment_id).items)
 
@@ -164,7 +164,7 @@ ARCHIVED = SPEC.replace("accuracy: measured", "archive: parquet")
 def predicted(run: Run, space: SearchSpace) -> Front:
     """A search with accuracy that a sum of genes stands for."""
     inner: Any = SimpleNamespace(predict=lambda genomes: SimpleNamespace(mean=1 - genomes.mean(axis=1) / 9))
-    costs: Any = Costs(space)
+    costs: Any = {"bitfusion": Costs(space)}
     return searched_front(run, searching.predicting(run, space, inner, costs))
 
 
@@ -335,7 +335,7 @@ def test_what_is_stored_is_read_page_by_page(
     """Also where a page holds nothing but failures."""
     with running(tmp_path) as run:
         found(run, space)
-        costs: Any = Costs(space)
+        costs: Any = {"bitfusion": Costs(space)}
         problem = searching.measuring(run, space, "net", Supernet(space), costs)
         whole = stored_search(run, problem)
         monkeypatch.setattr(search_records, "MOST_PER_PAGE", 1)

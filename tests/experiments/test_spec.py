@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from bitfront.experiments.spec import Spec, SpecError, load_spec, parse_spec, spec_from
+from bitfront.experiments.spec_sections import DeviceSection
 from bitfront.experiments.spec_template import template
 from bitfront.search.constraints import Constraint
 from bitfront.supernet.errors import MissingFileError
@@ -53,7 +54,7 @@ def problems(data: Any) -> dict[str, str]:
 class TestAccepted:
     def test_minimal(self) -> None:
         spec = parse_spec("space: digits\ndata: digits\ndevice: host-onnxruntime\n")
-        assert (spec.name, spec.seed, spec.device.name) == ("digits", 0, "host-onnxruntime")
+        assert (spec.name, spec.seed, list(spec.named_devices)) == ("digits", 0, ["host-onnxruntime"])
         assert spec.objectives == ("top1", "latency_ms", "size_bytes")
         assert (spec.constraints, spec.fixed) == ((), {})
 
@@ -74,6 +75,7 @@ class TestAccepted:
             export: {pick: knee}
         """.replace(", epochs_are_whole: 1", "")
         spec = parse_spec(text)
+        assert spec.device is not None
         assert spec.device.options == {"threads": 2, "batch": 4}
         assert spec.constraints == ("latency_ms <= 2", "top1 >= 0.9")
         assert spec.parsed_constraints()[0] == Constraint("latency_ms", "<=", 2.0)
@@ -132,7 +134,8 @@ class TestAccepted:
 
     def test_schema_for_forms(self) -> None:
         schema = json.loads(json.dumps(Spec.model_json_schema()))
-        assert schema["required"] == ["space", "data", "device"]
+        assert schema["required"] == ["space", "data"]
+        assert schema["oneOf"] == [{"required": ["device"]}, {"required": ["devices"]}]
         assert schema["additionalProperties"] is False
 
 
@@ -376,7 +379,7 @@ class TestFixed:
     def test_another_space_is_checked_again(self) -> None:
         other = SimpleNamespace(name="other", genes=(), position={})
         spec = spec_from(changed("fixed", {"*.kernel": 3}))
-        with pytest.raises(SpecError, match="space other has no gene"):
+        with pytest.raises(SpecError, match="unknown gene of space 'other'"):
             spec.fixed_choices(cast(SearchSpace, other))
 
 
@@ -427,6 +430,8 @@ def every_field(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, s
         if not field.repr:  # filled in when a spec is read
             continue
         inner = field.annotation
+        if inner == DeviceSection | None:
+            inner = DeviceSection
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             yield f"{path}{name}", inner.__doc__ or ""
             yield from every_field(inner, f"{path}{name}.")

@@ -24,7 +24,7 @@ from bitfront.experiments.store.engine import reading
 from bitfront.experiments.store.errors import CursorError, StoreVersionError
 from bitfront.experiments.store.home import home, open_store
 from bitfront.experiments.store.owner import Owner
-from bitfront.experiments.store.records import CandidateBatch, Generation
+from bitfront.experiments.store.records import CandidateBatch, ExportRecord, Generation
 from bitfront.experiments.store.schema import METADATA
 from bitfront.experiments.store.sql import SqlStore
 from bitfront.experiments.store.state_blob import decode_state, encode_state
@@ -136,10 +136,12 @@ class TestMigrations:
             "INSERT INTO candidates (experiment_number, number, generation_index, genome, top1, on_front) "
             "VALUES (1, 0, 0, x'0102', 0.5, 1)"
         )
+        raw.execute("INSERT INTO exports VALUES (1, 0, 'onnx', 'a.onnx', '00ff', 0.25, 0)")
         raw.commit()
         raw.close()
         with SqlStore(url_of(tmp_path)) as store:
             (one,) = store.candidates("old-1").items
+            assert store.exports("old-1") == (ExportRecord(0, "onnx", "a.onnx", "00ff", 0.25),)
         assert (one.genome, one.predicted, one.on_front, one.error) == (b"\x01\x02", {"top1": 0.5}, True, None)
 
     def test_opening_again_does_not_load_alembic(self, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from bitfront.latency_lut.cost_model import CostModel
 from bitfront.latency_lut.devices import DEVICES
 from bitfront.latency_lut.smallest import largest, smallest
 from bitfront.search.constraints import Constraint
-from bitfront.search.devices import combined_cost, exact_extreme
+from bitfront.search.devices import ExactExtreme, combined_cost
 from bitfront.search.loop import search
 from bitfront.search.problem import InfeasibleError, Problem
 from bitfront.search.reachable import refuse_unreachable
@@ -32,7 +32,7 @@ def never(genomes: Genomes) -> Any:
 
 def posed(models: dict[str, CostModel], *constraints: Constraint, space: SearchSpace = SPACE) -> Problem:
     cost = combined_cost({name: model.cost for name, model in models.items()})
-    return Problem(space, ("top1", "size_bytes"), never, cost, constraints, exact_extreme(models, space))
+    return Problem(space, ("top1", "size_bytes"), never, cost, constraints, ExactExtreme(models, space))
 
 
 @pytest.mark.parametrize("name", ["latency_ms", "size_bytes", "peak_memory_bytes", "macs"])
@@ -64,7 +64,7 @@ def test_knows_each_device_and_no_more_than_it_should(model: CostModel) -> None:
         refuse_unreachable(posed(both, Constraint("latency_ms@b", "<=", least / 2)))
     with pytest.raises(InfeasibleError, match="smallest size_bytes is"):
         refuse_unreachable(posed(both, Constraint("size_bytes", "<=", 1.0)))
-    extreme = exact_extreme(both, SPACE)
+    extreme = ExactExtreme(both, SPACE)
     assert extreme("latency_ms", "<=") is None
     assert extreme("latency_ms@c", "<=") is None
     assert extreme("top1", ">=") is None

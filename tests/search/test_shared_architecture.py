@@ -16,6 +16,7 @@ from bitfront.search.loop import search
 from bitfront.search.operators import Mating
 from bitfront.search.problem import Problem
 from bitfront.search.shared_architecture import SharedArchitecture, SharedProblem
+from bitfront.search.strategies import STRATEGIES
 from bitfront.supernet.errors import InvalidGenomeError, UnsupportedError
 from bitfront.supernet.genes import Genomes, Rule
 from bitfront.supernet.space import SearchSpace
@@ -186,3 +187,25 @@ def test_scores_are_those_of_the_parts() -> None:
         np.testing.assert_array_equal(front.predicted[f"top1@{device}"], accuracy(part))
         np.testing.assert_array_equal(front.predicted["macs"], front.genomes[:, 0] + 1.0)
     assert front.query("top1@a < 0.6 or top1@b < 0.6").genomes.shape[0] == 0
+
+
+@pytest.mark.parametrize("name", [name for name in STRATEGIES.names() if name not in ("iterated", "optuna")])
+def test_strategies_leave_each_device_what_it_executes_and_what_is_fixed(name: str) -> None:
+    """All but `iterated`, which learns of one accuracy, and the slow ones."""
+    fixed = {device: one.fix({"resolution": 8, "stem.*_format": "int8"}) for device, one in SPACES.items()}
+    space = SharedArchitecture(fixed)
+    costs = dict(zip(SPACES, TASTES.values(), strict=True))
+    limits = [Constraint("latency_ms@host", "<=", 150.0)]
+    problem = SharedProblem(space, [f"top1@{one}" for one in SPACES], accuracy, costs, limits)
+    scored: list[Genomes] = []
+    front = search(
+        problem,
+        name,
+        rng=np.random.default_rng(0),
+        evaluations=120,
+        options={"population": 30},
+        on_generation=lambda generation: scored.append(generation.genomes),
+    )
+    assert len(front) > 0
+    for device, part in space.split(np.concatenate(scored)).items():
+        assert fixed[device].valid(part).all()
