@@ -41,7 +41,7 @@ class SamplesSection(Section):
         "`tolerance`; `none`: all are measured.",
     )
     tolerance: float = Field(
-        default=0.005, gt=0, le=0.5, description="Pairwise accuracy, 0 to 1, that may be missed by stopping."
+        default=0.006, gt=0, le=0.5, description="Pairwise accuracy, 0 to 1, that may be missed by stopping."
     )
     choose: Literal["random", "disagreement", "front"] = Field(
         default="random",

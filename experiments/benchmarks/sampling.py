@@ -27,7 +27,7 @@ from bitfront.search.executors.local import one_thread
 from bitfront.supernet.genes import Genomes
 
 _POOLS, _QUICK_POOLS = ("digits", "fashion"), ("digits",)
-_TOLERANCE = 0.007
+_TOLERANCE = 0.006
 _CHOSEN, _QUICK_CHOSEN = 1 / 5, 3 / 4
 """The share of a pool's candidates that is measured, where samples are chosen; experiments choose one of five.
 Of a small pool it must be more, for it takes more than one round to choose."""
