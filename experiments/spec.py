@@ -225,7 +225,8 @@ def spec_from(
 def _problems_together(spec: Spec, home: Path) -> Iterator[Problem]:
     yield from _device_problems(spec, home)
     yield from strategy_problems(spec.search.strategy, spec.search.options)
-    yield from island_problems(spec.search.islands, spec.search.strategy)
+    known = {*spec.objectives, *(one.metric for one in spec.parsed_constraints())}
+    yield from island_problems(spec.search.islands, spec.search.strategy, known)
     yield from predictor_problems(spec.predictor.kind, spec.predictor.options)
     yield from supernet_problems(spec.supernet)
     if spec.executor.kind == "local" and ((spec.executor.workers or 1) > 1 or spec.executor.address):

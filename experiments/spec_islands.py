@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -11,7 +11,7 @@ from bitfront.experiments.spec_base import Section
 from bitfront.experiments.spec_checks import Choices, ConstraintText, Metric, Options, different, known_in
 from bitfront.experiments.spec_errors import Problem, shown
 from bitfront.experiments.spec_meaning import fix_genes, strategy_problems
-from bitfront.search.constraints import parse_constraint
+from bitfront.search.constraints import base_metric, parse_constraint
 from bitfront.supernet.genes import Choice
 from bitfront.supernet.space import SearchSpace
 
@@ -99,11 +99,19 @@ def island_metrics(islands: IslandsSection) -> dict[str, str]:
     return found
 
 
-def island_problems(islands: IslandsSection, strategy: str) -> Iterator[Problem]:
-    """Options that an island's strategy does not have or refuses; ``strategy`` is that of the search."""
+def island_problems(islands: IslandsSection, strategy: str, known: Collection[str]) -> Iterator[Problem]:
+    """Options that an island's strategy does not have or refuses, and accuracies that nothing else asks for.
+
+    ``strategy`` is that of the search, and ``known`` are the metrics of its objectives and constraints: costs are
+    all known, but accuracy is predicted only where the experiment asks for it.
+    """
     for number, one in enumerate(islands.each):
         place = f"search.islands.each[{number}].options"
         yield from strategy_problems(one.strategy or strategy, one.options or {}, place)
+    for place, metric in island_metrics(islands).items():
+        if base_metric(metric) == "top1" and metric not in known:
+            rule = f"the experiment itself does not ask for {metric}"
+            yield Problem(place, shown(metric), rule, f"add {metric} to its objectives, or leave it out here")
 
 
 def island_gene_problems(

@@ -7,6 +7,7 @@ holds the next ones without a gap. A file is written beside its place and rename
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -67,7 +68,7 @@ class ArchiveParts:
         """Take in a generation of `search`.
 
         Raises:
-            ArchivePartsError: it does not follow what is here.
+            ArchivePartsError: it does not follow what is here, or another search writes to the folder.
             StorageError: a part can not be written.
         """
         if generation.first_row != len(self):
@@ -88,8 +89,12 @@ class ArchiveParts:
         """Write what waits."""
         if len(self) == self._written:
             return
-        waiting = Scored.joined(self._waiting)
-        write_bytes(path_of(self._folder, self._written), encode(waiting, self._written, self._problem))
+        waiting, path = Scored.joined(self._waiting), path_of(self._folder, self._written)
+        if path.exists():  # all parts that this search does not know were removed when it began
+            raise ArchivePartsError(
+                f"{path} is there already: another search writes to this folder; stop one of them"
+            )
+        write_bytes(path, encode(waiting, self._written, self._problem))
         self._written += len(waiting)
         self._waiting = []
 
@@ -103,7 +108,11 @@ class ArchiveParts:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if error is None:
+            self.close()
+            return
+        with suppress(ArchivePartsError, StorageError):  # the error that is raised already matters more
+            self.close()
 
     def _continue(self, known: Scored, space: SearchSpace) -> None:
         """Keep the parts of which all candidates are known; the rest is written anew."""

@@ -115,9 +115,14 @@ class Constraint:
 
         A bound of (nearly) 0 has no relative excess; there it is absolute.
         """
-        beyond = values - self.bound if self.sense == "<=" else self.bound - values
-        excess: Floats = beyond / (self.bound if self.bound > _SMALLEST_SCALE else 1.0)
+        excess: Floats = (values - self.bound) * self.slope
         return excess
+
+    @property
+    def slope(self) -> float:
+        """By how much `excess` grows with the metric."""
+        scale = self.bound if self.bound > _SMALLEST_SCALE else 1.0
+        return 1.0 / scale if self.sense == "<=" else -1.0 / scale
 
     def closest(self, values: Floats) -> int:
         """Position of the value that comes nearest to meeting the bound, or meets it most clearly."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _DECAY, _FLOOR, _PRIOR = 0.9, 0.3, 20.0
+_LEAST = 1e-6
 
 Floats = NDArray[np.float64]
 Picks = NDArray[np.intp]
@@ -25,7 +26,7 @@ class Credit:
     def shares(self) -> Floats:
         """How often each way should be taken, (ways,); they sum up to 1, none below 0.3 of an equal share."""
         used, paid = self.counts
-        rates = paid / used
+        rates = np.maximum(paid / used, _LEAST)  # where nothing pays for very long, what is left has no digits
         shares: Floats = _FLOOR / len(rates) + (1 - _FLOOR) * rates / rates.sum()
         return shares
 

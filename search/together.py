@@ -128,9 +128,10 @@ class _Search:
             cuts = np.concatenate([cuts, found[None]])
             if found @ weights > _ROUNDING:
                 return True
-            bound, weights = _best_weights(cuts)
-            if bound <= _ROUNDING:
+            best = _best_weights(cuts)
+            if best is None or best[0] <= _ROUNDING:
                 return False
+            weights = best[1]
         return False
 
     def _least(self, places: Sequence[int], weights: Floats) -> Floats | None:
@@ -139,8 +140,7 @@ class _Search:
         shares: dict[str, float] = {}
         for place, weight in zip(places, weights, strict=True):
             one = self.constraints[place]
-            slope = one.excess(np.array([one.bound + 1.0]))[0]
-            shares[one.metric] = shares.get(one.metric, 0.0) + float(weight * slope)
+            shares[one.metric] = shares.get(one.metric, 0.0) + float(weight) * one.slope
         genome = self.problem.extreme.least_sum(shares)
         if genome is None:
             return None
@@ -186,8 +186,11 @@ def _missed(excess: Floats) -> Floats:
     return total
 
 
-def _best_weights(cuts: Floats) -> tuple[float, Floats]:
-    """Weights that sum to 1 and whose smallest product with the cuts (n, k) is largest, and that product."""
+def _best_weights(cuts: Floats) -> tuple[float, Floats] | None:
+    """Weights that sum to 1 and whose smallest product with the cuts (n, k) is largest, and that product.
+
+    None where the solver gives up: nothing is proven then.
+    """
     n, k = cuts.shape
     solved = linprog(
         [*[0.0] * k, -1.0],
@@ -197,4 +200,4 @@ def _best_weights(cuts: Floats) -> tuple[float, Floats]:
         b_eq=[1.0],
         bounds=[*[(0.0, None)] * k, (None, None)],
     )
-    return float(solved.x[-1]), np.maximum(solved.x[:-1], 0.0)
+    return (float(solved.x[-1]), np.maximum(solved.x[:-1], 0.0)) if solved.success else None

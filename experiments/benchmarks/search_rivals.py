@@ -1,7 +1,7 @@
 """What the search is compared with: stock libraries and plain published algorithms, on equal terms.
 
-Each gets the same repair of genomes, its defaults as published, and the same evaluations; a candidate that it asks
-for again is answered from memory and counts nothing.
+Each gets the same repair of genomes, its own first generation, its defaults as published, and the same
+evaluations; a candidate that it asks for again is answered from memory and counts nothing.
 """
 
 from __future__ import annotations
@@ -65,6 +65,11 @@ def pymoo(problem: Problem, ledger: Ledger, population: int, seed: int) -> None:
     stock_nsga2(problem.space, ledger.score, len(problem.objectives), population, _ENDLESS, seed)
 
 
+def pymoo_integers(problem: Problem, ledger: Ledger, population: int, seed: int) -> None:
+    """The same with operators that take wider steps."""
+    stock_nsga2(problem.space, ledger.score, len(problem.objectives), population, _ENDLESS, seed, integers=True)
+
+
 def optuna_nsga2(problem: Problem, ledger: Ledger, population: int, seed: int) -> None:
     """NSGA-II of Optuna, one candidate at a time, in memory."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -120,6 +125,7 @@ def random_sampling(problem: Problem, ledger: Ledger, population: int, seed: int
 
 RIVALS: Mapping[str, Rival] = {
     "pymoo": pymoo,
+    "pymoo_integers": pymoo_integers,
     "optuna": optuna_nsga2,
     "aging": aging_evolution,
     "random": random_sampling,

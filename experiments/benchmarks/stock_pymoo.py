@@ -1,7 +1,8 @@
 """NSGA-II as pymoo ships it, on one of our problems: what its users would run.
 
-Simulated binary crossover and polynomial mutation with their defaults, rounding, and its own removal of
-duplicates. Repair also makes genomes canonical and valid, or it could not be scored.
+Simulated binary crossover and polynomial mutation, rounding, and its own removal of duplicates. Repair also makes
+genomes canonical and valid, or it could not be scored. Operators have their defaults, which suit real numbers, or
+wider steps, of which fewer are lost when they are rounded.
 """
 
 from __future__ import annotations
@@ -22,19 +23,27 @@ from pymoo.optimize import minimize
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.space import SearchSpace
 
+_INTEGER_ETA = 3.0
 Score = Callable[[Genomes], NDArray[np.float64]]
 """Objectives (n, m), minimised, of canonical genomes (n, n_genes)."""
 
 
 def stock_nsga2(
-    space: SearchSpace, score: Score, objectives: int, population: int, evaluations: int, seed: int
+    space: SearchSpace,
+    score: Score,
+    objectives: int,
+    population: int,
+    evaluations: int,
+    seed: int,
+    integers: bool = False,
 ) -> None:
-    """Let it score so many candidates; ``score`` sees every batch."""
+    """Let it score so many candidates; ``score`` sees every batch. ``integers``: operators take wider steps."""
+    wider = {"prob": 1.0, "eta": _INTEGER_ETA, "vtype": float} if integers else {}
     algorithm = NSGA2(
         pop_size=population,
         sampling=IntegerRandomSampling(),
-        crossover=SBX(),
-        mutation=PM(),
+        crossover=SBX(**wider),
+        mutation=PM(**wider),
         repair=_Repair(space),
     )
     minimize(_Scored(space, score, objectives), algorithm, ("n_eval", evaluations), seed=seed)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from bitfront.experiments.run import Run
-from bitfront.experiments.spec_errors import SpecError
+from bitfront.experiments.spec_errors import Problem as SpecProblem
+from bitfront.experiments.spec_errors import SpecError, shown
 from bitfront.experiments.spec_islands import IslandSection
 from bitfront.experiments.spec_meaning import fix_genes
 from bitfront.experiments.stages.search_records import StoredSearch, archived, stored_search, tell_errors
@@ -23,6 +24,8 @@ from bitfront.search.narrowed import NarrowedProblem
 from bitfront.search.problem import InfeasibleError, Problem
 from bitfront.search.reachable import refuse_together
 from bitfront.search.scored import Scored
+from bitfront.supernet.errors import BitfrontError
+from bitfront.supernet.space import SearchSpace
 
 
 def islands_front(run: Run, problem: Problem) -> Front:
@@ -160,13 +163,20 @@ def _islands(run: Run, problem: Problem) -> list[Island]:
 def _narrowed(problem: Problem, one: IslandSection, number: int) -> Problem:
     if not (one.objectives or one.constraints or one.fixed):
         return problem
-    space = None
-    if one.fixed:
-        choices, wrong = fix_genes(problem.space, one.fixed, f"search.islands.each[{number}].fixed")
-        if wrong:
-            raise SpecError("the spec", wrong)
-        space = problem.space.restrict(choices)
+    space = _fixed(problem.space, one, f"search.islands.each[{number}].fixed") if one.fixed else None
     return NarrowedProblem(problem, one.objectives, list(map(parse_constraint, one.constraints)), space)
+
+
+def _fixed(space: SearchSpace, one: IslandSection, place: str) -> SearchSpace:
+    choices, wrong = fix_genes(space, one.fixed, place)
+    if wrong:
+        raise SpecError("the spec", wrong)
+    try:
+        return space.restrict(choices)
+    except BitfrontError as error:
+        raise SpecError(
+            "the spec", [SpecProblem(place, shown(one.fixed), str(error), "fix it otherwise")]
+        ) from error
 
 
 def _keeper(run: Run, found: _Found, archive: Callable[[Scored], None]) -> Callable[[Epoch], None]:

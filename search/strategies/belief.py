@@ -118,10 +118,11 @@ class _Choice:
         return hypervolume(np.vstack([self._front, self._upper.F[row]]), self._reference) - self._volume
 
     def _choose(self, row: int) -> None:
-        expected = self._judged(Belief.mean).F[row]
-        self._front = np.vstack([self._front, expected])
-        self._front = self._front[non_dominated(self._front)]
-        self._volume = hypervolume(self._front, self._reference)
+        expected = self._judged(Belief.mean)
+        if expected.feasible[row]:  # the upper end may be, though
+            self._front = np.vstack([self._front, expected.F[row]])
+            self._front = self._front[non_dominated(self._front)]
+            self._volume = hypervolume(self._front, self._reference)
         self._gains[row] = -np.inf
         self._round += 1
         if self._outlook is not None:

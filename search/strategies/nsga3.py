@@ -33,7 +33,8 @@ _INNER = 0.5
 class Nsga3(Strategy):
     """Keeps the candidates nearest to directions that are spread over objective space, and mates them.
 
-    Survival is NSGA-III's, made of pymoo's parts; whom to mate with whom, and how, is the same as in `nsga2`.
+    Survival is NSGA-III's, made of pymoo's parts. Crossover and mutation are those of `nsga2`, without learning
+    which of them pay.
 
     Args:
         problem: what is searched for; from four objectives on crowding, which `nsga2` uses, says little.

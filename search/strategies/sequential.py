@@ -135,14 +135,16 @@ class Sequential(Strategy):
     def _held(self, mothers: Genomes, children: Genomes) -> Genomes:
         """Children (n, n_genes) with the genes that the phase does not choose as their mothers have them.
 
-        Where a rule forbids that, the mother's genes stay which it ties.
+        So are those of blocks that a child skips, as it has forgotten them, and that its mother's depth brings
+        back. Where a rule forbids that, the mother's genes stay which it ties.
         """
-        held: Genomes = np.where(self._free[self._phase], children, mothers)
-        for group in self.problem.space.groups:
+        space = self.problem.space
+        held: Genomes = np.where(self._free[self._phase] & space.active(children), children, mothers)
+        for group in space.groups:
             if not group.valid.all():
                 bad = np.ix_(~group.valid[group.number(held)], group.members)
                 held[bad] = mothers[bad]
-        return self.problem.space.canonical(held)
+        return space.canonical(held)
 
     def _hand_over(self) -> None:
         """Begin the next phase with what this one found."""

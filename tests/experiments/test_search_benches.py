@@ -79,7 +79,7 @@ class TestSyntheticAccuracy:
 
 def test_a_turn_clocks_as_many_candidates_of_both(space: SearchSpace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_speed, "_POPULATION", 20)
-    monkeypatch.setattr(search_speed, "_PAIRS", 40)
+    monkeypatch.setattr(search_speed, "_PAIRS", (40, 30))
     predictor = search_speed.fitted(space, 0, {"members": 1, "epochs": 1, "steps": 1})
     ours, theirs = search_speed.turn(space, predictor, cost, 3, 0)
     assert ours.candidates == theirs.candidates == 60
@@ -138,12 +138,19 @@ def test_every_genome_is_every_point_once(space: SearchSpace) -> None:
 def test_fronts_are_measured_in_one_box_and_compared_seed_by_seed() -> None:
     probes = np.array([[4.0, 4.0]])
     ours, theirs = np.array([[0.0, 2.0], [2.0, 0.0]]), np.array([[2.0, 2.0]])
-    figures = search_quality.compared({"ours": [ours, theirs], "a": [theirs, ours], "b": [theirs, theirs]}, probes)
+    fronts = {
+        "ours": [ours, theirs],
+        "ours_unseeded": [theirs, theirs],
+        "a": [theirs, ours],
+        "b": [theirs, theirs],
+    }
+    figures = search_quality.compared(fronts, probes)
     assert figures["hypervolume_ours"] == pytest.approx((12 / 16 + 4 / 16) / 2)
     assert figures["hypervolume_b"] == pytest.approx(4 / 16)
     assert figures["seeds_above_every_rival"] == 1
     assert figures["times_best_rival"] == pytest.approx((3 + 1 / 3) / 2)
     assert figures["times_best_rival_least"] == pytest.approx(1 / 3)
+    assert figures["unseeded_times_best_rival"] == pytest.approx((1 + 1 / 3) / 2)
 
 
 def test_they_are_registered() -> None:

@@ -221,3 +221,41 @@ def test_bad_arguments(tmp_path: Path, half_broken: Problem, some: Scored) -> No
         parts.close()
     with pytest.raises(ValueError, match="same objectives and metrics"):
         Scored.joined([])
+
+
+def test_a_search_that_was_taken_over_replaces_nothing(tmp_path: Path, half_broken: Problem, some: Scored) -> None:
+    """It wakes up, can not store its next generation, and leaves the parts of the other one as they are."""
+
+    def overtaken() -> None:
+        with ArchiveParts(tmp_path, half_broken) as first:
+            first.append(some.part(0, 20))
+            with ArchiveParts(tmp_path, half_broken) as second:
+                second.append(some)
+            raise RuntimeError("taken over")
+
+    with pytest.raises(RuntimeError, match="taken over"):
+        overtaken()
+    assert_same(read_parts(tmp_path, half_broken.space), some)
+
+
+def test_two_that_write_to_one_folder_are_told(tmp_path: Path, half_broken: Problem, some: Scored) -> None:
+    first = ArchiveParts(tmp_path, half_broken)
+    first.append(some.part(0, 20))
+    with ArchiveParts(tmp_path, half_broken) as second:
+        second.append(some)
+    with pytest.raises(ArchivePartsError, match="another search writes"):
+        first.flush()
+    assert_same(read_parts(tmp_path, half_broken.space), some)
+
+
+def test_what_waits_is_written_though_something_else_went_wrong(
+    tmp_path: Path, half_broken: Problem, some: Scored
+) -> None:
+    def stopped() -> None:
+        with ArchiveParts(tmp_path, half_broken) as parts:
+            parts.append(some)
+            raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        stopped()
+    assert_same(read_parts(tmp_path, half_broken.space), some)

@@ -36,3 +36,12 @@ def test_nothing_or_everything_pays(paid: bool) -> None:
     np.testing.assert_allclose(credit.shares, 1 / 3, atol=1e-6)
     credit.learn(np.empty(0, dtype=np.intp), np.empty(0, dtype=bool))
     np.testing.assert_allclose(credit.shares, 1 / 3, atol=1e-6)
+
+
+def test_nothing_pays_for_very_long() -> None:
+    """Rates become too small to be divided; ways are drawn all the same."""
+    credit, rng = Credit(4), np.random.default_rng(0)
+    for _ in range(20_000):
+        credit.learn(np.arange(20) % 4, np.zeros(20, dtype=bool))
+    np.testing.assert_allclose(credit.shares, 0.25)
+    assert len(credit.draw(10, rng)) == 10

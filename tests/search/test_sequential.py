@@ -119,3 +119,20 @@ def test_bad_options_are_named(
 ) -> None:
     with pytest.raises(InvalidOptionError, match=message):
         made(make_problem(space), **options)
+
+
+@pytest.mark.parametrize("phase", [1, 2])
+def test_blocks_that_a_child_forgets_stay_as_its_mother_has_them(
+    space: SearchSpace, make_problem: MakeProblem, phase: int
+) -> None:
+    """A shallower father makes the child skip blocks; the mother's depth, which stays, brings them back."""
+    strategy = made(make_problem(space), format="int8")
+    strategy._phase = phase
+    rng = np.random.default_rng(0)
+    mothers = space.sample(200, rng)
+    depths = [place for place, gene in enumerate(space.genes) if gene.name.endswith("depth")]
+    shallow = mothers.copy()
+    shallow[:, depths] = 0
+    children = space.canonical(shallow)
+    assert (space.active(children) < space.active(mothers)).any()
+    np.testing.assert_array_equal(strategy._held(mothers, children), mothers)
