@@ -18,7 +18,7 @@ from bitfront.experiments.details import details
 from bitfront.experiments.places import candidates_folder
 from bitfront.experiments.reporter import Reporter
 from bitfront.experiments.run import CancelledError, Run
-from bitfront.experiments.spec import parse_spec
+from bitfront.experiments.spec import SpecError, parse_spec
 from bitfront.experiments.stages.searching import predicting, searched_front
 from bitfront.experiments.store.home import open_store
 from bitfront.experiments.store.records import Candidate, Generation
@@ -239,6 +239,17 @@ def test_show_tells_who_found_what(
     shown = json.loads(call("show", name, "--json").stdout)["search"]
     assert len(shown["hypervolume"]) == 3
     assert set(shown["islands"][0]) == {"scored", "on_front"}
+
+
+def test_an_island_that_leaves_no_choice_is_named(tmp_path: Path, space: SearchSpace) -> None:
+    """The spec allows it; what the device can do leaves nothing of it."""
+    text = SPEC.replace('{fixed: {"*.kernel": 3}', '{fixed: {"*.weight_format": fp32}')
+    left = space.fix({"*.weight_format": "int8"})
+    with (
+        running(tmp_path, text) as run,
+        pytest.raises(SpecError, match=r"islands\.each\[3\]\.fixed.*weight_format"),
+    ):
+        searched_front(run, problem_of(run, left))
 
 
 @pytest.mark.ray

@@ -119,6 +119,16 @@ class TestAccepted:
         assert spec_from(changed("search/islands", {"count": 3, "each": each})).search.islands.number == 3
         assert spec_from(json.loads(json.dumps(spec.as_json()))) == spec
 
+    def test_islands_ask_for_accuracy_where_the_experiment_does(self) -> None:
+        given = changed("search/islands", {"each": [{"constraints": ["top1 >= 0.9"]}, {"objectives": ["top1"]}]})
+        spec_from(given)
+        spec_from({**given, "objectives": ["latency_ms", "size_bytes"], "constraints": ["top1 >= 0.5"]})
+        with pytest.raises(SpecError) as error:
+            spec_from({**given, "objectives": ["latency_ms", "size_bytes"]})
+        places = [problem.path for problem in error.value.problems]
+        assert places == ["search.islands.each[0].constraints[0]", "search.islands.each[1].objectives[0]"]
+        assert "the experiment itself does not ask for top1" in str(error.value)
+
     def test_whole_numbers_may_stand_for_real_ones(self) -> None:
         assert spec_from(changed("supernet/weight_decay", 0)).supernet.weight_decay == 0
 
