@@ -330,8 +330,8 @@ def _generator(rng: np.random.Generator) -> torch.Generator:
 
 
 def _columns(features: FeatureMap, raw: Floats32, with_policy: bool) -> Floats32:
-    """What a first lesson sees of `FeatureMap.raw` columns (n, r)."""
-    return raw if with_policy else raw[:, : features.raw_architecture]
+    """What a first lesson sees of `FeatureMap.raw` columns (n, r); in one piece, which is quicker to multiply."""
+    return raw if with_policy else np.ascontiguousarray(raw[:, : features.raw_architecture])
 
 
 def _calibrated(unseen: Floats, outputs: Floats, pairs: Pairs) -> Calibration:
