@@ -7,14 +7,13 @@ what a gene's role does on average, counts too. Weights were found by measuremen
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bitfront.predictors.features import FeatureMap, Floats32
+from bitfront.predictors.features import FeatureMap, Floats32, role
 
 _NUMBERS = 0.25
 _SUMS = 0.6
@@ -70,7 +69,7 @@ def roles(features: FeatureMap, with_policy: bool) -> NDArray[np.intp]:
     names = ["architecture numbers"] * sizes
     for gene in features.space.genes:
         if with_policy or not gene.is_policy:
-            names += [re.sub(r"\d+", "", gene.name)] * len(gene.choices)
+            names += [role(gene.name)] * len(gene.choices)
     names += ["policy numbers"] * (bits if with_policy else 0)
     return np.unique(names, return_inverse=True)[1]
 

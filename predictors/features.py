@@ -132,7 +132,7 @@ class FeatureMap:
                     step = np.zeros(self.space.encoding_width, dtype=np.float32)
                     step[column + j : column + len(gene.choices)] = 1
                     steps.append(step)
-                    roles.setdefault((_role(gene), j), []).append(step)
+                    roles.setdefault((role(gene.name), j), []).append(step)
         sums = [_SHARED * np.sum(part, axis=0) / np.sqrt(len(part)) for part in roles.values() if len(part) > 1]
         return steps, sums
 
@@ -163,5 +163,6 @@ def _first_step(gene: Gene) -> int:
     return int(gene.active_if is None)
 
 
-def _role(gene: Gene) -> str:
-    return re.sub(r"\d+", "", gene.name)
+def role(name: str) -> str:
+    """What a gene of this name chooses, whichever layer it is about."""
+    return re.sub(r"\d+", "", name)

@@ -157,11 +157,8 @@ class MLPPredictor(AccuracyPredictor):
     def _fit(
         cls, space: SearchSpace, pairs: Pairs, rng: np.random.Generator, options: MLPOptions, with_policy: bool
     ) -> Self:
-        pairs, generator, maps = (
-            pairs.checked(space, _LEAST_PAIRS),
-            _generator(rng),
-            FeatureMap(space, options.numeric),
-        )
+        pairs, generator = pairs.checked(space, _LEAST_PAIRS), _generator(rng)
+        maps = FeatureMap(space, options.numeric)
         architecture, policy = maps(pairs.genomes)
         scaling = Scaling.of(architecture, pairs.accuracy)
         features = architecture

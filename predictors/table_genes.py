@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bitfront.predictors.features import role
 from bitfront.predictors.table_files import PairTableError, RawTable
 from bitfront.supernet.genes import Gene, Genomes
 from bitfront.supernet.space import SearchSpace
@@ -76,10 +77,10 @@ def read_genomes(table: RawTable, space: SearchSpace) -> ReadGenomes:
 
 def _check_columns(table: RawTable, space: SearchSpace) -> None:
     missing = [gene.name for gene in space.genes if len(gene.choices) > 1 and gene.name not in table.columns]
-    roles = {_role(name) for name in space.position}
+    roles = {role(name) for name in space.position}
     others = [name for name in table.columns if name not in space.position]
     # A column that is no gene may be of another use, unless it is named like a gene or in place of one.
-    unknown = [name for name in others if _role(name) in roles or _near(name, missing)]
+    unknown = [name for name in others if role(name) in roles or _near(name, missing)]
     problems = [_unknown(name, missing or list(space.position), space) for name in unknown]
     taken = {near for name in unknown if (near := _near(name, missing))}
     problems += [f"column of gene {name!r} is missing" for name in missing if name not in taken]
@@ -104,10 +105,6 @@ def _unknown(name: str, candidates: Sequence[str], space: SearchSpace) -> str:
 
 def _near(name: str, candidates: Sequence[str]) -> str | None:
     return next(iter(difflib.get_close_matches(name, candidates, n=1, cutoff=0.8)), None)
-
-
-def _role(name: str) -> str:
-    return re.sub(r"\d+", "", name)
 
 
 def _indices(gene: Gene, cells: Sequence[object]) -> NDArray[np.int64]:

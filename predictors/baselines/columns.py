@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitfront.predictors.features import FeatureMap
+from bitfront.predictors.kernels import scale_of
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.quantization.formats import FORMATS
 from bitfront.supernet.space import SearchSpace
@@ -53,8 +54,7 @@ class Scaling:
     @classmethod
     def of(cls, x: Floats) -> Scaling:
         """The scaling of rows like these, (n, d)."""
-        total = float(x.var(axis=0).sum())
-        return cls(x.mean(axis=0), total**-0.5 if total > 0 else 1.0)
+        return cls(x.mean(axis=0), scale_of(x))
 
     def __call__(self, x: Floats) -> Floats:
         """Rows (n, d) as the regressors take them."""
