@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+from bitfront.latency_lut import machine_lock
 from bitfront.supernet.data.dataset import Dataset, Split
 from bitfront.supernet.data.digits import digits
 from bitfront.supernet.network import Supernet
@@ -34,6 +35,15 @@ def cache_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         yield
     if not shared:  # pytest keeps the folders of several runs
         shutil.rmtree(cache, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def machine_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A worker of this test run waits for nobody who measures: not for other workers, nor for a user."""
+    place = tmp_path_factory.mktemp("machine") / "measuring.lock"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(machine_lock, "lock_path", lambda: place)
+        yield
 
 
 @pytest.fixture
