@@ -45,8 +45,9 @@ class SamplesSection(Section):
     )
     choose: Literal["random", "disagreement", "front"] = Field(
         default="random",
-        description="Which are measured next: `random` ones; or, for half of each round, those of which least is "
-        "known (`disagreement`), or those that may be on the predicted front (`front`).",
+        description="Which quantized ones are measured next: `random` ones; or, for half of each round, those "
+        "that teach most about all others (`disagreement`), or about those that may be on the predicted front "
+        "(`front`).",
     )
 
 

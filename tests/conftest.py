@@ -39,7 +39,7 @@ def cache_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 @pytest.fixture(autouse=True, scope="session")
 def machine_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A worker of this test run waits for nobody who measures: not for other workers, nor for a user."""
+    """A worker of this test run waits for nobody who measures: not for other workers, nor for a user's run."""
     place = tmp_path_factory.mktemp("machine") / "measuring.lock"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(machine_lock, "lock_path", lambda: place)

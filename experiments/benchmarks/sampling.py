@@ -84,10 +84,10 @@ def _outcomes(pairs: Pool, seed: int, chosen: float) -> Iterator[tuple[str, Outc
 
 
 def _outcome(pairs: Pool, seed: int, share: float, tolerance: float | None, choose: str) -> Outcome:
-    """Of collecting a share of the pool at most."""
+    """Of collecting a share of the pool at most; quantized pairs are chosen, fp32 ones never."""
     parts: list[Collected] = []
-    for place, part in enumerate((pairs.fp32, pairs.quantized)):
-        plan = Plan(round(share * len(part)), tolerance, choose)
+    for place, (part, way) in enumerate(((pairs.fp32, RANDOM), (pairs.quantized, choose))):
+        plan = Plan(round(share * len(part)), tolerance, way)
         order = np.random.default_rng([seed, place]).permutation(len(part))
         rng = np.random.default_rng([seed, 2 + place])
         before = parts[0].pairs if parts else None

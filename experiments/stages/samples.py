@@ -42,7 +42,8 @@ def collected_samples(run: Run, supernet_id: str, supernet: Supernet) -> Samples
 
     Candidates are drawn from the whole space, whatever the device: what is measured for one device serves the
     next. Those of quantized samples are drawn apart from those of fp32 ones; which of them are measured, where
-    they are chosen, depends on what the fp32 pairs leave open. A run that was interrupted takes the same samples
+    they are chosen, depends on what the fp32 pairs leave open. Fp32 samples are always random: chosen ones tell
+    more of fp32 networks, and less of quantized ones. A run that was interrupted takes the same samples
     again, and looks up those that are measured; unless it is others now that can not be measured.
 
     Raises:
@@ -61,7 +62,8 @@ def _collected(
     """(To learn from, held out); the last ones drawn are held out."""
     wanted, space = run.spec.samples, supernet.space
     n, rng = (wanted.fp32 if kind == "fp32" else wanted.quantized), run.rng(f"{kind} samples")
-    most = n * (1 if wanted.choose == RANDOM else _CHOICE) + wanted.held_out
+    choose = wanted.choose if kind == "quantized" else RANDOM
+    most = n * (1 if choose == RANDOM else _CHOICE) + wanted.held_out
     # Of a small space, genomes that are drawn often come first: those held out are to be like those learned.
     drawn = rng.permutation((draw_float if kind == "fp32" else draw)(space, most, rng))
     if len(drawn) <= wanted.held_out:
@@ -76,7 +78,7 @@ def _collected(
         return measured_accuracy(run, supernet_id, supernet, found, f"measuring {kind} samples", _MAY_FAIL)[0]
 
     judged_by = measurable(held_out, measure(held_out))
-    plan = Plan(n, wanted.tolerance if wanted.stop == "curve" else None, wanted.choose)
+    plan = Plan(n, wanted.tolerance if wanted.stop == "curve" else None, choose)
     done = collected(space, candidates, measure, plan, run.rng(f"choice of {kind} samples"), fp32)
     run.reporter.say(_told(kind, done, n, len(candidates)))
     return done.pairs, judged_by
