@@ -90,12 +90,14 @@ class Run:
         """The spec's executor, started when it is first asked for; `close` gives it back."""
         if self._executor is None:
             settings = self.spec.executor
-            offered: dict[str, Any] = {}
+            more: dict[str, Any] = {}
+            if settings.kind == "ray":
+                more["patience_s"] = settings.patience_s
             if settings.kind == "ray" and settings.address is None:  # a cluster of this machine, with its devices
                 names = {section.name for section in self.spec.named_devices.values()}
-                offered = {"resources": {device_resource(name): 1 for name in names}}
+                more["resources"] = {device_resource(name): 1 for name in names}
             make = EXECUTORS.get(settings.kind)
-            self._executor = make(workers=settings.workers, address=settings.address, **offered)
+            self._executor = make(workers=settings.workers, address=settings.address, **more)
         return self._executor
 
     def close(self) -> None:
