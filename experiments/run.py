@@ -18,7 +18,7 @@ from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.statuses import Status
 from bitfront.latency_lut.device import Device
 from bitfront.search.executors import EXECUTORS
-from bitfront.search.executors.base import Executor
+from bitfront.search.executors.base import Executor, device_resource
 from bitfront.supernet.data.dataset import Dataset
 from bitfront.supernet.errors import BitfrontError
 from bitfront.supernet.misfit import refuse_misfit
@@ -90,7 +90,14 @@ class Run:
         """The spec's executor, started when it is first asked for; `close` gives it back."""
         if self._executor is None:
             settings = self.spec.executor
-            self._executor = EXECUTORS.get(settings.kind)(workers=settings.workers, address=settings.address)
+            more: dict[str, Any] = {}
+            if settings.kind == "ray":
+                more["patience_s"] = settings.patience_s
+            if settings.kind == "ray" and settings.address is None:  # a cluster of this machine, with its devices
+                names = {section.name for section in self.spec.named_devices.values()}
+                more["resources"] = {device_resource(name): 1 for name in names}
+            make = EXECUTORS.get(settings.kind)
+            self._executor = make(workers=settings.workers, address=settings.address, **more)
         return self._executor
 
     def close(self) -> None:
