@@ -104,7 +104,7 @@ class IslandsRun:
         for order, result in zip(orders, results, strict=True):
             if isinstance(result, Failure):
                 raise IslandError(
-                    f"island {order.island} failed {result.attempts} times, the last time with {result.error}"
+                    f"island {order.island + 1} failed {result.attempts} times, the last time with {result.error}"
                 )
             self._take(order.island, result)
         self.epochs += 1

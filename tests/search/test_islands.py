@@ -221,7 +221,7 @@ def test_errors(space: SearchSpace, tiny_space: SearchSpace, make_problem: MakeP
         searched([])
     with pytest.raises(InvalidBudgetError, match="evaluations is 0"):
         searched([Island(problem)], evaluations=0)
-    with pytest.raises(InvalidIslandsError, match="island 1 searches 'tiny', whose genes are not those of 'test'"):
+    with pytest.raises(InvalidIslandsError, match="island 2 searches 'tiny', whose genes are not those of 'test'"):
         searched([Island(problem), Island(make_problem(tiny_space))])
     with pytest.raises(InvalidIslandsError, match="every is 0"):
         Migration(every=0)
@@ -248,8 +248,16 @@ def test_what_is_known_to_be_out_of_reach_is_refused_at_once(
 ) -> None:
     tight = make_problem(space, constraints=(Constraint("latency_ms", "<=", 1e-6),))
     tight.extreme = lambda metric, sense: (0.5, np.zeros(space.n_genes, dtype=np.uint8))
-    with pytest.raises(InfeasibleError, match=r"out of reach, the smallest latency_ms is 0\.5"):
-        searched([Island(make_problem(space)), Island(tight)])
+    fine = make_problem(space)
+    named = r"^islands 2, 4 of 4: .*latency_ms <= 1e-06 is out of reach, the smallest latency_ms is 0\.5"
+    with pytest.raises(InfeasibleError, match=named):
+        searched([Island(fine), Island(tight), Island(fine), Island(tight)])
+    also = make_problem(space, constraints=(Constraint("size_bytes", "<=", 3.0),))
+    also.extreme = lambda metric, sense: (7.0, np.zeros(space.n_genes, dtype=np.uint8))
+    with pytest.raises(InfeasibleError, match=r"^island 1 of 3: .*latency_ms.* island 3 of 3: .*size_bytes is 7"):
+        searched([Island(tight), Island(fine), Island(also)])
+    with pytest.raises(InfeasibleError, match=r"^no candidate meets the constraints"):
+        searched([Island(tight), Island(tight)])
 
 
 def test_generations_are_a_budget_of_each_island(three: list[Island]) -> None:
@@ -356,7 +364,7 @@ def test_an_island_that_fails_is_named(space: SearchSpace, make_problem: MakePro
 
     islands = [Island(inner, "random", OPTIONS), Island(Problem(space, ["top1"], predict, inner.cost))]
     with pytest.raises(
-        IslandError, match="island 1 failed 3 times, the last time with RuntimeError: no predictor"
+        IslandError, match="island 2 failed 3 times, the last time with RuntimeError: no predictor"
     ):
         searched(islands)
 
