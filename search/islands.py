@@ -2,8 +2,9 @@
 
 The island model of parallel evolutionary search (Cohoon et al. 1987). An epoch is some generations of every
 island, each worked on by one worker of an executor; then members that are spread over an island's front go to a
-neighbour, which scores them as its own problem does. Islands wait for each other at the end of an epoch, so that
-what comes out depends on the seed alone, and not on where and when who worked.
+neighbour, which judges them by its own problem; what its predictor knows is not scored again. Islands wait for
+each other at the end of an epoch, so that what comes out depends on the seed alone, and not on where and when who
+worked. A predictor's numbers may differ in their last bits with the batch: those that came first are everybody's.
 """
 
 from __future__ import annotations

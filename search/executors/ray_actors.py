@@ -69,7 +69,7 @@ class RayExecutor(Executor):
             pool = self._pool_of(make_worker, shared, resources or {})
             try:
                 pool.ready(min(self.workers, len(items), most))
-                for position, result in Dispatch[Item, Result](pool, items).results():
+                for position, result in Dispatch[Item, Result](pool, items, self.on_wait).results():
                     results[position] = result
                     if on_result is not None:
                         on_result(position, result)

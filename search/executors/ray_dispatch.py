@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Generic
 
 import ray
@@ -12,14 +12,16 @@ from ray.exceptions import RayActorError, RayError
 from bitfront.search.executors.base import MOST_ATTEMPTS, Failure, Item, Result, describe
 from bitfront.search.executors.ray_pool import Actor, Pool
 
+_LOOK_EVERY_S = 2.0
 _IN_FLIGHT = 2  # one item being worked on and one waiting there, so that no actor idles between two
 
 
 class Dispatch(Generic[Item, Result]):
-    """Hands ``items`` to the actors of a pool."""
+    """Hands ``items`` to the actors of a pool; ``on_wait``: see `Executor`."""
 
-    def __init__(self, pool: Pool, items: Sequence[Item]) -> None:
+    def __init__(self, pool: Pool, items: Sequence[Item], on_wait: Callable[[], None] | None) -> None:
         self._pool = pool
+        self._on_wait = on_wait
         self._items = items
         self._waiting = deque(range(len(items)))
         self._attempts = [0] * len(items)
@@ -35,7 +37,11 @@ class Dispatch(Generic[Item, Result]):
         while left:
             self._send()
             replies = {actor.next_reply: actor for actor in self._pool.actors if actor.expects_reply}
-            ready, _ = ray.wait(list(replies), num_returns=1)
+            ready, _ = ray.wait(list(replies), num_returns=1, timeout=_LOOK_EVERY_S)
+            if self._on_wait is not None:
+                self._on_wait()
+            if not ready:
+                continue
             actor = replies[ready[0]]
             if actor.starting is not None:
                 self._pool.started(actor)

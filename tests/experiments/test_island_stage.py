@@ -22,6 +22,7 @@ from bitfront.experiments.spec import SpecError, parse_spec
 from bitfront.experiments.stages.searching import predicting, searched_front
 from bitfront.experiments.store.home import open_store
 from bitfront.experiments.store.records import Candidate, Generation
+from bitfront.experiments.store.statuses import Status
 from bitfront.latency_lut.cost_model import compile_costs
 from bitfront.predictors import PREDICTORS
 from bitfront.predictors.dataset import Pairs
@@ -185,6 +186,28 @@ def test_killed_and_resumed_it_ends_to_the_bit_as_if_undisturbed(
     assert plain[0] == plain[1]
     assert rows["candidate"].tolist() == [one.id for one in candidates]
     assert len(files) == 1
+
+
+def test_a_request_to_cancel_is_heard_between_two_islands(
+    tmp_path: Path, space: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And so is the heartbeat kept going, without which another process takes the experiment for dead."""
+    monkeypatch.setattr("bitfront.experiments.run._BEAT_SECONDS", -1.0)
+    with running(tmp_path) as run:
+        problem, worked = problem_of(run, space), list[int]()
+        inner = problem.predict
+
+        def predict(genomes: Genomes) -> NDArray[np.float64]:
+            if not worked:
+                run.store.set_status(run.experiment_id, Status.CANCELLING)
+            worked.append(len(genomes))
+            return inner(genomes)
+
+        problem.predict = predict
+        with pytest.raises(CancelledError):
+            searched_front(run, problem)
+        assert worked == [8, 8, 8]  # three generations of the first island
+        assert not run.store.generations(run.experiment_id)
 
 
 def test_resumed_when_it_had_ended_it_searches_no_more(tmp_path: Path, space: SearchSpace) -> None:
