@@ -392,7 +392,12 @@ def test_a_worker_keeps_what_was_told_the_recorded_numbers(
     """A strategy that has learnt from other numbers, be it in their last bits, is made anew from the recorded."""
     made: list[str] = []
     real = island_epoch.make_strategy
-    monkeypatch.setattr(island_epoch, "make_strategy", lambda *given: made.append("one") or real(*given))
+
+    def counted(name: str, *rest: Any) -> Any:
+        made.append(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(island_epoch, "make_strategy", counted)
     settings = [Setting(make_problem(space), "nsga2", {"population": 20}, None)]
     state = make_strategy("nsga2", settings[0].problem, np.random.default_rng(0), OPTIONS).state()
     none = np.empty((0, space.n_genes), dtype=np.uint8)
