@@ -70,10 +70,13 @@ class Run:
 
         def listen(done: int, total: int) -> None:
             inner(done, total)
-            if time.monotonic() - self._last_beat > _BEAT_SECONDS:
-                self.beat()
+            self._beat_if_due()
 
         return listen
+
+    def _beat_if_due(self) -> None:
+        if time.monotonic() - self._last_beat > _BEAT_SECONDS:
+            self.beat()
 
     def beat(self) -> None:
         """Say that this process still works on the experiment.
@@ -87,7 +90,10 @@ class Run:
             raise CancelledError(f"experiment {self.experiment_id} was cancelled")
 
     def executor(self) -> Executor:
-        """The spec's executor, started when it is first asked for; `close` gives it back."""
+        """The spec's executor, started when it is first asked for; `close` gives it back.
+
+        Its calls keep the heartbeat going and notice a request to cancel, as `beat` does.
+        """
         if self._executor is None:
             settings = self.spec.executor
             more: dict[str, Any] = {}
@@ -98,6 +104,7 @@ class Run:
                 more["resources"] = {device_resource(name): 1 for name in names}
             make = EXECUTORS.get(settings.kind)
             self._executor = make(workers=settings.workers, address=settings.address, **more)
+            self._executor.on_wait = self._beat_if_due
         return self._executor
 
     def close(self) -> None:

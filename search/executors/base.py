@@ -35,9 +35,14 @@ class Executor(ABC):
 
     ``workers`` is how many work at once, 1 unless an executor says otherwise; of one with several it may be set
     lower between calls of `map`, and back.
+
+    ``on_wait``, where it is set, is called in this process while `map` is at work, to show that it lives: before
+    each item where this process is the worker itself, else every other second or more often. What it raises ends
+    the call.
     """
 
     workers: int = 1
+    on_wait: Callable[[], None] | None = None
 
     @abstractmethod
     def map(

@@ -82,7 +82,8 @@ class RayExecutor(Executor):
             pool = self._pool_of(make_worker, shared, needed)
             try:
                 pool.ready(min(self.workers, len(items), room(needed) if needed else self.workers) or 1)
-                for position, result in Dispatch[Item, Result](pool, items, patience, self.workers).results():
+                work = Dispatch[Item, Result](pool, items, patience, self.workers, self.on_wait)
+                for position, result in work.results():
                     results[position] = result
                     if on_result is not None:
                         on_result(position, result)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Generic
 
 import ray
@@ -18,12 +18,15 @@ _IN_FLIGHT = 2  # one item being worked on and one waiting there, so that no act
 
 
 class Dispatch(Generic[Item, Result]):
-    """Hands ``items`` to actors of a pool, at most ``most`` at once."""
+    """Hands ``items`` to actors of a pool, at most ``most`` at once; ``on_wait``: see `Executor`."""
 
-    def __init__(self, pool: Pool, items: Sequence[Item], patience: Patience, most: int) -> None:
+    def __init__(
+        self, pool: Pool, items: Sequence[Item], patience: Patience, most: int, on_wait: Callable[[], None] | None
+    ) -> None:
         self._pool = pool
         self._patience = patience
         self._most = most
+        self._on_wait = on_wait
         self._items = items
         self._waiting = deque(range(len(items)))
         self._attempts = [0] * len(items)
@@ -40,6 +43,8 @@ class Dispatch(Generic[Item, Result]):
             self._send()
             replies = {actor.next_reply: actor for actor in self._pool.actors if actor.expects_reply}
             ready, _ = ray.wait(list(replies), num_returns=1, timeout=_LOOK_EVERY_S)
+            if self._on_wait is not None:
+                self._on_wait()
             if not ready:
                 self._lose_patience()
                 continue

@@ -136,6 +136,32 @@ class TestEveryExecutor:
         assert other[1] == 1
         assert len(list(tmp_path.iterdir())) > made
 
+    def test_it_shows_that_it_lives_while_workers_are_at_work(
+        self, executor: Executor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Also while nothing comes: items take several looks here."""
+        monkeypatch.setattr("bitfront.search.executors.ray_dispatch._LOOK_EVERY_S", 0.02)
+        waits = 0
+
+        def count() -> None:
+            nonlocal waits
+            waits += 1
+
+        executor.on_wait = count
+        executor.map(reporting_pid, None, [1, 2])
+        assert waits == 2 if type(executor).__name__ == "LocalExecutor" else waits > 4
+
+        def cancelled() -> None:
+            raise OSError("cancelled")
+
+        executor.on_wait = cancelled
+        try:
+            with pytest.raises(OSError, match="cancelled"):
+                executor.map(reporting_pid, None, [1, 2])
+        finally:
+            executor.on_wait = None
+        assert len(executor.map(reporting_pid, None, [1, 2])) == 2
+
     def test_no_items_need_no_worker(self, executor: Executor) -> None:
         assert executor.map(broken, "digits", []) == []
 
