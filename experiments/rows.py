@@ -32,7 +32,8 @@ def read_front(store: Store, experiment_id: str) -> Front:
     names = members[0].candidate.predicted if members else dict.fromkeys(spec["objectives"], 0.0)
     predicted = {name: np.array([m.candidate.predicted[name] for m in members], np.float64) for name in names}
     found = [_measured(member, list(names)) for member in members]
-    measured = {name: _column([one[name] for one in found]) for name in (found[0] if found else ())}
+    kinds = dict.fromkeys(name for one in found for name in one)
+    measured = {name: _column([one.get(name) for one in found]) for name in kinds}
     genomes = _genomes(members, space)
     ids = np.array([m.candidate.id for m in members], dtype=np.intp)
     return Front.of(spec["objectives"], genomes, predicted, measured, ids)
@@ -141,7 +142,9 @@ def _measured(member: FrontMember, predicted: Sequence[str]) -> dict[str, float 
     """What was measured, None where nothing was, under the names that the predicted metrics have."""
     of_devices = [name for name in predicted if is_of_device(name)]
     latencies = [name for name in of_devices if base_metric(name) == "latency_ms"]
-    accuracies = [name for name in of_devices if base_metric(name) == "top1"]
+    # Also where accuracy was not searched for: it is measured of each device's policy all the same.
+    own = [name for name in (*of_devices, *member.by_device) if base_metric(name) == "top1"]
+    accuracies = list(dict.fromkeys(own))
     accuracies += [name.replace("top1", "top1_test", 1) for name in accuracies]
     found = {name: member.by_device.get(name) for name in (*accuracies, *latencies)}
     if not accuracies:

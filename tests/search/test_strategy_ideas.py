@@ -125,7 +125,7 @@ class TestNsga3:
         grid = directions(3, 10)
         crowd = np.random.default_rng(1).dirichlet(np.full(3, 50.0), size=90)
         F = np.concatenate([crowd, grid])
-        served = strategy._survivors(F)
+        served = strategy._nearest(F)
         assert len(served) == 10 == len(grid)
         assert {90, 90 + len(grid) - 1} <= set(served.tolist()), "the ends survive the crowd in the middle"
         assert (served >= 90).sum() >= 9
