@@ -391,7 +391,7 @@ def test_a_worker_keeps_what_was_told_the_recorded_numbers(
 ) -> None:
     """A strategy that has learnt from other numbers, be it in their last bits, is made anew from the recorded."""
     made: list[str] = []
-    real = island_epoch.make_strategy
+    real = make_strategy
 
     def counted(name: str, *rest: Any) -> Any:
         made.append(name)
