@@ -77,6 +77,7 @@ class Sequential(Nsga2):
         self._free = [np.isin(kinds, chosen) for _, chosen in PHASES]
         self._deepest = NarrowedProblem(problem, space=_of_full_depth(problem.space))
         self._started = 0  # length of the archive when the phase began
+        self._has_begun: bool = False  # whether the phase's first generation was made
         self._kept = _start(problem.space, format)  # what the phase before found, (k, n_genes)
         self._enter(0)
 
