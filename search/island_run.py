@@ -234,8 +234,9 @@ class IslandsRun:
                     "objectives": list(setting.problem.objectives),
                     "constraints": [str(constraint) for constraint in setting.problem.constraints],
                     "problem": problem,
+                    "options": state["options"],
                 }
-                for setting, problem in zip(self.settings, self.of, strict=True)
+                for setting, problem, state in zip(self.settings, self.of, self.states, strict=True)
             ],
             "migration": [self.migration.every, self.migration.migrants, self.migration.topology],
         }

@@ -17,7 +17,10 @@ from bitfront.supernet.space import SearchSpace
 
 FIX = "give the folder of one search of this space; what an experiment lacks is written anew when it is resumed"
 """What to do about a part that is not what it should be."""
-_FIX_DAMAGE = "delete it and resume the experiment, which writes its part anew, or give another folder"
+_FIX_DAMAGE = (
+    "leave it and resume the experiment, which writes it and those behind it anew; if that is COMPLETED, take it "
+    "from a backup (the store has its candidates too)"
+)
 
 _METADATA = b"bitfront"
 _FORMAT = 1
@@ -86,7 +89,9 @@ def extent(path: Path, space: SearchSpace) -> tuple[int, int]:
         document = json.loads(metadata[_METADATA])
         found = document["format"], document["space_hash"], document["space"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ArchivePartsError(f"{path} is no part of a search ({error!r}): {_FIX_DAMAGE}") from error
+        raise ArchivePartsError(
+            f"{path} is no part of a search ({error!r}): move it away, or give another folder"
+        ) from error
     if found[0] != _FORMAT:
         raise ArchivePartsError(f"{path} has format {found[0]}, but {_FORMAT} can be read: {FIX}")
     if found[1] != space.hash():

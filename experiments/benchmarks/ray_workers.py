@@ -159,7 +159,9 @@ def _speeds(executor: Executor, shared: Watched, sizes: Sizes, seeds: int, repor
     started = _started(executor, shared)  # all stay, so that nothing of what follows is starting
     for number in range(seeds * sizes.rounds):
         chunks = _chunks(sizes.candidates, number)
-        alone, together = (_seconds(executor, shared, chunks, workers) for workers in (1, 2))
+        order = (1, 2) if number % 2 == 0 else (2, 1)  # who is second finds what the first has kept
+        seconds = {workers: _seconds(executor, shared, chunks, workers) for workers in order}
+        alone, together = seconds[1], seconds[2]
         ratios.append(alone / together)
         rates.append(sizes.candidates / alone)
         progress(number + 1, seeds * sizes.rounds)

@@ -97,7 +97,10 @@ class _Profiler:
         has_ended = not self._thread.is_alive()  # asked before files are read, so that none is missed
         said = tuple(self._words[self._heard :])
         self._heard += len(said)
-        return Progressed(*self._work, self._changed(), said, has_ended, self._error if has_ended else None)
+        changed = self._changed()
+        if has_ended:
+            self._place.cleanup()  # a worker is killed in the end, so that nobody else would
+        return Progressed(*self._work, changed, said, has_ended, self._error if has_ended else None)
 
     def _begin(self, kept: Files) -> None:
         for name, content in kept.items():

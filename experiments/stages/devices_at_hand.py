@@ -25,9 +25,8 @@ from bitfront.experiments.stages.device_work import (
     make_timer,
 )
 from bitfront.experiments.stages.measuring import MeasurementError
-from bitfront.latency_lut.cost_model import compile_costs
 from bitfront.latency_lut.device import Device, MeasuringDevice
-from bitfront.latency_lut.table import InvalidTableError, Table
+from bitfront.latency_lut.table import Table
 from bitfront.search.executors.base import MOST_ATTEMPTS, Executor, Failure, device_resource
 from bitfront.supernet.files import write_bytes
 from bitfront.supernet.folded import Folded
@@ -58,9 +57,9 @@ def profiled(
     if not (device.is_measured and _is_elsewhere(run)):
         with told_warnings(run.reporter.say):
             return device.table(space, path, rng, progress)
-    if not _is_complete(device, space, path):
-        profile = Profile(_maker(run, name), space, rng, path.name)
-        profile_on(run.executor(), _registered(run, name), profile, path.parent, progress, run.reporter.say)
+    # A complete table is sent as well: the machine that measures knows whether the times are its own.
+    profile = Profile(_maker(run, name), space, rng, path.name)
+    profile_on(run.executor(), _registered(run, name), profile, path.parent, progress, run.reporter.say)
     return Table.load(path, device.name, space.hash())
 
 
@@ -136,22 +135,6 @@ def _registered(run: Run, name: str) -> str:
 def _maker(run: Run, name: str) -> Callable[[], Device]:
     section = run.spec.named_devices[name]
     return partial(device_factory(run.home, section.name), **section.options)
-
-
-def _is_complete(device: Device, space: SearchSpace, path: Path) -> bool:
-    """Whether an earlier table has all costs of the space; whose machine it is from does not matter here.
-
-    Raises:
-        InvalidTableError, CorruptFileError: the file is no table of this device and space.
-    """
-    if not path.is_file():
-        return False
-    table = Table.load(path, device.name, space.hash())
-    try:
-        compile_costs(space, device, table)
-    except InvalidTableError:
-        return False
-    return True
 
 
 def _kept(folder: Path, table: str) -> Files:

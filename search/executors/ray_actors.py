@@ -124,7 +124,9 @@ def _connect(workers: int | None, address: str | None, resources: Mapping[str, f
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     options: dict[str, Any] = {"address": address}
     if address is None:
-        options = {"include_dashboard": False, "num_cpus": workers, "resources": dict(resources)}
+        # "local": without an address, Ray would join a cluster that somebody else runs on this machine.
+        here = {"num_cpus": workers, "resources": dict(resources)}
+        options = {"address": "local", "include_dashboard": False, **here}
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
     except Exception as error:  # of a node that does not start, Ray raises nothing more precise

@@ -54,12 +54,16 @@ class Patience:
             WorkerStartError: no machine could hold a worker, for too long.
         """
         if room(self._needed):
-            self._since = None
+            self.renew()
             return
         now = time.monotonic()
         self._since = now if self._since is None else self._since
         if now - self._since >= self._seconds:
             raise WorkerStartError(self._told())
+
+    def renew(self) -> None:
+        """There is a worker, so that a machine that could hold it was there."""
+        self._since = None
 
     def _told(self) -> str:
         alive: list[Mapping[str, float]] = [node["Resources"] for node in ray.nodes() if node["Alive"]]

@@ -40,11 +40,11 @@ class Dispatch(Generic[Item, Result]):
         """
         left = len(self._items)
         while left:
+            if self._on_wait is not None:  # what has come is handed out already, if this ends the call
+                self._on_wait()
             self._send()
             replies = {actor.next_reply: actor for actor in self._pool.actors if actor.expects_reply}
             ready, _ = ray.wait(list(replies), num_returns=1, timeout=_LOOK_EVERY_S)
-            if self._on_wait is not None:
-                self._on_wait()
             if not ready:
                 self._lose_patience()
                 continue
@@ -59,6 +59,8 @@ class Dispatch(Generic[Item, Result]):
         """While no actor is there to work: a machine for one may come, or not."""
         if all(actor.starting is not None for actor in self._pool.actors):
             self._patience.check()
+        else:
+            self._patience.renew()
 
     def _send(self) -> None:
         # Round by round, so that the last items are spread over all actors.

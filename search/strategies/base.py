@@ -48,7 +48,7 @@ class Strategy(ABC):
         made = super().__new__(cls)
         known = inspect.signature(cls.__init__).parameters.values()
         defaults = {one.name: one.default for one in known if one.kind is one.KEYWORD_ONLY}
-        made.options = {name: _plain(value) for name, value in (defaults | options).items()}
+        made.options = {name: _plain(options.get(name, default)) for name, default in defaults.items()}
         return made
 
     def __init__(self, problem: Problem, rng: np.random.Generator, *, population: int = 100) -> None:
@@ -141,7 +141,7 @@ class Strategy(ABC):
         Raises:
             CorruptFileError: the state is that of a strategy with other options.
         """
-        self._refuse_other_options(state.get("options", {}))  # states of old know none
+        self._refuse_other_options(state["options"])
         self.population = int(state["population"])
         set_generator_state(self.rng, state["generator"])
         pending = state["pending"]

@@ -259,6 +259,12 @@ class TestEveryStrategy:
             other.restore(state, genomes, nothing)
         other.restore({**state, "options": {**state["options"], "population": n - 1}}, genomes, nothing)
 
+    def test_problem_and_generator_are_no_options(self, name: str) -> None:
+        strategy, options = VARIANTS[name]
+        problem, rng = problem_on(digits()), np.random.default_rng(0)
+        named = STRATEGIES.get(strategy)(problem=problem, rng=rng, **{"population": batch(name), **options})
+        assert named.options == self.make(name, problem).options
+
     def test_can_be_saved_before_it_begins(self, name: str) -> None:
         problem = problem_on(digits())
         fresh, other = self.make(name, problem, seed=3), self.make(name, problem, seed=4)

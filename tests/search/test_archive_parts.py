@@ -192,7 +192,7 @@ def test_damage_is_named(tmp_path: Path, half_broken: Problem, some: Scored) -> 
     files = paths(tmp_path)
     whole = files[2].read_bytes()
     files[2].write_bytes(whole[: len(whole) // 2])
-    named = r"candidates-0000000020\.parquet is damaged .*: delete it and resume the experiment"
+    named = r"candidates-0000000020\.parquet is damaged .*: leave it and resume the experiment"
     with pytest.raises(ArchivePartsError, match=named):
         read_parts(tmp_path, half_broken.space)
     files[2].unlink()
@@ -226,7 +226,7 @@ def test_what_is_whole_but_no_part_is_left(tmp_path: Path, half_broken: Problem,
     written(tmp_path, half_broken, some)
     foreign = tmp_path / "candidates-0000000099.parquet"
     pd.DataFrame({"a": [1]}).to_parquet(foreign)
-    with pytest.raises(ArchivePartsError, match=r"0000000099\.parquet is no part of a search .*: delete it"):
+    with pytest.raises(ArchivePartsError, match=r"0000000099\.parquet is no part of a search .*: move it away"):
         ArchiveParts(tmp_path, half_broken, some)
     assert foreign.exists()
     foreign.rename(tmp_path / "candidates-old.parquet")

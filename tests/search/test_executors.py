@@ -299,3 +299,12 @@ def test_an_address_without_a_cluster_is_named(
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     with pytest.raises(WorkerStartError, match=message):
         EXECUTORS.get("ray")(address=address)
+
+
+def test_without_an_address_a_cluster_of_its_own_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else's that runs on this machine is not joined, as Ray does where it is told no address."""
+    asked: dict[str, object] = {}
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", lambda **options: asked.update(options))
+    EXECUTORS.get("ray")(workers=2, resources={"device:phone": 1})
+    assert (asked["address"], asked["num_cpus"], asked["resources"]) == ("local", 2, {"device:phone": 1})

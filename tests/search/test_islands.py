@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -176,6 +177,9 @@ def test_a_checkpoint_of_other_islands_is_refused(three: list[Island]) -> None:
     checkpoint = IslandsCheckpoint(epochs[0].state, common)
     with pytest.raises(CorruptFileError, match="islands"):
         searched(three[:2], resume=checkpoint)
+    other = [replace(three[0], options={**three[0].options, "mutations": 0.9}), *three[1:]]
+    with pytest.raises(CorruptFileError, match=r"'mutations': 0\.9"):
+        searched(other, resume=checkpoint)
     with pytest.raises(CorruptFileError, match="migration"):
         searched(three, resume=checkpoint, migration=Migration(every=7))
     with pytest.raises(CorruptFileError, match="hold together"):

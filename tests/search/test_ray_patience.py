@@ -48,6 +48,21 @@ def executor(patience_s: float) -> Executor:
     return EXECUTORS.get("ray")(workers=2, patience_s=patience_s)
 
 
+def test_a_machine_that_has_worked_is_missed_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    capacity = pytest.importorskip("bitfront.search.executors.ray_capacity")
+    clock = iter([0.0, 1000.0, 1001.0, 1010.0])
+    monkeypatch.setattr(capacity.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(capacity, "room", lambda needed: 0)
+    monkeypatch.setattr(capacity.Patience, "_told", lambda self: "no machine")
+    patience = capacity.Patience({}, 10.0)
+    patience.check()  # at 0 s none is there yet; then one joins, works, and goes
+    patience.renew()
+    patience.check()
+    patience.check()
+    with pytest.raises(WorkerStartError, match="no machine"):
+        patience.check()
+
+
 def test_what_no_single_machine_has_is_given_up_in_time(cluster: Any) -> None:
     """Both together have all of it, so that their sum would wait forever."""
     begun = time.monotonic()
