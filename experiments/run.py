@@ -15,6 +15,7 @@ from bitfront.experiments.places import experiment_folder
 from bitfront.experiments.reporter import Reporter
 from bitfront.experiments.spec import Spec
 from bitfront.experiments.store.base import Store
+from bitfront.experiments.store.records import Progress as Told
 from bitfront.experiments.store.statuses import Status
 from bitfront.latency_lut.device import Device
 from bitfront.search.executors import EXECUTORS
@@ -70,23 +71,23 @@ class Run:
 
         def listen(done: int, total: int) -> None:
             inner(done, total)
-            self._beat_if_due()
+            self._beat_if_due(Told(label, done, total))
 
         return listen
 
-    def _beat_if_due(self) -> None:
+    def _beat_if_due(self, progress: Told | None = None) -> None:
         if time.monotonic() - self._last_beat > _BEAT_SECONDS:
-            self.beat()
+            self.beat(progress)
 
-    def beat(self) -> None:
-        """Say that this process still works on the experiment.
+    def beat(self, progress: Told | None = None) -> None:
+        """Say that this process still works on the experiment, and how far it is.
 
         Raises:
             CancelledError: the experiment is to be cancelled.
             StatusError: another process took it over.
         """
         self._last_beat = time.monotonic()
-        if self.store.heartbeat(self.experiment_id) is Status.CANCELLING:
+        if self.store.heartbeat(self.experiment_id, progress=progress) is Status.CANCELLING:
             raise CancelledError(f"experiment {self.experiment_id} was cancelled")
 
     def executor(self) -> Executor:
