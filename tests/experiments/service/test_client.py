@@ -106,7 +106,16 @@ def test_what_can_not_be_exported_is_told(client: Client, done: Experiment, tmp_
     for candidate, device in ((99, ""), (0, "nowhere")):
         with pytest.raises(UnknownNameError):
             client.export(done.id, candidate, tmp_path / "m.onnx", device)
-    with pytest.raises(BitfrontError):  # the made-up supernet has no weights
+    assert not (tmp_path / "m.onnx").exists()
+
+
+@pytest.mark.slow
+def test_an_export_that_fails_is_told(api: TestClient, done: Experiment, tmp_path: Path) -> None:
+    """The made-up supernet has no weights, which only the export's own process sees."""
+    with (
+        Client("http://127.0.0.1:8317", transport=api._transport) as client,
+        pytest.raises(BitfrontError, match="was not exported"),
+    ):
         client.export(done.id, 1, tmp_path / "m.onnx")
     assert not (tmp_path / "m.onnx").exists()
 

@@ -35,21 +35,18 @@ _FIELDS = [
     *(("predictor", name) for name in ("kind", "tune")),
     ("front", "measure"),
 ]
+_HUGE = 10**400
 _FINE = {
-    "data": [],
-    "seed": [],
     "name": ["nonsense", "../x", "\U0001f4a5"],
-    "objectives": [],
     "constraints": [[]],
     "fixed": [{}],
-    "generations": [None],
+    "generations": [None, _HUGE],
     "options": [{}],
     "islands": [{}],
-    "tolerance": [],
     "pretrained": [True],
     "workers": [None],
     "address": [None],
-    "workers ": [],
+    **{name: [_HUGE] for name in ("fp32", "held_out", "warmup_epochs", "finetune_epochs", "measure")},
 }
 
 
