@@ -109,17 +109,6 @@ def test_what_can_not_be_exported_is_told(client: Client, done: Experiment, tmp_
     assert not (tmp_path / "m.onnx").exists()
 
 
-@pytest.mark.slow
-def test_an_export_that_fails_is_told(api: TestClient, done: Experiment, tmp_path: Path) -> None:
-    """The made-up supernet has no weights, which only the export's own process sees."""
-    with (
-        Client("http://127.0.0.1:8317", transport=api._transport) as client,
-        pytest.raises(BitfrontError, match="was not exported"),
-    ):
-        client.export(done.id, 1, tmp_path / "m.onnx")
-    assert not (tmp_path / "m.onnx").exists()
-
-
 class _Flaky(httpx.BaseTransport):
     """Answers ``statuses`` one after the other; None breaks the connection."""
 
