@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from bitfront.experiments.commands import bits, data, deliver, device, front, launch, look, predictor, space, train
-from bitfront.experiments.commands.detached import WORK
+from bitfront.experiments.commands import work as working
+from bitfront.experiments.commands.detached import NEXT, WORK
 from bitfront.experiments.commands.group import DEBUG, Commands
 
 _EXPERIMENTS = "Experiments"
@@ -63,6 +64,7 @@ def common(
 app.command("init", rich_help_panel=_EXPERIMENTS)(launch.init)
 app.command("run", rich_help_panel=_EXPERIMENTS)(launch.run)
 app.command("resume", rich_help_panel=_EXPERIMENTS)(launch.resume)
+app.command("cancel", rich_help_panel=_EXPERIMENTS)(launch.cancel)
 app.command("ls", rich_help_panel=_EXPERIMENTS)(look.ls)
 app.command("show", rich_help_panel=_EXPERIMENTS)(look.show)
 app.command("logs", rich_help_panel=_EXPERIMENTS)(look.logs)
@@ -76,7 +78,9 @@ app.add_typer(predictor.app, rich_help_panel=_EXPERIMENTS)
 app.add_typer(device.app, rich_help_panel=_MACHINE)
 app.command("bench", rich_help_panel=_MACHINE)(deliver.bench)
 app.command("doctor", rich_help_panel=_MACHINE)(deliver.doctor)
+app.command("worker", rich_help_panel=_MACHINE)(working.worker)
 app.command(WORK, hidden=True)(launch.work)
+app.command(NEXT, hidden=True)(working.next_one)
 
 
 def main() -> None:

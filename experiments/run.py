@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from bitfront.experiments.concluding import CancelledError
 from bitfront.experiments.device_names import device_factory, own_options
 from bitfront.experiments.places import experiment_folder
 from bitfront.experiments.reporter import Reporter
@@ -20,17 +21,12 @@ from bitfront.latency_lut.device import Device
 from bitfront.search.executors import EXECUTORS
 from bitfront.search.executors.base import Executor
 from bitfront.supernet.data.dataset import Dataset
-from bitfront.supernet.errors import BitfrontError
 from bitfront.supernet.misfit import refuse_misfit
 from bitfront.supernet.progress import Progress
 from bitfront.supernet.space import SearchSpace
 from bitfront.supernet.spaces.settings import SpaceSettings, load_space
 
 _BEAT_SECONDS = 2.0
-
-
-class CancelledError(BitfrontError):
-    """Somebody asked for the experiment to end."""
 
 
 @dataclass

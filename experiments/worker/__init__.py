@@ -1,0 +1,1 @@
+"""Work through the queue: one process that waits, and a process of its own for every experiment."""
