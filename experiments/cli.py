@@ -8,7 +8,19 @@ from typing import Annotated
 
 import typer
 
-from bitfront.experiments.commands import bits, data, deliver, device, front, launch, look, predictor, space, train
+from bitfront.experiments.commands import (
+    bits,
+    data,
+    deliver,
+    device,
+    front,
+    launch,
+    look,
+    predictor,
+    space,
+    train,
+    upkeep,
+)
 from bitfront.experiments.commands import work as working
 from bitfront.experiments.commands.detached import NEXT, WORK
 from bitfront.experiments.commands.group import DEBUG, Commands
@@ -79,6 +91,10 @@ app.add_typer(device.app, rich_help_panel=_MACHINE)
 app.command("bench", rich_help_panel=_MACHINE)(deliver.bench)
 app.command("doctor", rich_help_panel=_MACHINE)(deliver.doctor)
 app.command("worker", rich_help_panel=_MACHINE)(working.worker)
+app.command("backup", rich_help_panel=_MACHINE)(upkeep.backup)
+app.command("restore", rich_help_panel=_MACHINE)(upkeep.restore)
+app.command("prune", rich_help_panel=_MACHINE)(upkeep.prune)
+app.add_typer(upkeep.db, rich_help_panel=_MACHINE)
 app.command(WORK, hidden=True)(launch.work)
 app.command(NEXT, hidden=True)(working.next_one)
 

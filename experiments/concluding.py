@@ -1,4 +1,4 @@
-"""How an experiment ends, whoever works on it and whatever ends it; light, so that nothing heavy can fail before it."""
+"""How an experiment ends, whoever works on it and whatever ends it; light, as nothing heavy may fail before it."""
 
 from __future__ import annotations
 

@@ -50,6 +50,7 @@ def log_to_stderr(form: LogFormat, level: int = logging.INFO) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if form is LogFormat.JSON else TextLines())
     logging.basicConfig(handlers=[handler], level=level, force=True)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of every step that it looks at
 
 
 def _time(record: logging.LogRecord) -> str:

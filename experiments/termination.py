@@ -10,7 +10,7 @@ from typing import Any
 
 @contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM raises KeyboardInterrupt, so that an experiment is INTERRUPTED at once and not only when looked at."""
+    """SIGTERM raises KeyboardInterrupt: an experiment is then INTERRUPTED at once and not only when looked at."""
     before: Any = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

@@ -23,8 +23,8 @@ def worker(
 ) -> None:
     """Work through the queue: each experiment in a process of its own.
 
-    What crashed is resumed, at most 3 times in a row without progress; what is cancelled ends within seconds. SIGTERM
-    or Ctrl-C ends the worker and interrupts what runs, which goes on with the next worker.
+    What crashed is resumed, at most 3 times in a row without progress; what is cancelled ends within seconds.
+    SIGTERM or Ctrl-C ends the worker and interrupts what runs, which goes on with the next worker.
     """
     from bitfront.experiments.logs import log_to_stderr
     from bitfront.experiments.store.home import home

@@ -19,10 +19,15 @@ def home() -> Path:
     return Path(os.environ.get("BITFRONT_HOME") or _DEFAULT).expanduser().absolute()
 
 
+def store_url(folder: Path | None = None) -> URL:
+    """Where the store of a home (default: `home`) is."""
+    return URL.create("sqlite", database=str((folder or home()) / _FILE))
+
+
 def open_store(folder: Path | None = None) -> Store:
     """The store of a home (default: `home`), made where there is none.
 
     Raises:
         StoreVersionError, CorruptFileError, StorageError: see `SqlStore`.
     """
-    return SqlStore(URL.create("sqlite", database=str((folder or home()) / _FILE)))
+    return SqlStore(store_url(folder))

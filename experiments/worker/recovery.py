@@ -46,7 +46,8 @@ class Recovery:
             self._tell(experiment_id, f"its process is gone: {self._store.get(experiment_id).reason}")
         found = [one for one in experiments(self._store, Status.INTERRUPTED) if one.reason != BY_SIGNAL]
         self._seen = {one.id: self._seen.get(one.id, self._clock()) for one in found}
-        return any([self._waits(one) for one in found])
+        waiting = [self._waits(one) for one in found]
+        return any(waiting)
 
     def _waits(self, one: Experiment) -> bool:
         """Queue it or give it up, unless it must wait."""
@@ -61,8 +62,8 @@ class Recovery:
 
     def _give_up(self, one: Experiment) -> None:
         reason = (
-            f"crashed {MOST} times in stage {one.stage!r} without getting any further (the last time: {one.reason}): "
-            f"see its log and the machine's memory, then 'bitfront resume {one.id}'"
+            f"crashed {MOST} times in stage {one.stage!r} without getting any further (the last time: "
+            f"{one.reason}): see its log and the machine's memory, then 'bitfront resume {one.id}'"
         )
         if self._moved(one, Status.FAILED, reason):
             forget_tries(self._home, one.id)
@@ -70,7 +71,7 @@ class Recovery:
 
     def _moved(self, one: Experiment, status: Status, reason: str) -> bool:
         try:
-            self._store.set_status(one.id, status, reason)
+            self._store.set_status(one.id, status, reason, expected=Status.INTERRUPTED)
         except (StatusError, UnknownNameError):
             return False  # another worker was first, or somebody cancelled or deleted it
         return True

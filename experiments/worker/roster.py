@@ -1,4 +1,4 @@
-"""Which workers a home has: each keeps a file there, so that others, and the next one, know of it and its children."""
+"""Which workers a home has: each keeps a file there, so that others know of it and of its children."""
 
 from __future__ import annotations
 

@@ -249,6 +249,12 @@ class TestLife:
                 store.set_status(experiment, new, "because")
             assert (store.get(experiment).status, store.get(experiment).reason) == (old, "")
 
+    def test_only_from_the_status_that_was_expected(self, store: Store, experiment: str) -> None:
+        with pytest.raises(StatusError, match="QUEUED, not INTERRUPTED"):
+            store.set_status(experiment, Status.CANCELLED, expected=Status.INTERRUPTED)
+        assert store.get(experiment).status is Status.QUEUED
+        assert store.set_status(experiment, Status.CANCELLED, expected=Status.QUEUED).status is Status.CANCELLED
+
     @pytest.mark.parametrize("status", [status for status in Status if status is not Status.QUEUED])
     def test_only_queued_ones_are_claimed(self, store: Store, experiment: str, status: Status) -> None:
         self.bring(store, experiment, status)
