@@ -153,11 +153,11 @@ def _work(store: Store, experiment_id: str, reporter: Reporter) -> None:
 
 def _follow_taken(store: Store, experiment_id: str) -> None:
     """Show the log of an experiment that a worker took before this process could, to its end."""
-    from bitfront.experiments.commands.look import follow
+    from bitfront.experiments.commands.look import follow_log
 
     tell(f"a worker took {experiment_id}: its log follows, and Ctrl-C does not end it", "yellow")
     try:
-        follow(store, experiment_id)
+        follow_log(store, experiment_id)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     _check_completed(store, experiment_id)

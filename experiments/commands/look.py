@@ -86,12 +86,12 @@ def logs(
         if not path.is_file() and (experiment.status.is_over or not follow):
             raise MissingFileError(f"{experiment.id} has no log yet; it is {experiment.status}")
         if follow:
-            follow(store, experiment.id)
+            follow_log(store, experiment.id)
         else:
             sys.stdout.write(path.read_text(errors="replace"))
 
 
-def follow(store: Store, experiment_id: str) -> None:
+def follow_log(store: Store, experiment_id: str) -> None:
     """Print an experiment's log as it grows, until the experiment is over."""
     from bitfront.experiments.store.home import home
 
