@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -48,22 +48,22 @@ def _queue(home: Path) -> Iterator[Check]:
 
 
 def _database(home: Path) -> Iterator[Check]:
-    path = Path(str(store_url(home).database))
-    if not path.is_file():
+    if (path := _file(home)) is not None and not path.is_file():
         yield Check("service", "database", _NONE)
         return
     with open_store(home) as store:
         counts = store.counts()
-    size = sum(one.stat().st_size for one in path.parent.glob(f"{path.name}*"))
-    words = f"{size / 2**20:,.1f} MiB, {counts.generations:,} generations, {counts.candidates:,} candidates"
+    files: Iterable[Path] = path.parent.glob(f"{path.name}*") if path else ()
+    where = f"{sum(one.stat().st_size for one in files) / 2**20:,.1f} MiB" if path else "PostgreSQL"
+    words = f"{where}, {counts.generations:,} generations, {counts.candidates:,} candidates"
     yield Check("service", "database", words)
 
 
 def _privacy(home: Path) -> Iterator[Check]:
     """Hashes of tokens are in the database, and specs may say more than everybody should know."""
-    path = Path(str(store_url(home).database))
-    if not path.is_file():
-        yield Check("service", "tokens", _NONE)
+    path = _file(home)
+    if path is None or not path.is_file():
+        yield Check("service", "tokens", _NONE if path else "in PostgreSQL, which says who may read them")
         return
     others = stat.S_IRWXO & path.stat().st_mode & ~(0 if _may_enter(path.parent) else stat.S_IRWXO)
     with open_store(home) as store:
@@ -82,6 +82,12 @@ LOOKS: dict[str, Callable[[Path], Iterator[Check]]] = {
     "tokens": _privacy,
 }
 """What is looked at, by name."""
+
+
+def _file(home: Path) -> Path | None:
+    """Where a SQLite store is, or would be; None where the store is PostgreSQL."""
+    url = store_url(home)
+    return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
 
 
 def _may_enter(folder: Path) -> bool:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from sqlalchemy import URL
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.sql import SqlStore
+from bitfront.supernet.errors import StorageError
 
+DATABASE = "BITFRONT_DATABASE"
+"""The environment variable with the URL of a PostgreSQL database, where there is one."""
 _DEFAULT = ".bitfront"
 _FILE = "bitfront.sqlite"
 
@@ -20,8 +24,18 @@ def home() -> Path:
 
 
 def store_url(folder: Path | None = None) -> URL:
-    """Where the store of a home (default: `home`) is."""
-    return URL.create("sqlite", database=str((folder or home()) / _FILE))
+    """Where the store of a home (default: `home`) is: what BITFRONT_DATABASE says of `home`, else a file inside.
+
+    Raises:
+        StorageError: BITFRONT_DATABASE is no URL.
+    """
+    folder, given = folder or home(), os.environ.get(DATABASE)
+    if not given or folder != home():
+        return URL.create("sqlite", database=str(folder / _FILE))
+    try:
+        return make_url(given)
+    except ArgumentError as error:  # which is not repeated, as there may be a password in it
+        raise StorageError(f"{DATABASE} is no URL: use one such as postgresql://USER@HOST/NAME") from error
 
 
 def open_store(folder: Path | None = None) -> Store:

@@ -57,7 +57,7 @@ class ArchiveWriter:
     def _add(self, info: tarfile.TarInfo, file: IO[bytes]) -> None:
         hashing = _Hashing(file)
         try:
-            self._tar.addfile(info, hashing)  # type: ignore[arg-type]
+            self._tar.addfile(info, hashing)
         except OSError as error:
             raise StorageError(
                 f"can not back up {info.name}: {error.strerror or error}. Free space, and try again"
@@ -72,7 +72,7 @@ class _Hashing:
         self._file = file
         self.digest = hashlib.sha256()
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int = -1) -> bytes:
         data = self._file.read(size)
         self.digest.update(data)
         return data

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from bitfront.experiments.store.backups import check_backup
 from bitfront.experiments.store.base import Store
-from bitfront.experiments.store.home import open_store
+from bitfront.experiments.store.home import DATABASE, open_store, store_url
 from bitfront.experiments.store.records import Experiment
 from bitfront.experiments.store.statuses import Status
 from bitfront.experiments.upkeep.archive import about, unpack
 from bitfront.experiments.upkeep.backup import STORE, BackupError
 from bitfront.experiments.worker.recovery import experiments
 from bitfront.experiments.worker.roster import living_workers
-from bitfront.supernet.errors import BitfrontError, MissingFileError, StorageError
+from bitfront.supernet.errors import BitfrontError, MissingFileError, StorageError, UnsupportedError
 from bitfront.supernet.progress import Progress
 
 RESTORED = "it ran when the backup was made"
@@ -33,10 +33,13 @@ def put_back(archive: Path, home: Path, force: bool, progress: Progress) -> int:
         BackupError: ``home`` holds something and ``force`` is False, or somebody works in it.
         MissingFileError: there is no such archive.
         CorruptFileError: it is damaged.
+        UnsupportedError: the store is PostgreSQL.
         StorageError: the home can not be written. Whatever is raised, the home is as it was.
     """
     if not archive.is_file():
         raise MissingFileError(f"there is no backup {archive}: name a file that 'bitfront backup' wrote")
+    if store_url(home).get_backend_name() != "sqlite":
+        raise UnsupportedError(f"the store is PostgreSQL, as {DATABASE} says: put it back with its own pg_restore")
     _refuse(home, force)
     was_at = str(about(archive).get("home", home))
     beside = home.with_name(f".{home.name}.{os.getpid()}.restoring")

@@ -24,8 +24,8 @@ _LOG = logging.getLogger(__name__)
 def beside(home: Path, command: Sequence[str] = _WORKER) -> Iterator[None]:
     """While a worker works on what is queued in ``home``.
 
-    At the end it is stopped, and what runs goes on with the next one. Where this process is killed, the worker ends
-    too and leaves its children running, which the next one counts as its own.
+    At the end it is stopped, and what runs goes on with the next one. Where this process is killed, the worker
+    ends too and leaves its children running, which the next one counts as its own.
     """
     ended = threading.Event()
     process = [_start(home, command)]

@@ -172,7 +172,10 @@ class TestRefused:
         self.check_unchanged(archive, home, CorruptFileError, "no whole backup")
 
     def test_missing_member(self, archive: Path, home: Path) -> None:
-        rewrite(archive, lambda members: members.pop(1) and None)
+        def change(members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
+            del members[1]
+
+        rewrite(archive, change)
         self.check_unchanged(archive, home, CorruptFileError, "is missing")
 
     @pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/../../evil"])

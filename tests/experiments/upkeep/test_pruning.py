@@ -10,6 +10,7 @@ import pytest
 from typer.testing import Result
 
 from bitfront.experiments.store.base import Store
+from bitfront.experiments.store.home import store_url
 from bitfront.experiments.store.records import utc_now
 from bitfront.experiments.store.statuses import Status
 from bitfront.experiments.upkeep.pruning import prunable, prune
@@ -96,3 +97,26 @@ def test_database_commands(call: Call, home: Path) -> None:
     state = json.loads(call("db", "status", "--json").stdout)
     assert state["at"] == state["newest"]
     assert call("db", "status").stdout.startswith(f"the database is at migration {state['newest']}")
+
+
+class TestDatabaseUrl:
+    @pytest.mark.parametrize("given", ["no url", "postgresql//x:secret@h"])
+    def test_no_url(self, call: Call, home: Path, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+        monkeypatch.setenv("BITFRONT_DATABASE", given)
+        result = call("db", "status")
+        assert result.exit_code == 1
+        assert "BITFRONT_DATABASE" in result.stderr
+        assert "secret" not in result.output
+
+    def test_it_is_of_the_home_alone(self, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("BITFRONT_DATABASE", "postgresql://h/one")
+        assert store_url().get_backend_name() == "postgresql"
+        assert store_url(home).get_backend_name() == "postgresql"
+        assert store_url(tmp_path / "other").get_backend_name() == "sqlite"
+
+    def test_a_home_is_not_put_back_under_it(
+        self, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("BITFRONT_DATABASE", "postgresql://h/one")
+        (tmp_path / "x.tar").touch()
+        assert "pg_restore" in call("restore", tmp_path / "x.tar").stderr

@@ -339,7 +339,8 @@ class TestLoop:
     def test_waits_for_a_store_that_does_not_answer(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        answers = iter([StorageError("gone"), StorageError("gone"), StorageError("gone"), True, False])
+        gone: list[StorageError | bool] = [StorageError("gone")] * 3
+        answers = iter([*gone, True, False])
         steps = []
 
         def step(self: Worker) -> bool:

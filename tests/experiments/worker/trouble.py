@@ -10,15 +10,16 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parent))
-import stand_in
 
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.home import open_store
 from bitfront.experiments.store.statuses import Status
+
+sys.path.insert(0, str(Path(__file__).parent))
+stand_in: Any = import_module("stand_in")
 
 KILLS = 20
 
@@ -62,7 +63,7 @@ def _kill_child(home: Path, experiment_id: str) -> bool:
     return False
 
 
-def _ended(home: Path, process: stand_in.Forked) -> int:
+def _ended(home: Path, process: Any) -> int:
     """Wait until a worker leaves nothing to do; children of killed ones may be left to go on."""
     while True:
         code = process.wait()
