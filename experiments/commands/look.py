@@ -6,7 +6,6 @@ import codecs
 import csv
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -87,12 +86,16 @@ def logs(
         if not path.is_file() and (experiment.status.is_over or not follow):
             raise MissingFileError(f"{experiment.id} has no log yet; it is {experiment.status}")
         if follow:
-            _follow(store, experiment.id, path)
+            follow_log(store, experiment.id)
         else:
             sys.stdout.write(path.read_text(errors="replace"))
 
 
-def _follow(store: Store, experiment_id: str, path: Path) -> None:
+def follow_log(store: Store, experiment_id: str) -> None:
+    """Print an experiment's log as it grows, until the experiment is over."""
+    from bitfront.experiments.store.home import home
+
+    path = log_path(home(), experiment_id)
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     place = 0
     while True:

@@ -107,15 +107,20 @@ class Store(Operations, ABC):
         """
 
     @abstractmethod
-    def set_status(self, experiment_id: str, status: Status, reason: str = "") -> Experiment:
+    def set_status(
+        self, experiment_id: str, status: Status, reason: str = "", expected: Status | None = None
+    ) -> Experiment:
         """Change the status; ``reason`` replaces the stored one.
+
+        ``expected``: only where this is the present status, so that nobody else's change is lost.
 
         QUEUED (again, to resume) clears the finish time; a status that is over sets it, frees the owner and clears
         the progress.
 
         Raises:
             StatusError: ``status`` may not follow the present one (see `statuses`), is RUNNING, which
-                only `claim` brings about, or is QUEUED and candidates were forgotten.
+                only `claim` brings about, or is QUEUED and candidates were forgotten; or the present one is not
+                the one that was ``expected``.
         """
 
     @abstractmethod

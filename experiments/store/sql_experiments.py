@@ -131,10 +131,14 @@ class ExperimentsSql:
             return None if row is None else _claimed(connection, _experiment(row), owner, now)
 
     @repeatable_if_undone
-    def set_status(self, experiment_id: str, status: Status, reason: str = "") -> Experiment:
+    def set_status(
+        self, experiment_id: str, status: Status, reason: str = "", expected: Status | None = None
+    ) -> Experiment:
         """See `Store.set_status`."""
         with writing(self._engine) as connection:
             old = _experiment(row_of(connection, experiment_id, lock=True))
+            if expected not in (None, old.status):
+                raise StatusError(f"experiment {experiment_id!r} is {old.status}, not {expected} any more")
             check_transition(experiment_id, old.status, status)
             if status is Status.RUNNING:
                 raise StatusError(

@@ -206,6 +206,7 @@ LEGAL = {
     ("CANCELLING", "CANCELLED"), ("CANCELLING", "COMPLETED"), ("CANCELLING", "FAILED"),
     ("CANCELLING", "INTERRUPTED"),
     ("CANCELLED", "QUEUED"), ("FAILED", "QUEUED"), ("INTERRUPTED", "QUEUED"), ("INTERRUPTED", "CANCELLED"),
+    ("INTERRUPTED", "FAILED"),
 }  # fmt: skip
 WAY_TO = {
     "QUEUED": [],
@@ -235,6 +236,12 @@ class TestLife:
             with pytest.raises(StatusError, match=new):
                 store.set_status(experiment, new, "because")
             assert (store.get(experiment).status, store.get(experiment).reason) == (old, "")
+
+    def test_only_from_the_status_that_was_expected(self, store: Store, experiment: str) -> None:
+        with pytest.raises(StatusError, match="QUEUED, not INTERRUPTED"):
+            store.set_status(experiment, Status.CANCELLED, expected=Status.INTERRUPTED)
+        assert store.get(experiment).status is Status.QUEUED
+        assert store.set_status(experiment, Status.CANCELLED, expected=Status.QUEUED).status is Status.CANCELLED
 
     @pytest.mark.parametrize("status", [status for status in Status if status is not Status.QUEUED])
     def test_only_queued_ones_are_claimed(self, store: Store, experiment: str, status: Status) -> None:
