@@ -12,7 +12,7 @@ from bitfront.experiments.store.engine import place_of, reading, writing
 from bitfront.experiments.store.errors import StoreVersionError
 from bitfront.supernet.errors import CorruptFileError
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest revision in migrations/versions, written down so that alembic is loaded only to migrate."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, insert, select, update
+from sqlalchemy import Connection, Engine, Row, Select, select, update
 
-from bitfront.experiments.store.base import MOST_PER_PAGE, SILENCE
+from bitfront.experiments.store.base import LONGEST_KEY, MOST_PER_PAGE, SILENCE
 from bitfront.experiments.store.cursors import decode_cursor, encode_cursor
 from bitfront.experiments.store.engine import reading, writing
 from bitfront.experiments.store.errors import ConflictError, StatusError
+from bitfront.experiments.store.inserting import insert_new
 from bitfront.experiments.store.owner import Owner
-from bitfront.experiments.store.records import Experiment, Page
+from bitfront.experiments.store.records import Experiment, Page, Progress
 from bitfront.experiments.store.schema import device_tables
 from bitfront.experiments.store.schema import experiments as table
 from bitfront.experiments.store.statuses import Status, check_transition
@@ -25,7 +27,9 @@ _LISTING = "experiments"
 _LONGEST_SLUG = 40
 _ID_BYTES = 3
 _NEAR = 1000  # how many of the newest ids are looked through for the nearest name
+_APART = timedelta(minutes=1)  # how far the clocks of two hosts may be apart before it is seen
 _FREE = {"host": None, "pid": None, "process_started": None}
+_NO_PROGRESS = {"progress_label": None, "progress_done": None, "progress_total": None}
 
 
 class ExperimentsSql:
@@ -34,8 +38,12 @@ class ExperimentsSql:
     _engine: Engine
     _clock: Callable[[], datetime]
 
-    def create_experiment(self, name: str, spec: Mapping[str, Any], seed: int) -> Experiment:
+    def create_experiment(
+        self, name: str, spec: Mapping[str, Any], seed: int, key: str | None = None
+    ) -> Experiment:
         """See `Store.create_experiment`."""
+        if key is not None and not 0 < len(key) <= LONGEST_KEY:
+            raise ValueError(f"an idempotency key has 1 to {LONGEST_KEY} characters, this one has {len(key)}")
         values = {
             "name": name,
             "spec": dict(spec),
@@ -44,11 +52,13 @@ class ExperimentsSql:
             "stage": "",
             "reason": "",
             "created_at": self._clock(),
+            "key": key,
         }
         with writing(self._engine) as connection:
             experiment_id = _new_id(connection, name)
-            connection.execute(insert(table).values(id=experiment_id, **values))
-            return _experiment(row_of(connection, experiment_id))
+            if insert_new(connection, table, [{"id": experiment_id, **values}]):
+                return _experiment(row_of(connection, experiment_id))
+            return _same(connection, values)
 
     def get(self, experiment_id: str) -> Experiment:
         """See `Store.get`."""
@@ -73,21 +83,35 @@ class ExperimentsSql:
 
     def claim(self, experiment_id: str, owner: Owner | None = None) -> Experiment:
         """See `Store.claim`."""
-        owner, now = owner or Owner.current(), self._clock()
         with writing(self._engine) as connection:
             old = _experiment(row_of(connection, experiment_id, lock=True))
             if old.status is not Status.QUEUED:
                 raise StatusError(_why_not(old))
-            values = {
-                "status": Status.RUNNING,
-                "reason": "",
-                "started_at": old.started_at or now,
-                "heartbeat_at": now,
-                "host": owner.host,
-                "pid": owner.pid,
-                "process_started": owner.started,
-            }
-            return _changed(connection, experiment_id, values)
+            return self._claimed(connection, old, owner)
+
+    def claim_next(self, owner: Owner | None = None) -> Experiment | None:
+        """See `Store.claim_next`."""
+        queued = select(table).where(table.c.status == Status.QUEUED).order_by(table.c.number).limit(1)
+        # Workers ask every moment; where nothing is to be done they keep no writer waiting.
+        with reading(self._engine) as connection:
+            if connection.execute(queued).first() is None:
+                return None
+        with writing(self._engine) as connection:
+            row = connection.execute(queued.with_for_update(skip_locked=True)).first()
+            return None if row is None else self._claimed(connection, _experiment(row), owner)
+
+    def _claimed(self, connection: Connection, old: Experiment, owner: Owner | None) -> Experiment:
+        owner, now = owner or Owner.current(), self._clock()
+        values = {
+            "status": Status.RUNNING,
+            "reason": "",
+            "started_at": old.started_at or now,
+            "heartbeat_at": now,
+            "host": owner.host,
+            "pid": owner.pid,
+            "process_started": owner.started,
+        }
+        return _changed(connection, old.id, values)
 
     def set_status(self, experiment_id: str, status: Status, reason: str = "") -> Experiment:
         """See `Store.set_status`."""
@@ -98,13 +122,18 @@ class ExperimentsSql:
                 raise StatusError(
                     f"experiment {experiment_id!r} becomes RUNNING by claim(), which names its owner"
                 )
-            return _changed(connection, experiment_id, self._moved(status, reason))
+            if status is Status.QUEUED and old.forgotten:
+                raise StatusError(
+                    f"experiment {experiment_id!r} can not be resumed, as {old.forgotten} of its candidates were "
+                    "forgotten: launch a new one"
+                )
+            return _changed(connection, experiment_id, self._moved(old, status, reason))
 
     def set_stage(self, experiment_id: str, stage: str) -> None:
         """See `Store.set_stage`."""
         with writing(self._engine) as connection:
             row_of(connection, experiment_id)
-            _changed(connection, experiment_id, {"stage": stage})
+            _changed(connection, experiment_id, {"stage": stage, **_NO_PROGRESS})
 
     def link(
         self,
@@ -129,7 +158,9 @@ class ExperimentsSql:
             if given:
                 _changed(connection, experiment_id, given)
 
-    def heartbeat(self, experiment_id: str, owner: Owner | None = None) -> Status:
+    def heartbeat(
+        self, experiment_id: str, owner: Owner | None = None, progress: Progress | None = None
+    ) -> Status:
         """See `Store.heartbeat`."""
         owner = owner or Owner.current()
         with writing(self._engine) as connection:
@@ -139,7 +170,8 @@ class ExperimentsSql:
                     f"experiment {experiment_id!r} is {old.status} and not held by {owner} any more: "
                     "this process must stop working on it"
                 )
-            return _changed(connection, experiment_id, {"heartbeat_at": self._clock()}).status
+            values = {"heartbeat_at": self._clock(), **_progress_columns(progress)}
+            return _changed(connection, experiment_id, values).status
 
     def mark_interrupted(self) -> tuple[str, ...]:
         """See `Store.mark_interrupted`."""
@@ -147,15 +179,21 @@ class ExperimentsSql:
             select(table).where(table.c.status.in_([Status.RUNNING, Status.CANCELLING])).order_by(table.c.number)
         )
         with reading(self._engine) as connection:
-            if not any(self._is_orphan(_experiment(row)) for row in connection.execute(held)):
+            found = [_experiment(row) for row in connection.execute(held)]
+            if not any(self._is_orphan(one) or self._is_ahead(one) for one in found):
                 return ()
         with writing(self._engine) as connection:
             found = [_experiment(row) for row in connection.execute(held.with_for_update()).all()]
             orphans = [experiment for experiment in found if self._is_orphan(experiment)]
             for orphan in orphans:
                 status = Status.INTERRUPTED if orphan.status is Status.RUNNING else Status.CANCELLED
-                _changed(connection, orphan.id, self._moved(status, f"{orphan.owner} is gone"))
+                _changed(connection, orphan.id, self._moved(orphan, status, f"{orphan.owner} is gone"))
+            for one in filter(self._is_ahead, found):
+                _changed(connection, one.id, {"heartbeat_at": self._clock()})
         return tuple(orphan.id for orphan in orphans)
+
+    def _is_ahead(self, experiment: Experiment) -> bool:
+        return experiment.heartbeat_at is not None and experiment.heartbeat_at - self._clock() > _APART
 
     def _is_orphan(self, experiment: Experiment) -> bool:
         owner, last = experiment.owner, experiment.heartbeat_at or experiment.started_at
@@ -165,10 +203,12 @@ class ExperimentsSql:
             return not owner.is_alive
         return last is not None and self._clock() - last > SILENCE
 
-    def _moved(self, status: Status, reason: str) -> dict[str, Any]:
+    def _moved(self, old: Experiment, status: Status, reason: str) -> dict[str, Any]:
         values: dict[str, Any] = {"status": status, "reason": reason}
         if status.is_over:
-            values |= {"finished_at": self._clock(), **_FREE}
+            # Nothing ends before it began, whatever the clock says.
+            finished_at = max(self._clock(), old.started_at or old.created_at)
+            values |= {"finished_at": finished_at, **_FREE, **_NO_PROGRESS}
         elif status is Status.QUEUED:
             values |= {"finished_at": None, **_FREE}
         return values
@@ -217,6 +257,25 @@ def _new_id(connection: Connection, name: str) -> str:
             return experiment_id
 
 
+def _same(connection: Connection, values: Mapping[str, Any]) -> Experiment:
+    row = connection.execute(select(table).where(table.c.key == values["key"])).one_or_none()
+    if row is None:  # another experiment got the same id in this moment
+        raise ConflictError("the new experiment's id was taken just now: ask again")
+    found, spec = _experiment(row), json.loads(json.dumps(values["spec"]))
+    if (found.name, found.spec, found.seed) != (values["name"], spec, values["seed"]):
+        raise ConflictError(
+            f"the idempotency key {values['key']!r} was used for {found.id!r}, which has another name, "
+            "spec or seed: use a new key for a new experiment"
+        )
+    return found
+
+
+def _progress_columns(progress: Progress | None) -> dict[str, Any]:
+    if progress is None:
+        return {}
+    return dict(zip(_NO_PROGRESS, (progress.label, progress.done, progress.total), strict=True))
+
+
 def _check_tables(connection: Connection, table_ids: Mapping[str, str]) -> None:
     known = set(connection.execute(select(device_tables.c.id)).scalars()) if table_ids else set()
     for name, table_id in table_ids.items():
@@ -235,6 +294,8 @@ def _why_not(experiment: Experiment) -> str:
 
 def _experiment(row: Row[Any]) -> Experiment:
     owner = None if row.host is None else Owner(row.host, row.pid, row.process_started)
+    told = (row.progress_label, row.progress_done, row.progress_total)
+    progress = None if row.progress_label is None else Progress(*told)
     return Experiment(
         id=row.id,
         name=row.name,
@@ -252,4 +313,7 @@ def _experiment(row: Row[Any]) -> Experiment:
         predictor_id=row.predictor_id,
         table_id=row.table_id,
         table_ids=row.table_ids or {},
+        key=row.key,
+        progress=progress,
+        forgotten=row.forgotten,
     )

@@ -9,30 +9,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, Table, func, insert, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, Connection, Engine, Row, func, insert, select, update
 
-from bitfront.experiments.store.cursors import decode_cursor, encode_cursor
 from bitfront.experiments.store.engine import reading, writing
 from bitfront.experiments.store.errors import ConflictError
-from bitfront.experiments.store.records import (
-    Candidate,
-    CandidateBatch,
-    FrontMember,
-    Generation,
-    Measurement,
-    Page,
-)
+from bitfront.experiments.store.inserting import insert_new
+from bitfront.experiments.store.records import CandidateBatch, FrontMember, Generation, Measurement
 from bitfront.experiments.store.schema import candidates, front_members, generations, search_states
-from bitfront.experiments.store.sql_experiments import check_limit, number_of
+from bitfront.experiments.store.sql_candidates import candidate_of
+from bitfront.experiments.store.sql_experiments import number_of
 from bitfront.experiments.store.state_blob import decode_state, encode_state
-from bitfront.search.constraints import METRICS, is_of_device
-from bitfront.supernet.errors import NumericalError, UnknownNameError
+from bitfront.search.constraints import METRICS
+from bitfront.supernet.errors import NumericalError
 from bitfront.supernet.genes import Genomes
 
 _MOST_PARAMETERS = 500
-_NEAR = 1000
-_NO_NUMBER = 2**31
 
 
 class SearchSql:
@@ -84,50 +75,6 @@ class SearchSql:
             query = select(generations).where(generations.c.experiment_number == number)
             return tuple(_generation(row) for row in connection.execute(query.order_by(generations.c.index)))
 
-    def candidates(
-        self,
-        experiment_id: str,
-        cursor: str | None = None,
-        limit: int = 100,
-        order: str = "id",
-        on_front: bool = False,
-    ) -> Page[Candidate]:
-        """See `Store.candidates`."""
-        check_limit(limit)
-        listing = f"candidates {experiment_id} {order} {'front' if on_front else 'all'}"
-        query, keys = _ordered(order)
-        if on_front:
-            query = query.where(candidates.c.on_front)
-        if cursor is not None:
-            query = query.where(_behind(keys, order, decode_cursor(listing, cursor, len(keys))))
-        with reading(self._engine) as connection:
-            number = number_of(connection, experiment_id)
-            page = query.where(candidates.c.experiment_number == number).limit(limit + 1)
-            rows = connection.execute(page).all()
-        key = [getattr(rows[limit - 1], str(column.key)) for column in keys] if len(rows) > limit else None
-        following = None if key is None else encode_cursor(listing, key)
-        return Page(tuple(_candidate(row) for row in rows[:limit]), following)
-
-    def candidate(self, experiment_id: str, candidate_id: int) -> Candidate:
-        """See `Store.candidate`."""
-        with reading(self._engine) as connection:
-            mine = candidates.c.experiment_number == number_of(connection, experiment_id)
-            one = select(candidates).where(mine, candidates.c.number == candidate_id)
-            # A larger number would not fit into the column, and so is no candidate's.
-            row = connection.execute(one).one_or_none() if 0 <= candidate_id < _NO_NUMBER else None
-            if row is None:
-                on_front = select(candidates.c.number).where(mine, candidates.c.on_front).limit(_NEAR)
-                known = [str(number) for number in connection.execute(on_front).scalars()]
-                raise UnknownNameError(f"candidate of {experiment_id}", str(candidate_id), known)
-            return _candidate(row)
-
-    def count_candidates(self, experiment_id: str) -> int:
-        """See `Store.count_candidates`."""
-        with reading(self._engine) as connection:
-            number = number_of(connection, experiment_id)
-            query = select(func.count()).select_from(candidates).where(candidates.c.experiment_number == number)
-            return int(connection.execute(query).scalar_one())
-
     def add_front_members(self, experiment_id: str, candidate_ids: Sequence[int]) -> None:
         """See `Store.add_front_members`."""
         with writing(self._engine) as connection:
@@ -165,14 +112,6 @@ class SearchSql:
             query = select(candidates, *member).join(front_members, same)
             mine = query.where(front_members.c.experiment_number == number).order_by(candidates.c.number)
             return tuple(_member(row) for row in connection.execute(mine))
-
-
-def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Insert rows, leaving out those that are there already; returns how many were new."""
-    if not rows:
-        return 0
-    statement: Any = postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
-    return connection.execute(statement.on_conflict_do_nothing(), rows).rowcount
 
 
 def _check_next(connection: Connection, experiment_id: str, number: int, index: int) -> None:
@@ -272,43 +211,14 @@ def _put_state(connection: Connection, number: int, index: int, blob: bytes) -> 
         connection.execute(insert(search_states).values(**values))
 
 
-def _ordered(order: str) -> tuple[Select[Any], list[ColumnElement[Any]]]:
-    """The query in this order, and the columns that decide the order: a metric where there is one, the number."""
-    name = order.removeprefix("-")
-    if name not in ("id", *METRICS) and not is_of_device(name):
-        raise UnknownNameError("order", order, ["id", *METRICS, "-id", *(f"-{metric}" for metric in METRICS)])
-    query = select(candidates)
-    keys: list[ColumnElement[Any]] = [candidates.c.number]
-    if name in METRICS:
-        keys.insert(0, candidates.c[name])
-    elif name != "id":
-        # As the database reads the number: a cursor is compared with that.
-        keys.insert(0, candidates.c.by_device[name].as_float().label("of_device"))
-        query = query.add_columns(keys[0])
-    query = query.where(keys[0].is_not(None))
-    return query.order_by(*(key.desc() if order.startswith("-") else key for key in keys)), keys
-
-
-def _behind(keys: Sequence[ColumnElement[Any]], order: str, values: Sequence[int | float]) -> ColumnElement[bool]:
-    row, last = tuple_(*keys), tuple_(*values)
-    return row < last if order.startswith("-") else row > last
-
-
 def _generation(row: Row[Any]) -> Generation:
     # A row is a tuple too, whose method `index` hides the column.
     return Generation(row._mapping["index"], row.evaluations, row.hypervolume, row.created_at)
 
 
-def _candidate(row: Row[Any]) -> Candidate:
-    values = row._mapping
-    predicted = {metric: values[metric] for metric in METRICS if values[metric] is not None}
-    predicted |= row.by_device or {}
-    return Candidate(row.number, row.generation_index, row.genome, predicted, row.on_front, row.error)
-
-
 def _member(row: Row[Any]) -> FrontMember:
     return FrontMember(
-        candidate=_candidate(row),
+        candidate=candidate_of(row),
         top1_validation=row.member_top1_validation,
         top1_test=row.member_top1_test,
         latency_ms=row.member_latency_ms,

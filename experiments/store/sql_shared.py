@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Engine, Row, Table, insert, select, update
+from sqlalchemy import Connection, Engine, Row, Select, Table, func, insert, select, update
 
 from bitfront.experiments.store.engine import reading, writing
+from bitfront.experiments.store.inserting import insert_new
 from bitfront.experiments.store.records import (
     ExportRecord,
     PredictorRecord,
@@ -23,7 +24,6 @@ from bitfront.experiments.store.records import (
 from bitfront.experiments.store.schema import device_tables, exports, predictors, supernets
 from bitfront.experiments.store.schema import trials as trials_table
 from bitfront.experiments.store.sql_experiments import number_of
-from bitfront.experiments.store.sql_search import insert_new
 
 
 class SharedSql:
@@ -76,15 +76,15 @@ class SharedSql:
     def predictor(self, predictor_id: str) -> PredictorRecord | None:
         """See `Store.predictor`."""
         row = self._one(predictors, predictor_id)
-        return None if row is None else PredictorRecord(**row._mapping)
+        return None if row is None else PredictorRecord(**_fields(row))
 
     def predictors(self, supernet_id: str | None = None) -> tuple[PredictorRecord, ...]:
         """See `Store.predictors`."""
-        query = select(predictors).order_by(predictors.c.created_at, predictors.c.id)
+        query = _listed(predictors)
         if supernet_id is not None:
             query = query.where(predictors.c.supernet_id == supernet_id)
         with reading(self._engine) as connection:
-            return tuple(PredictorRecord(**row._mapping) for row in connection.execute(query))
+            return tuple(PredictorRecord(**_fields(row)) for row in connection.execute(query))
 
     def put_table(self, record: TableRecord) -> None:
         """See `Store.put_table`."""
@@ -94,15 +94,15 @@ class SharedSql:
     def table(self, table_id: str) -> TableRecord | None:
         """See `Store.table`."""
         row = self._one(device_tables, table_id)
-        return None if row is None else TableRecord(**row._mapping)
+        return None if row is None else TableRecord(**_fields(row))
 
     def tables(self, device: str | None = None) -> tuple[TableRecord, ...]:
         """See `Store.tables`."""
-        query = select(device_tables).order_by(device_tables.c.created_at, device_tables.c.id)
+        query = _listed(device_tables)
         if device is not None:
             query = query.where(device_tables.c.device == device)
         with reading(self._engine) as connection:
-            return tuple(TableRecord(**row._mapping) for row in connection.execute(query))
+            return tuple(TableRecord(**_fields(row)) for row in connection.execute(query))
 
     def put_export(self, experiment_id: str, record: ExportRecord) -> None:
         """See `Store.put_export`."""
@@ -145,4 +145,18 @@ def _put(
     mine = [table.c[name] == value for name, value in key.items()]
     changed = {name: value for name, value in values.items() if name not in {*key, *kept}}
     if not connection.execute(update(table).where(*mine).values(**changed)).rowcount:
-        connection.execute(insert(table).values(**{**values, **key}))
+        order = {"number": _next(table)} if "number" in table.c else {}
+        connection.execute(insert(table).values(**{**values, **key, **order}))
+
+
+def _next(table: Table) -> Any:
+    return select(func.coalesce(func.max(table.c.number), 0) + 1).scalar_subquery()
+
+
+def _listed(table: Table) -> Select[Any]:
+    # Two that came at once may have one number.
+    return select(table).order_by(table.c.number, table.c.id)
+
+
+def _fields(row: Row[Any]) -> dict[str, Any]:
+    return {name: value for name, value in row._mapping.items() if name != "number"}

@@ -1,0 +1,211 @@
+"""Reading candidates in SQL: pages in an order, filters, one, and fronts side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import ColumnElement, Engine, Row, Select, func, select, tuple_
+
+from bitfront.experiments.store.base import MOST_PER_PAGE
+from bitfront.experiments.store.cursors import decode_cursor, encode_cursor
+from bitfront.experiments.store.engine import reading
+from bitfront.experiments.store.filters import COMPARE, Filter
+from bitfront.experiments.store.records import Candidate, Page
+from bitfront.experiments.store.schema import candidates, front_members
+from bitfront.experiments.store.service_records import ComparedMember, Thinned
+from bitfront.experiments.store.sql_experiments import check_limit, number_of
+from bitfront.experiments.store.thinning import first_of_cells
+from bitfront.search.constraints import METRICS, base_metric, check_metric, is_of_device
+from bitfront.supernet.errors import UnknownNameError
+
+_NEAR = 1000
+_NO_NUMBER = 2**31
+_MEASURED = {"top1": "top1_validation", "latency_ms": "latency_ms"}
+
+
+class CandidatesSql:
+    """The part of a store that answers what a search found."""
+
+    _engine: Engine
+
+    def candidates(
+        self,
+        experiment_id: str,
+        cursor: str | None = None,
+        limit: int = 100,
+        order: str = "id",
+        on_front: bool = False,
+        where: Sequence[Filter] = (),
+    ) -> Page[Candidate]:
+        """See `Store.candidates`."""
+        check_limit(limit)
+        listing = _listing(experiment_id, order, on_front, where)
+        query, keys = _ordered(order)
+        query = query.where(*map(_meets, where))
+        if on_front:
+            query = query.where(candidates.c.on_front)
+        if cursor is not None:
+            query = query.where(_behind(keys, order, decode_cursor(listing, cursor, len(keys))))
+        with reading(self._engine) as connection:
+            number = number_of(connection, experiment_id)
+            page = query.where(candidates.c.experiment_number == number).limit(limit + 1)
+            rows = connection.execute(page).all()
+        key = [getattr(rows[limit - 1], str(column.key)) for column in keys] if len(rows) > limit else None
+        following = None if key is None else encode_cursor(listing, key)
+        return Page(tuple(candidate_of(row) for row in rows[:limit]), following)
+
+    def candidate(self, experiment_id: str, candidate_id: int) -> Candidate:
+        """See `Store.candidate`."""
+        with reading(self._engine) as connection:
+            mine = candidates.c.experiment_number == number_of(connection, experiment_id)
+            one = select(candidates).where(mine, candidates.c.number == candidate_id)
+            # A larger number would not fit into the column, and so is no candidate's.
+            row = connection.execute(one).one_or_none() if 0 <= candidate_id < _NO_NUMBER else None
+            if row is None:
+                on_front = select(candidates.c.number).where(mine, candidates.c.on_front).limit(_NEAR)
+                known = [str(number) for number in connection.execute(on_front).scalars()]
+                raise UnknownNameError(f"candidate of {experiment_id}", str(candidate_id), known)
+            return candidate_of(row)
+
+    def count_candidates(self, experiment_id: str, where: Sequence[Filter] = ()) -> int:
+        """See `Store.count_candidates`."""
+        with reading(self._engine) as connection:
+            number = number_of(connection, experiment_id)
+            query = select(func.count()).select_from(candidates).where(candidates.c.experiment_number == number)
+            return int(connection.execute(query.where(*map(_meets, where))).scalar_one())
+
+    def thinned(
+        self, experiment_id: str, x: str, y: str, most: int = 5000, where: Sequence[Filter] = ()
+    ) -> Thinned:
+        """See `Store.thinned`."""
+        if not 1 <= most <= MOST_PER_PAGE:
+            raise ValueError(f"most is {most}, but must be from 1 to {MOST_PER_PAGE}")
+        across, up = metric_column(x), metric_column(y)
+        with reading(self._engine) as connection:
+            number = number_of(connection, experiment_id)
+            mine = [candidates.c.experiment_number == number, across.is_not(None), up.is_not(None)]
+            mine += map(_meets, where)
+            front = connection.execute(select(candidates).where(*mine, candidates.c.on_front)).all()
+            rest = [*mine, candidates.c.on_front.is_(False)]
+            total, cells = first_of_cells(connection, across, up, rest, most - len(front))
+        both = sorted([(candidate_of(row), 1) for row in front] + [(candidate_of(r), r.stands_for) for r in cells],
+                      key=lambda pair: pair[0].id)  # fmt: skip
+        return Thinned(tuple(one for one, _ in both), tuple(n for _, n in both), len(front) + total)
+
+    def compare(self, experiment_ids: Sequence[str], objectives: Sequence[str]) -> tuple[ComparedMember, ...]:
+        """See `Store.compare`."""
+        _check_objectives(objectives)
+        with reading(self._engine) as connection:
+            numbers = {number_of(connection, one): one for one in dict.fromkeys(experiment_ids)}
+            rows = connection.execute(_fronts(list(numbers))).all()
+        place = {number: i for i, number in enumerate(numbers)}
+        rows = sorted(rows, key=lambda row: (place[row.experiment_number], row.number))
+        seen = [(numbers[row.experiment_number], row, *view) for row in rows for view in _views(row, objectives)]
+        dominated = _dominated([predicted for *_, predicted in seen], objectives)
+        return tuple(
+            ComparedMember(one, device, candidate_of(row), predicted, _measured(row, objectives, device), bad)
+            for (one, row, device, predicted), bad in zip(seen, dominated, strict=True)
+        )
+
+
+def metric_column(name: str) -> ColumnElement[Any]:
+    """Where the database has a metric or METRIC@DEVICE.
+
+    Raises:
+        UnknownNameError, InvalidConstraintError: it is neither.
+    """
+    check_metric(name)
+    # A device's metric is as the database reads the number: a cursor is compared with that.
+    return candidates.c[name] if name in METRICS else candidates.c.by_device[name].as_float()
+
+
+def candidate_of(row: Row[Any]) -> Candidate:
+    """The candidate in a row that has all columns of the table."""
+    values = row._mapping
+    predicted = {metric: values[metric] for metric in METRICS if values[metric] is not None}
+    predicted |= row.by_device or {}
+    return Candidate(row.number, row.generation_index, row.genome, predicted, row.on_front, row.error)
+
+
+def _meets(one: Filter) -> ColumnElement[bool]:
+    meets: ColumnElement[bool] = COMPARE[one.op](metric_column(one.metric), float(one.value))
+    return meets
+
+
+def _listing(experiment_id: str, order: str, on_front: bool, where: Sequence[Filter]) -> str:
+    # The same filters in another order are the same listing.
+    filters = sorted({f"{one.metric}{one.op}{float(one.value)!r}" for one in where})
+    return " ".join(["candidates", experiment_id, order, "front" if on_front else "all", *filters])
+
+
+def _ordered(order: str) -> tuple[Select[Any], list[ColumnElement[Any]]]:
+    """The query in this order, and the columns that decide the order: a metric where there is one, the number."""
+    name = order.removeprefix("-")
+    if name not in ("id", *METRICS) and not is_of_device(name):
+        raise UnknownNameError("order", order, ["id", *METRICS, "-id", *(f"-{metric}" for metric in METRICS)])
+    query = select(candidates)
+    keys: list[ColumnElement[Any]] = [candidates.c.number]
+    if name in METRICS:
+        keys.insert(0, candidates.c[name])
+    elif name != "id":
+        keys.insert(0, metric_column(name).label("of_device"))
+        query = query.add_columns(keys[0])
+    query = query.where(keys[0].is_not(None))
+    return query.order_by(*(key.desc() if order.startswith("-") else key for key in keys)), keys
+
+
+def _behind(keys: Sequence[ColumnElement[Any]], order: str, values: Sequence[int | float]) -> ColumnElement[bool]:
+    row, last = tuple_(*keys), tuple_(*values)
+    return row < last if order.startswith("-") else row > last
+
+
+def _check_objectives(objectives: Sequence[str]) -> None:
+    for name in objectives:
+        check_metric(name)
+    if not objectives or len(set(objectives)) < len(objectives):
+        raise ValueError(f"objectives are {list(objectives)}: name at least one, and each once")
+
+
+def _fronts(numbers: Sequence[int]) -> Select[Any]:
+    """Members of the predicted fronts with what was measured of them."""
+    measured = [front_members.c[name].label(f"measured_{name}") for name in ("top1_validation", "latency_ms")]
+    measured.append(front_members.c.by_device.label("measured_by_device"))
+    same = (front_members.c.experiment_number == candidates.c.experiment_number) & (
+        front_members.c.candidate_number == candidates.c.number
+    )
+    query = select(candidates, *measured).outerjoin(front_members, same)
+    return query.where(candidates.c.experiment_number.in_(numbers), candidates.c.on_front)
+
+
+def _views(row: Row[Any], objectives: Sequence[str]) -> Iterator[tuple[str, dict[str, float]]]:
+    """Each device that has all objectives of a member, with their values; "" where the metrics name none."""
+    predicted = candidate_of(row).predicted
+    missing = [name for name in objectives if name not in predicted]
+    devices = [{one.partition("@")[2] for one in predicted if base_metric(one) == name} for name in missing]
+    for device in sorted(set.intersection(*devices)) if devices else [""]:
+        if all(_named(name, device, predicted) in predicted for name in objectives):
+            yield device, {name: predicted[_named(name, device, predicted)] for name in objectives}
+
+
+def _named(name: str, device: str, predicted: Mapping[str, float]) -> str:
+    return name if name in predicted or not device else f"{name}@{device}"
+
+
+def _measured(row: Row[Any], objectives: Sequence[str], device: str) -> dict[str, float]:
+    found: dict[str, float | None] = {name: getattr(row, f"measured_{its}") for name, its in _MEASURED.items()}
+    found |= row.measured_by_device or {}
+    values = {name: found.get(f"{name}@{device}", found.get(name)) for name in objectives}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _dominated(predicted: Sequence[Mapping[str, float]], objectives: Sequence[str]) -> list[bool]:
+    from bitfront.search.archive import non_dominated  # loads pymoo, which few who open a store need
+
+    if not predicted:
+        return []
+    signs = [-1.0 if METRICS[base_metric(name)] == "max" else 1.0 for name in objectives]
+    F = np.array([[values[name] for name in objectives] for values in predicted]) * np.array(signs)
+    dominated: list[bool] = (~non_dominated(F)).tolist()
+    return dominated
