@@ -8,13 +8,26 @@ from typing import Annotated
 
 import typer
 
-from bitfront.experiments.commands import bits, data, deliver, device, front, launch, look, predictor, space, train
+from bitfront.experiments.commands import (
+    bits,
+    data,
+    deliver,
+    device,
+    front,
+    launch,
+    look,
+    predictor,
+    serve,
+    space,
+    train,
+)
 from bitfront.experiments.commands.detached import WORK
 from bitfront.experiments.commands.group import DEBUG, Commands
 
 _EXPERIMENTS = "Experiments"
 _FOUND = "What they found"
 _MACHINE = "This machine"
+_SERVICE = "The service"
 
 app = typer.Typer(
     name="bitfront",
@@ -76,6 +89,8 @@ app.add_typer(predictor.app, rich_help_panel=_EXPERIMENTS)
 app.add_typer(device.app, rich_help_panel=_MACHINE)
 app.command("bench", rich_help_panel=_MACHINE)(deliver.bench)
 app.command("doctor", rich_help_panel=_MACHINE)(deliver.doctor)
+app.command("serve", rich_help_panel=_SERVICE)(serve.serve)
+app.add_typer(serve.app, rich_help_panel=_SERVICE)
 app.command(WORK, hidden=True)(launch.work)
 
 

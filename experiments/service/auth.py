@@ -1,8 +1,10 @@
 """Who asks, and whether they may.
 
-Where tokens were ever made, everybody shows one: as ``Authorization: Bearer TOKEN``, or as a browser's session that
-was opened with one. Where none was, whoever is on this machine may do everything, if the service listens to this
-machine alone. Browsers are asked for more, as other sites can make them send requests: see `check_origin` and `check_word`.
+Where tokens were ever made, everybody shows one: as ``Authorization: Bearer TOKEN``, or as a browser's session
+that was opened with one. Where none was, whoever is on this machine may do everything, if the service listens
+to this
+machine alone. Browsers are asked for more, as other sites can make them send requests: see `check_origin` and
+`check_word`.
 """
 
 from __future__ import annotations
@@ -32,11 +34,14 @@ _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="bitfront"'}
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks: the name of a token, or ``this machine``; ``session`` where a browser's cookie told."""
+    """Who asks: the name of a token, or ``this machine``; ``session`` where a browser's cookie told,
+    ``sha256`` of the token.
+    """
 
     name: str
     scopes: frozenset[str]
     session: Session | None = None
+    sha256: str = ""
 
 
 def needs(scope: str) -> Callable[..., Principal]:
@@ -96,7 +101,9 @@ def check_origin(request: Request) -> None:
     own = f"{request.url.scheme}://{request.headers.get('host', '')}"
     if site not in (None, "same-origin", "none") or (origin is not None and origin.lower() != own.lower()):
         raise ForbiddenError(
-            "the request comes from another site", "ask from the service's own pages, or with a token", "header.origin"
+            "the request comes from another site",
+            "ask from the service's own pages, or with a token",
+            "header.origin",
         )
 
 
@@ -108,7 +115,9 @@ def check_word(session: Session, word: str | None) -> None:
     """
     if not session.has(word):
         raise ForbiddenError(
-            "the request lacks the session's CSRF token", f"send it in {CSRF_HEADER}, or as the form's field", "header"
+            "the request lacks the session's CSRF token",
+            f"send it in {CSRF_HEADER}, or as the form's field",
+            "header",
         )
 
 
@@ -134,7 +143,17 @@ def _holder(service: Service, request: Request, sha256: str, session: Session | 
         service.failures.take(address)
         raise _stranger("the token is unknown, has ended or was revoked")
     service.store.touch_token(token.name)
-    return Principal(token.name, with_lesser(token.scopes), session)
+    return Principal(token.name, with_lesser(token.scopes), session, sha256)
+
+
+def hold(service: Service, request: Request, token: str) -> Principal:
+    """Whoever holds a token.
+
+    Raises:
+        NotAuthenticatedError: there is no such token, or not any more.
+        RateLimitError: there were too many wrong ones from this address.
+    """
+    return _holder(service, request, token_hash(token))
 
 
 def is_open_to(service: Service, request: Request) -> bool:

@@ -8,6 +8,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from bitfront.experiments.service.events import Streams
 from bitfront.experiments.service.jobs import Jobs
 from bitfront.experiments.service.limits import RateLimiter
 from bitfront.experiments.service.metrics import Metrics
@@ -28,6 +29,7 @@ class Service:
     metrics: Metrics
     sessions: Sessions
     jobs: Jobs
+    streams: Streams
     reads: RateLimiter
     writes: RateLimiter
     failures: RateLimiter
@@ -47,6 +49,7 @@ def make_service(settings: Settings, store: Store) -> Service:
         metrics=metrics,
         sessions=Sessions(),
         jobs=Jobs(s.home, s.most_jobs, s.job_seconds, s.job_memory, metrics.jobs),
+        streams=Streams(s.most_streams, metrics.streams),
         reads=RateLimiter(s.reads_per_second, s.reads_per_second * s.burst_seconds),
         writes=RateLimiter(s.writes_per_second, s.writes_per_second * s.burst_seconds),
         failures=RateLimiter(_FAILURES_PER_SECOND, _MOST_FAILURES),

@@ -22,7 +22,9 @@ class ErrorBody(BaseModel):
     rule: str = Field(description="What does not hold.", examples=["unknown experiment 'digits-7f3a2d'"])
     fix: str = Field(description="What helps.", examples=["did you mean 'digits-7f3a2c'?"])
     where: str = Field(description="The part of the request that is meant.", examples=["path.experiment_id"])
-    problems: list[ErrorProblem] = Field(default=[], description="Each thing that is wrong, where there are several.")
+    problems: list[ErrorProblem] = Field(
+        default=[], description="Each thing that is wrong, where there are several."
+    )
     id: str | None = Field(
         default=None, description="With this the service's log tells more.", examples=["c0ffee0123456789"]
     )

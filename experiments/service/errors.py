@@ -25,7 +25,13 @@ from bitfront.experiments.service.refusals import (
 )
 from bitfront.experiments.spec_errors import Problem, SpecError, path_of, shown
 from bitfront.experiments.store.errors import ConflictError, StatusError, StoreVersionError
-from bitfront.supernet.errors import BitfrontError, CorruptFileError, MissingFileError, StorageError, UnknownNameError
+from bitfront.supernet.errors import (
+    BitfrontError,
+    CorruptFileError,
+    MissingFileError,
+    StorageError,
+    UnknownNameError,
+)
 
 LOG = logging.getLogger("bitfront.service")
 
@@ -82,7 +88,7 @@ def _bitfront(_: Request, error: Exception) -> JSONResponse:
         return answer(error)
     if isinstance(error, _OURS):
         return _unavailable(error)
-    rule, _, fix = str(error).partition(": ")
+    rule, _sep, fix = str(error).partition(": ")
     problems = list(map(_problem, error.problems[:_MOST_PROBLEMS])) if isinstance(error, SpecError) else []
     body = ErrorBody(
         type=type(error).__name__,

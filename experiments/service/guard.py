@@ -35,7 +35,8 @@ class Guard:
 
     It refuses requests for names that are not the service's (so that no other site's name, pointed here, opens
     it), bodies that are too large, and addresses that ask too often. It adds the headers that browsers heed,
-    counts and logs every request (never its headers, query or body), and turns what nobody expected into an answer.
+    counts and logs every request (never its headers, query or body), and turns what nobody expected into an
+    answer.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
@@ -44,6 +45,7 @@ class Guard:
         self._limiter = RateLimiter(rate, rate * settings.burst_seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

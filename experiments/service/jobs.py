@@ -96,7 +96,9 @@ class Jobs:
     def _take_place(self) -> None:
         if not self._places.acquire(blocking=False):
             raise RateLimitError(
-                "as many exports and imports as may are in progress", "come back in 5 s", headers={"Retry-After": "5"}
+                "as many exports and imports as may are in progress",
+                "come back in 5 s",
+                headers={"Retry-After": "5"},
             )
 
     def _forget(self) -> None:
@@ -130,15 +132,18 @@ class Jobs:
 
     @contextmanager
     def _started(self, arguments: Sequence[str], memory: int | None) -> Iterator[subprocess.Popen[str]]:
-        with self._gauge.track_inprogress(), subprocess.Popen(
-            [sys.executable, "-m", "bitfront.experiments.cli", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            env={**os.environ, "BITFRONT_HOME": str(self._home), "BITFRONT_DEBUG": "0"},
-        ) as process:
+        with (
+            self._gauge.track_inprogress(),
+            subprocess.Popen(
+                [sys.executable, "-m", "bitfront.experiments.cli", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                env={**os.environ, "BITFRONT_HOME": str(self._home), "BITFRONT_DEBUG": "0"},
+            ) as process,
+        ):
             if memory is not None:
                 resource.prlimit(process.pid, resource.RLIMIT_AS, (memory, memory))
             with self._lock:

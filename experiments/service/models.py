@@ -119,8 +119,10 @@ class LayerDetails(LayerAnswer):
 class FrontRow(Answer):
     """A member of a front: what was predicted beside what was measured, never mixed.
 
-    ``measured`` is null where nothing was measured: top1 on the validation split, as it was predicted; top1_test on
-    the test split, for the reader alone. Without ``details``, architecture and bits are empty, and so is the policy.
+    ``measured`` is null where nothing was measured: top1 on the validation split, as it was predicted;
+    top1_test on the test split, for the reader alone. Without ``details``, architecture and bits are empty,
+    and so is the
+    policy.
     """
 
     candidate: int
@@ -135,7 +137,8 @@ class FrontRow(Answer):
 
 
 class FrontAnswer(Answer):
-    """A front. ``kind``: ``measured`` members were truly measured, ``predicted`` ones are those of the search so far.
+    """A front. ``kind``: ``measured`` members were truly measured, ``predicted`` ones are those of the search
+    so far.
 
     ``hidden``: members left out because others dominate them, or by the condition.
     """
@@ -148,7 +151,7 @@ class FrontAnswer(Answer):
 
 
 class CandidateAnswer(Answer):
-    """A candidate that the search scored: predicted metrics, none where ``error`` says why it could not be scored."""
+    """A candidate that the search scored: predicted metrics, or the ``error`` that kept it from being scored."""
 
     candidate: int
     generation: int
@@ -159,7 +162,7 @@ class CandidateAnswer(Answer):
 
 
 class CandidatePage(Answer):
-    """A part of an experiment's candidates; ``total`` counts all that meet the condition, null unless asked for."""
+    """A part of an experiment's candidates; ``total``: how many there are, if asked for."""
 
     items: list[CandidateAnswer]
     next_cursor: str | None

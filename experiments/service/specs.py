@@ -73,7 +73,7 @@ def _json(text: str) -> dict[Any, Any]:
         raise SpecError(SOURCE, [Problem(SOURCE, None, words, "send one JSON object")]) from error
     if not isinstance(value, dict):
         rule = f"must be an object, not a {type(value).__name__}"
-        raise SpecError(SOURCE, [Problem(SOURCE, None, rule, "send {\"space\": ...}")])
+        raise SpecError(SOURCE, [Problem(SOURCE, None, rule, 'send {"space": ...}')])
     return value
 
 
@@ -97,7 +97,9 @@ def _foreign(values: Mapping[Any, Any], settings: Settings) -> Iterator[Problem]
     for place, options in _device_options(values):
         if "file" in options:
             fix = "send the table to /api/v1/tables and name the device"
-            yield Problem(f"{place}.file", shown(options["file"]), "a spec that is sent may name no file here", fix)
+            yield Problem(
+                f"{place}.file", shown(options["file"]), "a spec that is sent may name no file here", fix
+            )
     address = _inside(values, "executor").get("address")
     if address is not None and address not in settings.ray_addresses:
         fix = "leave it out, or start the service with --ray-address ADDRESS"
