@@ -1,0 +1,63 @@
+"use strict";
+// Keeps the fields and the YAML of a new experiment in step. The service reads and writes the YAML, so that there is
+// one truth about it; without this script the page has a button for the same.
+
+const spec = document.getElementById("spec");
+const yaml = document.getElementById("yaml");
+const fields = Array.from(spec.querySelectorAll("[data-field]"), (box) => ({
+  path: box.dataset.field, box, input: box.querySelector("input, select"), error: box.querySelector(".error"),
+}));
+const WAIT = 350;
+let timer = 0, asked = 0;
+
+function plan(fromFields) {
+  clearTimeout(timer);
+  timer = setTimeout(() => look(fromFields), WAIT);
+}
+
+async function look(fromFields) {
+  const number = ++asked;
+  const body = { yaml: yaml.value };
+  if (fromFields) body.fields = Object.fromEntries(fields.map((one) => [one.path, one.input.value]));
+  const token = spec.querySelector("input[type=hidden]").value;
+  try {
+    const answer = await fetch(spec.dataset.check, {
+      method: "POST", headers: { "Content-Type": "application/json", "X-CSRF-Token": token }, body: JSON.stringify(body),
+    });
+    if (number !== asked || !answer.ok) return;
+    const found = await answer.json();
+    if (number !== asked) return;
+    if (fromFields && document.activeElement !== yaml) yaml.value = found.yaml;
+    if (!fromFields) fill(found.fields);
+    tell(found.problems);
+  } catch { /* it is checked when it is launched */ }
+}
+
+function fill(texts) {
+  for (const { path, input } of fields) {
+    const text = texts[path] ?? "";
+    if (input === document.activeElement || input.value === text) continue;
+    if (input.tagName === "SELECT" && !Array.from(input.options).some((one) => one.value === text)) input.add(new Option(text));
+    input.value = text;
+  }
+}
+
+function tell(problems) {
+  for (const { path, box, input, error } of fields) {
+    const own = problems.filter((one) => one.field === path);
+    error.textContent = own.map((one) => `${one.path}: ${one.text}`).join("; ");
+    box.classList.toggle("bad", own.length > 0);
+    if (own.length) { input.setAttribute("aria-invalid", "true"); box.closest("details").open = true; } else input.removeAttribute("aria-invalid");
+  }
+  const rest = problems.filter((one) => one.field === "yaml");
+  document.getElementById("yaml-error").textContent = rest.map((one) => `${one.path}: ${one.text}`).join("; ");
+  if (rest.length) yaml.setAttribute("aria-invalid", "true"); else yaml.removeAttribute("aria-invalid");
+  document.getElementById("problems").hidden = true;
+  const words = problems.length === 1 ? "1 problem, shown at its field" : `${problems.length} problems, shown at their fields`;
+  document.getElementById("checked").textContent = problems.length ? words : "Can be launched.";
+}
+
+for (const { input } of fields) input.addEventListener("input", () => plan(true));
+yaml.addEventListener("input", () => plan(false));
+for (const button of document.querySelectorAll(".without-js")) button.hidden = true;
+if (document.getElementById("problems").hidden) look(false);
