@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import httpx
+import httpx2 as httpx
 from pydantic import ValidationError
 
 # Their classes are looked up by name: those that the service answers with must be there.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import httpx
+import httpx2 as httpx
 
 from bitfront.experiments.client_errors import NoAnswerError, raise_for
 from bitfront.experiments.service.models import ExportAnswer
