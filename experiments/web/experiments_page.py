@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
@@ -43,10 +43,10 @@ def experiments(
     service: Served,
     who: Reader,
     cursor: Annotated[str | None, Query(max_length=1000)] = None,
-    status: Status | None = None,
+    status: Status | Literal[""] = "",
 ) -> Response:
     """Experiments, newest first."""
-    found = service.store.list_experiments(cursor, _PER_PAGE, status)
+    found = service.store.list_experiments(cursor, _PER_PAGE, status or None)
     return page(
         request,
         "experiments.html",

@@ -16,7 +16,7 @@ function plotLayout(x, y) {
     paper_bgcolor: colour("panel"), plot_bgcolor: colour("panel"), hovermode: "closest", dragmode: "select",
     font: { family: "system-ui, sans-serif", size: 13, color: colour("ink") },
     xaxis: { ...axis, title: { text: x.label }, rangemode: "normal" }, yaxis: { ...axis, title: { text: y.label } },
-    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" }, margin: { l: 62, r: 16, t: 46, b: 48 },
+    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" }, margin: { l: 62, r: 16, t: 46, b: 60 },
     hoverlabel: { bgcolor: colour("panel"), bordercolor: colour("edge"), font: { color: colour("ink") }, align: "left" },
   };
 }
