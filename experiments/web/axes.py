@@ -90,6 +90,6 @@ def chosen_axes(metrics: Sequence[str], objectives: Sequence[str], x: str = "", 
     """
     first = [one for one in objectives if one in metrics] or list(metrics)
     up = y if y in metrics else next((one for one in first if base_metric(one) == "top1"), first[0])
-    others = [one for one in (*first, *metrics) if one != up] or [up]
+    others = [one for one in first if one != up] or [one for one in metrics if one != up] or [up]
     across = x if x in metrics else next((one for one in others if base_metric(one) == "latency_ms"), others[0])
     return across, up
