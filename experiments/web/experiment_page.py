@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import RedirectResponse
@@ -120,5 +120,5 @@ def log_tail(path: Path) -> str:
     return text.partition("\n")[2] if len(data) == _LOG_TAIL else text
 
 
-def _back(experiment_id: str) -> Any:
+def _back(experiment_id: str) -> Response:
     return RedirectResponse(f"/experiments/{experiment_id}", status_code=303)
