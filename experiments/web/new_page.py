@@ -29,7 +29,7 @@ _FROM_FIELDS = "from_fields"
 
 
 class Draft(BaseModel):
-    """What is in the page: the YAML, and the fields' texts by path where they are newer than the YAML."""
+    """What is in the page: the YAML, and by path the texts of those fields that are newer than the YAML."""
 
     yaml: str = Field(max_length=_LONGEST)
     fields: dict[str, str] | None = None
@@ -74,10 +74,12 @@ def _launched(request: Request, service: Service, who: Principal, text: str) -> 
 
 
 def _looked_at(service: Service, draft: Draft) -> dict[str, Any]:
+    """``taken``: whether the YAML could be read, and says what the fields say."""
     try:
         values = read_mapping(draft.yaml, SOURCE)
     except SpecError as error:
-        return {"yaml": draft.yaml, "fields": draft.fields or {}, "problems": spec_text.problems_of(error)}
+        problems = spec_text.problems_of(error)
+        return {"yaml": draft.yaml, "fields": draft.fields or {}, "problems": problems, "taken": False}
     text = draft.yaml
     if draft.fields is not None:
         values = spec_text.with_texts(values, draft.fields)
@@ -87,7 +89,7 @@ def _looked_at(service: Service, draft: Draft) -> dict[str, Any]:
         problems = []
     except BitfrontError as error:
         problems = _problems(error)
-    return {"yaml": text, "fields": spec_text.texts_of(values), "problems": problems}
+    return {"yaml": text, "fields": spec_text.texts_of(values), "problems": problems, "taken": True}
 
 
 def _problems(error: BitfrontError) -> list[dict[str, str]]:

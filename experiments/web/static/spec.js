@@ -8,29 +8,46 @@ const fields = Array.from(spec.querySelectorAll("[data-field]"), (box) => ({
   path: box.dataset.field, box, input: box.querySelector("input, select"), error: box.querySelector(".error"),
 }));
 const WAIT = 350;
-let timer = 0, asked = 0;
+const changed = new Set(); // paths of fields that the YAML does not follow yet
+const checked = document.getElementById("checked");
+let timer = 0, edits = 0;
 
-function plan(fromFields) {
+function edited() {
+  edits += 1;
+  checked.textContent = "Checking …";
   clearTimeout(timer);
-  timer = setTimeout(() => look(fromFields), WAIT);
+  timer = setTimeout(look, WAIT);
 }
 
-async function look(fromFields) {
-  const number = ++asked;
+// True where the YAML says what the fields say afterwards.
+async function look() {
+  clearTimeout(timer);
+  const before = edits, sent = fields.filter((one) => changed.has(one.path));
   const body = { yaml: yaml.value };
-  if (fromFields) body.fields = Object.fromEntries(fields.map((one) => [one.path, one.input.value]));
+  if (sent.length) body.fields = Object.fromEntries(sent.map((one) => [one.path, one.input.value]));
   const token = spec.querySelector("input[type=hidden]").value;
   try {
     const answer = await fetch(spec.dataset.check, {
       method: "POST", headers: { "Content-Type": "application/json", "X-CSRF-Token": token }, body: JSON.stringify(body),
     });
-    if (number !== asked || !answer.ok) return;
+    if (!answer.ok) throw new Error(answer.statusText);
     const found = await answer.json();
-    if (number !== asked) return;
-    if (fromFields && document.activeElement !== yaml) yaml.value = found.yaml;
-    if (!fromFields) fill(found.fields);
+    if (edits !== before) return false; // what was typed meanwhile is looked at next
+    if (found.taken) changed.clear();
+    if (sent.length && found.taken) yaml.value = found.yaml;
+    if (found.taken) fill(found.fields);
     tell(found.problems);
-  } catch { /* it is checked when it is launched */ }
+    return found.taken;
+  } catch {
+    checked.textContent = "The service does not answer, so that this is not checked.";
+    return false;
+  }
+}
+
+async function launch(event) {
+  if (!changed.size) return;
+  event.preventDefault();
+  if (await look()) spec.submit();
 }
 
 function fill(texts) {
@@ -54,10 +71,13 @@ function tell(problems) {
   if (rest.length) yaml.setAttribute("aria-invalid", "true"); else yaml.removeAttribute("aria-invalid");
   document.getElementById("problems").hidden = true;
   const words = problems.length === 1 ? "1 problem, shown at its field" : `${problems.length} problems, shown at their fields`;
-  document.getElementById("checked").textContent = problems.length ? words : "Can be launched.";
+  checked.textContent = problems.length ? words : "Can be launched.";
 }
 
-for (const { input } of fields) input.addEventListener("input", () => plan(true));
-yaml.addEventListener("input", () => plan(false));
+for (const { path, input } of fields) {
+  input.addEventListener("input", () => { changed.add(path); edited(); });
+}
+yaml.addEventListener("input", edited);
+spec.addEventListener("submit", launch);
 for (const button of document.querySelectorAll(".without-js")) button.hidden = true;
-if (document.getElementById("problems").hidden) look(false);
+if (document.getElementById("problems").hidden) look();

@@ -122,6 +122,8 @@ def test_from_launch_to_a_file_that_runs(base: str, page: Page, home: Path, tmp_
     device.fill("bitfusion")
     page.get_by_text("Can be launched.").wait_for()
     assert "device: bitfusion" in page.get_by_label("Spec as YAML").input_value()
+    assert "name: seen" in page.get_by_label("Spec as YAML").input_value()
+    page.locator("#f-seed").fill("3")  # launched at once: the YAML follows before it is sent
     page.get_by_role("button", name="Launch").click()
     page.wait_for_url("**/experiments/seen-*")
     experiment = page.url.rpartition("/")[2]
@@ -147,6 +149,7 @@ def test_from_launch_to_a_file_that_runs(base: str, page: Page, home: Path, tmp_
     _runs(file)
     with open_store(home) as store:
         assert store.get(experiment).status is Status.COMPLETED
+        assert store.get(experiment).seed == 3
 
 
 def _watched(page: Page) -> set[str]:

@@ -78,7 +78,11 @@ def test_fields_and_yaml_are_kept_in_step(client: TestClient) -> None:
     answer = client.post("/experiments/new/check", json={"yaml": GOOD, "fields": fields}).json()
     assert "seed: 5" in answer["yaml"]
     assert [one["field"] for one in answer["problems"]] == ["search.generations"]
+    # Fields that were not changed do not undo what was written in the YAML meanwhile.
+    answer = client.post("/experiments/new/check", json={"yaml": GOOD, "fields": {"seed": "6"}}).json()
+    assert (answer["fields"]["search.generations"], answer["fields"]["seed"], answer["taken"]) == ("3", "6", True)
     broken = client.post("/experiments/new/check", json={"yaml": "a: [", "fields": fields}).json()
+    assert not broken["taken"]
     assert broken["yaml"] == "a: ["  # never overwritten by fields
     assert [one["field"] for one in broken["problems"]] == ["yaml"]
 
