@@ -38,7 +38,7 @@ def repeatable_if_undone(method: _Method[S, P, T]) -> _Method[S, P, T]:
 
 def _repeated(method: _Method[S, P, T], may: Callable[[LostError], bool]) -> _Method[S, P, T]:
     @wraps(method)
-    def patiently(self: S, *args: P.args, **kwargs: P.kwargs) -> T:
+    def patiently(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
         until, pause = time.monotonic() + self._patience, _FIRST_PAUSE
         while True:
             try:
