@@ -17,6 +17,7 @@ from bitfront.experiments.commands import (
     launch,
     look,
     predictor,
+    serve,
     space,
     train,
     upkeep,
@@ -28,6 +29,7 @@ from bitfront.experiments.commands.group import DEBUG, Commands
 _EXPERIMENTS = "Experiments"
 _FOUND = "What they found"
 _MACHINE = "This machine"
+_SERVICE = "The service"
 
 app = typer.Typer(
     name="bitfront",
@@ -90,11 +92,13 @@ app.add_typer(predictor.app, rich_help_panel=_EXPERIMENTS)
 app.add_typer(device.app, rich_help_panel=_MACHINE)
 app.command("bench", rich_help_panel=_MACHINE)(deliver.bench)
 app.command("doctor", rich_help_panel=_MACHINE)(deliver.doctor)
-app.command("worker", rich_help_panel=_MACHINE)(working.worker)
-app.command("backup", rich_help_panel=_MACHINE)(upkeep.backup)
-app.command("restore", rich_help_panel=_MACHINE)(upkeep.restore)
-app.command("prune", rich_help_panel=_MACHINE)(upkeep.prune)
-app.add_typer(upkeep.db, rich_help_panel=_MACHINE)
+app.command("serve", rich_help_panel=_SERVICE)(serve.serve)
+app.add_typer(serve.app, rich_help_panel=_SERVICE)
+app.command("worker", rich_help_panel=_SERVICE)(working.worker)
+app.command("backup", rich_help_panel=_SERVICE)(upkeep.backup)
+app.command("restore", rich_help_panel=_SERVICE)(upkeep.restore)
+app.command("prune", rich_help_panel=_SERVICE)(upkeep.prune)
+app.add_typer(upkeep.db, rich_help_panel=_SERVICE)
 app.command(WORK, hidden=True)(launch.work)
 app.command(NEXT, hidden=True)(working.next_one)
 

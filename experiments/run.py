@@ -20,7 +20,7 @@ from bitfront.experiments.store.records import Progress as StoredProgress
 from bitfront.experiments.store.statuses import Status
 from bitfront.latency_lut.device import Device
 from bitfront.search.executors import EXECUTORS
-from bitfront.search.executors.base import Executor
+from bitfront.search.executors.base import Executor, device_resource
 from bitfront.supernet.data.dataset import Dataset
 from bitfront.supernet.errors import StorageError
 from bitfront.supernet.misfit import refuse_misfit
@@ -68,10 +68,13 @@ class Run:
 
         def listen(done: int, total: int) -> None:
             inner(done, total)
-            if time.monotonic() - self._last_beat > _BEAT_SECONDS:
-                self.beat(StoredProgress(label, done, total))
+            self._beat_if_due(StoredProgress(label, done, total))
 
         return listen
+
+    def _beat_if_due(self, progress: StoredProgress | None = None) -> None:
+        if time.monotonic() - self._last_beat > _BEAT_SECONDS:
+            self.beat(progress)
 
     def beat(self, progress: StoredProgress | None = None) -> None:
         """Say that this process still works on the experiment, and how far it is.
@@ -92,10 +95,21 @@ class Run:
             raise CancelledError(f"experiment {self.experiment_id} was cancelled")
 
     def executor(self) -> Executor:
-        """The spec's executor, started when it is first asked for; `close` gives it back."""
+        """The spec's executor, started when it is first asked for; `close` gives it back.
+
+        Its calls keep the heartbeat going and notice a request to cancel, as `beat` does.
+        """
         if self._executor is None:
             settings = self.spec.executor
-            self._executor = EXECUTORS.get(settings.kind)(workers=settings.workers, address=settings.address)
+            more: dict[str, Any] = {}
+            if settings.kind == "ray":
+                more["patience_s"] = settings.patience_s
+            if settings.kind == "ray" and settings.address is None:  # a cluster of this machine, with its devices
+                names = {section.name for section in self.spec.named_devices.values()}
+                more["resources"] = {device_resource(name): 1 for name in names}
+            make = EXECUTORS.get(settings.kind)
+            self._executor = make(workers=settings.workers, address=settings.address, **more)
+            self._executor.on_wait = self._beat_if_due
         return self._executor
 
     def close(self) -> None:

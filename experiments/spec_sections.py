@@ -183,6 +183,12 @@ class ExecutorSection(Section):
         min_length=1,
         description="A running Ray cluster; null: one on this machine, if `ray` is asked for.",
     )
+    patience_s: float | None = Field(
+        default=None,
+        ge=0,
+        description="Seconds to wait for a machine that can hold a worker at all, such as where a cluster grows; "
+        "null: 30, and 0 without an address.",
+    )
 
 
 class ExportSection(Section):

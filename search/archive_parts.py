@@ -12,7 +12,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from bitfront.search.parquet_part import FIX, ArchivePartsError, decode, encode, extent, path_of, paths
+from bitfront.search.parquet_part import (
+    FIX,
+    ArchivePartsError,
+    DamagedPartError,
+    decode,
+    encode,
+    extent,
+    path_of,
+    paths,
+)
 from bitfront.search.problem import Problem
 from bitfront.search.scored import Scored
 from bitfront.supernet.errors import MissingFileError, StorageError
@@ -38,8 +47,10 @@ class ArchiveParts:
         folder: where the parts are; made when the first one is written.
         problem: what is searched for; its space stands in every part.
         known: all candidates up to where the search goes on. What the folder has beyond them is removed, and what
-            it lacks of them is written. None: the search begins.
+            it lacks of them is written, also in place of damaged files. None: the search begins.
         rows: candidates in a part, at least 1; those that wait for it are in memory.
+
+    ``notes`` tells, each in a sentence, which parts were damaged and written anew.
 
     Raises:
         ArchivePartsError: the search begins, and the folder has parts; or they are of another space.
@@ -52,6 +63,7 @@ class ArchiveParts:
         self._folder, self._problem, self._rows = folder, problem, rows
         self._waiting: list[Scored] = []
         self._written = 0
+        self.notes: list[str] = []
         if known is not None:
             self._continue(known, problem.space)
         elif found := paths(folder):
@@ -117,7 +129,11 @@ class ArchiveParts:
     def _continue(self, known: Scored, space: SearchSpace) -> None:
         """Keep the parts of which all candidates are known; the rest is written anew."""
         for path in paths(self._folder):
-            first, rows = extent(path, space)
+            try:
+                first, rows = extent(path, space)
+            except DamagedPartError:
+                self.notes.append(f"{path} was damaged: it and the parts after it are written anew")
+                first, rows = -1, 0
             if first == self._written and first + rows <= len(known):
                 self._written += rows
             else:

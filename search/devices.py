@@ -65,6 +65,10 @@ class ExactExtreme:
         self._models = dict(models)
         self._space = space
 
+    def over(self, space: SearchSpace) -> ExactExtreme:
+        """The same over ``space``, which restricts this one's further."""
+        return ExactExtreme(self._models, space)
+
     def __call__(self, metric: str, sense: Sense) -> tuple[float, NDArray[np.uint8]] | None:
         """See `Extreme`."""
         device = metric.partition("@")[2] or next(iter(self._models), "")

@@ -30,7 +30,9 @@ class Setting:
 class Order:
     """An island before an epoch: strategy state, all its candidates in order, and who comes from elsewhere.
 
-    ``genomes`` (n, n_genes) and ``metrics``, each (n,); ``migrants`` (k, n_genes); ``generations`` of the epoch.
+    ``genomes`` (n, n_genes) and ``metrics``, each (n,), as they were first recorded. ``migrants`` (k, n_genes)
+    have recorded metrics, ``scored``, each (k,); ``strangers`` (l, n_genes) are to be scored; all are canonical
+    and valid in the island's space. ``generations`` of the epoch.
     """
 
     island: int
@@ -38,6 +40,8 @@ class Order:
     genomes: Genomes
     metrics: Metrics
     migrants: Genomes
+    scored: Metrics
+    strangers: Genomes
     generations: int
 
 
@@ -63,8 +67,9 @@ def make_worker(settings: Sequence[Setting]) -> Callable[[Order], Progressed]:
 class _Worker:
     """Goes on with the strategy that it has of an island, or makes it from the order.
 
-    Whoever worked on an island came to the same: what has as many candidates as the order is what the order says.
-    A strategy that failed on the way is let go, so that an epoch can be tried again.
+    A strategy that has learnt from other numbers than those of the order is made anew: a network's predictions of
+    a candidate differ in their last bits with the batch, and those that were first recorded are everybody's. One
+    that failed on the way is let go, so that an epoch can be tried again.
     """
 
     def __init__(self, settings: Sequence[Setting]) -> None:
@@ -73,11 +78,23 @@ class _Worker:
 
     def __call__(self, order: Order) -> Progressed:
         strategy = self._kept.pop(order.island, None)
-        if strategy is None or len(strategy.archive) != len(order.genomes):
+        if strategy is None or not _agrees(strategy, order):
             strategy = _made(self._settings[order.island], order)
         _advance(strategy, self._settings[order.island].evaluations, order)
         self._kept[order.island] = strategy
         return _progressed(strategy, len(order.genomes))
+
+
+def _agrees(strategy: Strategy, order: Order) -> bool:
+    """Whether a strategy was told just what the order says."""
+    if len(strategy.archive) != len(order.genomes):
+        return False
+    if not len(order.genomes):
+        return True
+    told = strategy.archive.evaluation.metrics
+    return np.array_equal(strategy.archive.genomes, order.genomes) and all(
+        np.array_equal(told[name], values, equal_nan=True) for name, values in order.metrics.items()
+    )
 
 
 def _made(setting: Setting, order: Order) -> Strategy:
@@ -88,7 +105,7 @@ def _made(setting: Setting, order: Order) -> Strategy:
 
 
 def _advance(strategy: Strategy, evaluations: int | None, order: Order) -> None:
-    _welcome(strategy, order.migrants, evaluations)
+    _welcome(strategy, order, evaluations)
     for _ in range(order.generations):
         left = _left(strategy, evaluations)
         genomes = order.genomes[:0] if left == 0 else strategy.ask(left)
@@ -108,13 +125,16 @@ def _left(strategy: Strategy, evaluations: int | None) -> int | None:
     return None if evaluations is None else max(0, evaluations - len(strategy.archive))
 
 
-def _welcome(strategy: Strategy, migrants: Genomes, evaluations: int | None) -> None:
-    """Score and tell those from elsewhere that are new here, as far as the budget goes."""
-    space, left = strategy.problem.space, _left(strategy, evaluations)
-    repaired = space.repair(migrants) if len(migrants) else migrants
-    fresh = repaired[strategy.archive.fresh(repaired)[:left]]
-    if len(fresh):
-        strategy.tell(fresh, strategy.problem.evaluate(fresh))
+def _welcome(strategy: Strategy, order: Order, evaluations: int | None) -> None:
+    """Tell of those from elsewhere that are new here, as far as the budget goes; who has no score gets one."""
+    problem = strategy.problem
+    rows = strategy.archive.fresh(order.migrants)[: _left(strategy, evaluations)]
+    if len(rows):
+        scored = {name: values[rows] for name, values in order.scored.items()}
+        strategy.tell(order.migrants[rows], problem.judge(scored))
+    strangers = order.strangers[strategy.archive.fresh(order.strangers)[: _left(strategy, evaluations)]]
+    if len(strangers):
+        strategy.tell(strangers, problem.evaluate(strangers))
 
 
 def _progressed(strategy: Strategy, before: int) -> Progressed:

@@ -119,7 +119,7 @@ def check_islands(islands: Sequence[Island]) -> None:
     if not islands:
         raise InvalidIslandsError("there is no island: give at least one")
     first = islands[0].problem.space
-    for number, island in enumerate(islands):
+    for number, island in enumerate(islands, 1):
         if island.problem.space.genes != first.genes:
             raise InvalidIslandsError(
                 f"island {number} searches {island.problem.space.name!r}, whose genes are not those of "

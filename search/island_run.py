@@ -27,6 +27,7 @@ from bitfront.search.island_records import (
     Migration,
     check_islands,
 )
+from bitfront.search.island_values import FirstValues
 from bitfront.search.problem import Metrics, Problem
 from bitfront.search.strategies import make_strategy
 from bitfront.search.strategies.generator_state import generator_state, set_generator_state
@@ -48,7 +49,8 @@ class IslandsRun:
         check_islands(islands)
         self.problems = list({id(island.problem): island.problem for island in islands}.values())
         self.of = [next(i for i, one in enumerate(self.problems) if one is island.problem) for island in islands]
-        self.archives = [Archive(problem.space.n_genes) for problem in self.problems]
+        self.values = FirstValues(self.problems)
+        self.archives = self.values.archives
         self.references: list[Floats | None] = list(references or [None] * len(self.problems))
         self.rows: list[Rows] = [np.empty(0, dtype=np.intp) for _ in islands]
         self.fronts = list(self.rows)  # which of them each island has on its own front
@@ -102,7 +104,7 @@ class IslandsRun:
         for order, result in zip(orders, results, strict=True):
             if isinstance(result, Failure):
                 raise IslandError(
-                    f"island {order.island} failed {result.attempts} times, the last time with {result.error}"
+                    f"island {order.island + 1} failed {result.attempts} times, the last time with {result.error}"
                 )
             self._take(order.island, result)
         self.epochs += 1
@@ -126,8 +128,9 @@ class IslandsRun:
 
     def _order(self, island: int, source: int | None, generations: int) -> Order:
         genomes, metrics = self._history(island)
-        migrants = genomes[:0] if source is None else self._migrants(source)
-        return Order(island, self.states[island], genomes, metrics, migrants, generations)
+        sent = genomes[:0] if source is None else self._sent(source)
+        migrants, scored, strangers = self._received(self.of[island], sent)
+        return Order(island, self.states[island], genomes, metrics, migrants, scored, strangers, generations)
 
     def _history(self, island: int) -> tuple[Genomes, Metrics]:
         archive, rows = self.archives[self.of[island]], self.rows[island]
@@ -135,23 +138,27 @@ class IslandsRun:
             return archive.genomes[:0], {}
         return archive.genomes[rows], archive.evaluation.take(rows).metrics
 
-    def _migrants(self, island: int) -> Genomes:
+    def _sent(self, island: int) -> Genomes:
         front = self._front(island)
         return front.genomes[front.spread(self.migration.migrants)] if len(front) else front.genomes
+
+    def _received(self, problem: int, sent: Genomes) -> tuple[Genomes, Metrics, Genomes]:
+        """Migrants as a problem's space has them: those whose metrics are known, the metrics, and the others."""
+        if len(sent):
+            repaired = self.problems[problem].space.repair(sent)
+            sent = repaired[np.sort(np.unique(repaired, axis=0, return_index=True)[1])]
+        return self.values.known(problem, sent)
 
     def _take(self, island: int, result: Progressed) -> None:
         self.states[island] = result.state
         if len(result.genomes):
-            rows = self._filed(self.of[island], result.genomes, result.metrics, result.errors)
+            own = self.of[island]
+            rows = self.values.add(own, result.genomes, result.metrics, result.errors)
             self.rows[island] = np.concatenate([self.rows[island], rows])
-            self.fronts[island] = self.rows[island][result.front]
+            agrees = self.values.are(own, rows, result.metrics)
+            self.fronts[island] = self.rows[island][result.front] if agrees else self._front_rows(island)
         spent = self.budget.left(len(self.rows[island])) == 0
         self.done[island] = spent or not len(result.genomes)
-
-    def _filed(self, problem: int, genomes: Genomes, metrics: Metrics, errors: Mapping[int, str]) -> Rows:
-        """Where candidates stand among all of their problem, once they are there."""
-        self.archives[problem].add(genomes, self.problems[problem].judge(metrics, errors))
-        return self.archives[problem].rows_of(genomes)
 
     def _fix_references(self) -> None:
         for problem, archive in enumerate(self.archives):
@@ -227,8 +234,9 @@ class IslandsRun:
                     "objectives": list(setting.problem.objectives),
                     "constraints": [str(constraint) for constraint in setting.problem.constraints],
                     "problem": problem,
+                    "options": state["options"],
                 }
-                for setting, problem in zip(self.settings, self.of, strict=True)
+                for setting, problem, state in zip(self.settings, self.of, self.states, strict=True)
             ],
             "migration": [self.migration.every, self.migration.migrants, self.migration.topology],
         }
@@ -274,7 +282,7 @@ class IslandsRun:
             raise ValueError(f"{state['candidates']} candidates were to come with it")
         for problem, (genomes, metrics) in enumerate(common):
             if len(genomes):
-                self._filed(problem, genomes, metrics, {})
+                self.values.add(problem, genomes, metrics, {})
         self.rows = [np.asarray(rows, dtype=np.intp) for rows in state["rows"]]
         self.fronts = [self._front_rows(island) for island in range(len(self.rows))]
         self.states = [dict(one) for one in state["states"]]

@@ -2,8 +2,9 @@
 
 The island model of parallel evolutionary search (Cohoon et al. 1987). An epoch is some generations of every
 island, each worked on by one worker of an executor; then members that are spread over an island's front go to a
-neighbour, which scores them as its own problem does. Islands wait for each other at the end of an epoch, so that
-what comes out depends on the seed alone, and not on where and when who worked.
+neighbour, which judges them by its own problem; what its predictor knows is not scored again. Islands wait for
+each other at the end of an epoch, so that what comes out depends on the seed alone, and not on where and when who
+worked. A predictor's numbers may differ in their last bits with the batch: those that came first are everybody's.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from bitfront.search.island_records import (
     Migration,
 )
 from bitfront.search.island_run import IslandsRun
-from bitfront.search.reachable import refuse_unreachable
+from bitfront.search.problem import InfeasibleError, Problem
+from bitfront.search.reachable import refuse_together, refuse_unreachable
 
 __all__ = [
     "Archipelago",
@@ -55,6 +57,7 @@ def search_islands(
     on_stop: Callable[[str], None] | None = None,
     resume: IslandsCheckpoint | None = None,
     references: Sequence[Floats | None] | None = None,
+    insist: bool = False,
 ) -> Archipelago:
     """Search on every island until its budget is spent or its space is exhausted.
 
@@ -72,19 +75,19 @@ def search_islands(
         on_stop: told at the end why the search ended.
         resume: go on from here exactly as if the search had never stopped.
         references: reference point (m,) of the hypervolume per different problem; see `search`.
+        insist: search even where no candidate was found whose costs meet an island's constraints together.
 
     Raises:
         InvalidIslandsError: there is no island, or spaces have different genes.
         InvalidBudgetError: there is no budget, or one that makes no sense.
         UnknownNameError, InvalidOptionError: see `search`.
         IslandError: a search failed every attempt.
-        InfeasibleError: no island found a candidate that meets its constraints, or a constraint of one is known
-            to be out of reach.
+        InfeasibleError: no island found a candidate that meets its constraints, or those of some are known to be
+            out of reach, or, together, were not found to be met; the message names these islands.
         CorruptFileError: the checkpoint is that of other islands, or does not hold together.
     """
     budget = Budget(evaluations, generations, seconds, stalled)
-    for problem in {id(island.problem): island.problem for island in islands}.values():
-        refuse_unreachable(problem)
+    _refuse_infeasible([island.problem for island in islands], together=not insist and resume is None)
     run = IslandsRun(islands, migration or Migration(), rng, budget, references)
     if resume is not None:
         run.restore(resume)
@@ -95,3 +98,25 @@ def search_islands(
     if on_stop is not None:
         on_stop(reason)
     return run.found()
+
+
+def _refuse_infeasible(problems: Sequence[Problem], together: bool) -> None:
+    """Accept islands that each may find something, and name all that can not."""
+    refused = []
+    for problem in {id(problem): problem for problem in problems}.values():
+        try:
+            refuse_unreachable(problem)
+            if together:
+                refuse_together(problem)
+        except InfeasibleError as error:
+            refused.append(f"{_named(problem, problems)}{error}")
+    if refused:
+        raise InfeasibleError(" ".join(refused))
+
+
+def _named(problem: Problem, problems: Sequence[Problem]) -> str:
+    """Which islands have a problem, counted from 1; nothing where all have."""
+    numbers = [number for number, one in enumerate(problems, 1) if one is problem]
+    if len(numbers) == len(problems):
+        return ""
+    return f"island{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))} of {len(problems)}: "

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import final
 
 from bitfront.search.constraints import Constraint
-from bitfront.search.problem import Evaluation, Problem
+from bitfront.search.devices import ExactExtreme
+from bitfront.search.problem import Evaluation, Extreme, Problem
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.space import SearchSpace
 
@@ -21,8 +22,8 @@ class NarrowedProblem(Problem):
         whole: who scores; of its metrics all are known here.
         objectives: in place of those of ``whole``, if given.
         constraints: beside those of ``whole``.
-        space: its space, restricted further, if given. What is known exactly of costs over the whole space is then
-            not asked.
+        space: its space, restricted further, if given. Of the extremes of costs only an `ExactExtreme` can be
+            asked about it, others are not.
 
     Raises:
         UnknownNameError, InvalidObjectivesError: as `Problem`.
@@ -41,7 +42,7 @@ class NarrowedProblem(Problem):
             whole.predict,
             whole.cost,
             (*whole.constraints, *constraints),
-            None if space else whole.extreme,
+            _extreme(whole, space),
         )
         self.whole = whole
 
@@ -49,3 +50,9 @@ class NarrowedProblem(Problem):
         """See `Problem.evaluate`."""
         scores = self.whole.evaluate(genomes)
         return self.judge(scores.metrics, scores.errors)
+
+
+def _extreme(whole: Problem, space: SearchSpace | None) -> Extreme | None:
+    if space is None:
+        return whole.extreme
+    return whole.extreme.over(space) if isinstance(whole.extreme, ExactExtreme) else None

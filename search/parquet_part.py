@@ -12,11 +12,15 @@ import numpy as np
 from bitfront.search.constraints import Floats
 from bitfront.search.problem import Problem
 from bitfront.search.scored import Scored
-from bitfront.supernet.errors import BitfrontError
+from bitfront.supernet.errors import BitfrontError, StorageError
 from bitfront.supernet.space import SearchSpace
 
 FIX = "give the folder of one search of this space; what an experiment lacks is written anew when it is resumed"
 """What to do about a part that is not what it should be."""
+_FIX_DAMAGE = (
+    "leave it and resume the experiment, which writes it and those behind it anew; if that is COMPLETED, take it "
+    "from a backup (the store has its candidates too)"
+)
 
 _METADATA = b"bitfront"
 _FORMAT = 1
@@ -26,6 +30,10 @@ _NAME = "candidates-"
 
 class ArchivePartsError(BitfrontError):
     """Parts are there already, are of another space, or do not make one table."""
+
+
+class DamagedPartError(ArchivePartsError):
+    """The file of a part is no whole parquet file."""
 
 
 def paths(folder: Path) -> list[Path]:
@@ -73,18 +81,17 @@ def extent(path: Path, space: SearchSpace) -> tuple[int, int]:
     """(Number of the first candidate, how many there are) of a part of this space; its rows are not read.
 
     Raises:
+        DamagedPartError: the file is none that can be read.
         ArchivePartsError: it is of another space, or no part.
     """
-    import pyarrow as pa
-    import pyarrow.parquet
-
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            document = json.loads((file.schema_arrow.metadata or {})[_METADATA])
-            first, rows = int(path.stem.removeprefix(_NAME)), file.metadata.num_rows
+        first, (metadata, rows) = int(path.stem.removeprefix(_NAME)), _footer(path)
+        document = json.loads(metadata[_METADATA])
         found = document["format"], document["space_hash"], document["space"]
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
-        raise ArchivePartsError(f"{path} is no part of a search ({error!r}): {FIX}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArchivePartsError(
+            f"{path} is no part of a search ({error!r}): move it away, or give another folder"
+        ) from error
     if found[0] != _FORMAT:
         raise ArchivePartsError(f"{path} has format {found[0]}, but {_FORMAT} can be read: {FIX}")
     if found[1] != space.hash():
@@ -95,11 +102,25 @@ def extent(path: Path, space: SearchSpace) -> tuple[int, int]:
     return first, rows
 
 
+def _footer(path: Path) -> tuple[dict[bytes, bytes], int]:
+    """The metadata of a parquet file, and how many rows it has."""
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            return file.schema_arrow.metadata or {}, file.metadata.num_rows
+    except (pa.ArrowException, OSError) as error:
+        if getattr(error, "errno", None) is not None:  # the system refuses it, which says nothing about the file
+            raise StorageError(f"can not read {path}: {error}. Make it readable") from error
+        raise DamagedPartError(f"{path} is damaged ({error!r}): {_FIX_DAMAGE}") from error
+
+
 def decode(path: Path) -> Scored:
     """The candidates of a part.
 
     Raises:
-        ArchivePartsError: it is damaged.
+        DamagedPartError: its rows can not be read.
     """
     import pyarrow as pa
     import pyarrow.parquet
@@ -109,7 +130,7 @@ def decode(path: Path) -> Scored:
             table = file.read()
         return _arrays(table, json.loads(table.schema.metadata[_METADATA]))
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        raise ArchivePartsError(f"{path} is no part of a search ({error!r}): {FIX}") from error
+        raise DamagedPartError(f"{path} is damaged ({error!r}): {_FIX_DAMAGE}") from error
 
 
 def _document(scored: Scored, problem: Problem) -> dict[str, Any]:

@@ -10,17 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bitfront.search.constraints import Constraint, Floats, qualified
-from bitfront.search.devices import Cost, NoDeviceError
+from bitfront.search.constraints import Constraint, Floats, Sense, qualified
+from bitfront.search.devices import Cost, ExactExtreme, NoDeviceError
 from bitfront.search.problem import Extreme, Metrics, Problem
 from bitfront.supernet.errors import InvalidGenomeError
 from bitfront.supernet.genes import FormatPair, Gene, Genomes, Rule
 from bitfront.supernet.space import SearchSpace, Slot
+
+if TYPE_CHECKING:
+    from bitfront.latency_lut.cost_model import CostModel
 
 _ARCHITECTURE_COSTS = frozenset({"macs"})
 
@@ -50,6 +53,7 @@ class SharedArchitecture(SearchSpace):
         if len({space.hash() for space in spaces.values()}) > 1:
             raise InvalidGenomeError("the spaces of the devices differ in their genes: restrict one and the same")
         self.devices = tuple(spaces)
+        self._spaces = dict(spaces)
         shared = [gene for gene in self.base.genes if not gene.is_policy]
         own = [self._own(gene, device) for device in spaces for gene in self.base.genes if gene.is_policy]
         rules = [self._rule(rule, device) for device, space in spaces.items() for rule in space.rules]
@@ -95,6 +99,19 @@ class SharedArchitecture(SearchSpace):
                 )
         return genomes
 
+    def part(self, device: str) -> SearchSpace:
+        """The base space as far as the device executes it, less the choices that do not suit the others."""
+        names = {gene.name: self._name(gene.name, device) for gene in self.base.genes}
+        return self._spaces[device].restrict({base: self.allowed_choices(own) for base, own in names.items()})
+
+    def with_part(self, device: str, part: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+        """A genome (n_genes,) whose network on a device is ``part`` (base genes,); None if no repair gives one."""
+        genome = self.extremes()[:1].copy()
+        genome[:, self._places[device]] = part
+        genome = self.repair(genome)
+        same = bool((self.split(genome)[device] == part).all()) and bool(self.valid(genome)[0])
+        return genome[0] if same else None
+
     # -- inside -------------------------------------------------------------------------------------------
 
     @cached_property
@@ -135,6 +152,26 @@ class SharedArchitecture(SearchSpace):
         self._rebuild()
 
 
+class SharedExtreme:
+    """What a `SharedProblem` may ask of compiled costs: `Extreme` over a shared architecture, by METRIC@DEVICE.
+
+    A cost of one device is decided by its own network alone, so its extreme is that of the device's part, unless
+    that architecture does not suit the others: nothing is known then.
+    """
+
+    def __init__(self, models: Mapping[str, CostModel], space: SharedArchitecture) -> None:
+        self._space = space
+        self._of = {name: ExactExtreme({name: model}, space.part(name)) for name, model in models.items()}
+
+    def __call__(self, metric: str, sense: Sense) -> tuple[float, NDArray[np.uint8]] | None:
+        """See `Extreme`."""
+        base, _, named = metric.partition("@")
+        device = self._space.devices[0] if base in _ARCHITECTURE_COSTS and not named else named
+        known = self._of[device](base, sense) if device in self._of else None
+        genome = None if known is None else self._space.with_part(device, known[1])
+        return None if known is None or genome is None else (known[0], genome)
+
+
 class SharedProblem(Problem):
     """Objectives and constraints over a `SharedArchitecture`, in terms of METRIC@DEVICE.
 
@@ -147,7 +184,7 @@ class SharedProblem(Problem):
         predict: genomes of the base space to top1 (n,); one predictor serves all devices.
         costs: by device, genomes of the base space to its costs, each (n,), such as `CostModel.cost`.
         constraints: as for `Problem`.
-        extreme: as for `Problem`; a function that knows nothing says at least that costs are tables.
+        extreme: as for `Problem`, such as `SharedExtreme`.
 
     Raises:
         UnknownNameError, InvalidObjectivesError: as `Problem`.

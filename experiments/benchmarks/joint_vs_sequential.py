@@ -2,7 +2,9 @@
 
 Both searches have the same number of true evaluations: each candidate's accuracy is measured on the whole
 validation split of digits, its latency is that of a modelled accelerator whose cycles depend on bits. The joint
-search is `nsga2` over all genes; `sequential` is an NSGA-II with the same operators over the genes of each phase.
+search is `nsga2` over all genes; `sequential` is the same NSGA-II over the genes of each phase in turn, with the
+same operators, which go on learning what pays, and with seeds and draws of the same kinds in the first generation
+of each phase, where there may be more seeds: each goes with each network that the phase begins with.
 Hypervolume is that of the measured validation front, against one reference point for both. What the two fronts
 offer below each of a few latencies, best by validation accuracy, is then measured on the test split.
 """

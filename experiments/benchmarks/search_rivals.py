@@ -72,7 +72,7 @@ def pymoo_integers(problem: Problem, ledger: Ledger, population: int, seed: int)
 
 def optuna_nsga2(problem: Problem, ledger: Ledger, population: int, seed: int) -> None:
     """NSGA-II of Optuna, one candidate at a time, in memory."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # that the budget is spent is no failure to tell of
     space = problem.space
     sampler = optuna.samplers.NSGAIISampler(population_size=population, seed=seed)
     study = optuna.create_study(directions=["minimize"] * len(problem.objectives), sampler=sampler)

@@ -22,7 +22,7 @@ from bitfront.search.hypervolume import hypervolume, reference_point
 from bitfront.search.islands import Archipelago, Epoch, Island, IslandsCheckpoint, Migration, search_islands
 from bitfront.search.narrowed import NarrowedProblem
 from bitfront.search.problem import InfeasibleError, Problem
-from bitfront.search.reachable import refuse_together
+from bitfront.search.reachable import refuse_together, refuse_unreachable
 from bitfront.search.scored import Scored
 from bitfront.supernet.errors import BitfrontError
 from bitfront.supernet.space import SearchSpace
@@ -32,7 +32,7 @@ def islands_front(run: Run, problem: Problem) -> Front:
     """The front of all that the spec's islands find, by ``problem``; goes on from the last stored epoch.
 
     Raises:
-        InfeasibleError: no candidate meets the constraints.
+        InfeasibleError: no candidate meets the constraints, or those that an island has beside them.
         SpecError: an island fixes a gene to choices that are not there.
         IslandError: an island's search failed every attempt.
     """
@@ -40,6 +40,7 @@ def islands_front(run: Run, problem: Problem) -> Front:
     wanted, islands = settings.islands, _islands(run, problem)
     found, stored = _Found(problem, islands), stored_search(run, problem)
     resume = None if stored is None else found.restore(stored)
+    refuse_unreachable(problem)  # what all islands have in common is no single one's matter
     if resume is None and not settings.insist:
         refuse_together(problem)
     with archived(run, problem, stored) as archive:
@@ -56,6 +57,7 @@ def islands_front(run: Run, problem: Problem) -> Front:
                 on_epoch=_keeper(run, found, archive),
                 on_stop=lambda reason: run.reporter.say(f"the search ends: {reason}"),
                 resume=resume,
+                insist=settings.insist,
             )
         except InfeasibleError:
             if not len(found.archive):

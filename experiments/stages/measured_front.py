@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bitfront.experiments.foreign_tables import told_warnings
 from bitfront.experiments.networks import ONE, networks_of, policy_owners
 from bitfront.experiments.rows import read_front
 from bitfront.experiments.run import Run
+from bitfront.experiments.stages.devices_at_hand import measured
 from bitfront.experiments.stages.measuring import Wanted, measured_accuracy
 from bitfront.experiments.store.records import FrontMember, Measurement, Split
 from bitfront.latency_lut.device import Device, MeasuringDevice
@@ -92,8 +92,7 @@ def _measure_latency(run: Run, supernet: Supernet, name: str, device: MeasuringD
     for number, genome in enumerate(genomes):
         networks.append(evaluator.subnet(supernet.space.blocks(genome)).fold())
         progress(number + 1, len(missing))
-    with told_warnings(run.reporter.say):
-        latencies = device.measure(networks, run.rng(f"front {metric or 'latency'}"))
+    latencies = measured(run, name, device, networks, run.rng(f"front {metric or 'latency'}"))
     run.store.measure_front_members(
         run.experiment_id,
         [

@@ -66,6 +66,8 @@ def archived(run: Run, problem: Problem, stored: StoredSearch | None) -> Iterato
         return
     known = None if stored is None else stored.scored(problem)
     with ArchiveParts(candidates_folder(run.home, run.experiment_id), problem, known) as parts:
+        for note in parts.notes:
+            run.reporter.say(note)
         yield parts.append
 
 

@@ -14,14 +14,14 @@ from bitfront.experiments.stages.search_records import archived, stored_search, 
 from bitfront.experiments.store import records
 from bitfront.latency_lut.cost_model import CostModel
 from bitfront.predictors.predictor import AccuracyPredictor
-from bitfront.search.constraints import Sense, parse_constraint
+from bitfront.search.constraints import parse_constraint
 from bitfront.search.devices import Cost, ExactExtreme, combined_cost
 from bitfront.search.front import Front
 from bitfront.search.loop import Checkpoint, Generation, search
 from bitfront.search.measured import MeasuredProblem
 from bitfront.search.problem import Problem
 from bitfront.search.scored import Scored
-from bitfront.search.shared_architecture import SharedArchitecture, SharedProblem
+from bitfront.search.shared_architecture import SharedArchitecture, SharedExtreme, SharedProblem
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.space import SearchSpace
@@ -37,8 +37,8 @@ def predicting(run: Run, space: SearchSpace, predictor: AccuracyPredictor, costs
         return np.clip(predictor.predict(genomes).mean, 0.0, 1.0)
 
     if isinstance(space, SharedArchitecture):
-        by_device = {name: model.cost for name, model in costs.items()}
-        return SharedProblem(space, run.spec.objectives, predict, by_device, constraints, _nothing_known)
+        by_device, extreme = {name: model.cost for name, model in costs.items()}, SharedExtreme(costs, space)
+        return SharedProblem(space, run.spec.objectives, predict, by_device, constraints, extreme)
     return Problem(space, run.spec.objectives, predict, _combined(costs), constraints, ExactExtreme(costs, space))
 
 
@@ -49,10 +49,6 @@ def measuring(run: Run, space: SearchSpace, supernet_id: str, supernet: Supernet
     measure = measure_in_search(run, supernet_id, supernet)
     cost, extreme = _combined(costs), ExactExtreme(costs, space)
     return MeasuredProblem(space, run.spec.objectives, measure, cost, constraints, known, extreme)
-
-
-def _nothing_known(metric: str, sense: Sense) -> None:
-    """The least cost of an architecture that others share is not worked out."""
 
 
 def _combined(costs: Models) -> Cost:

@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping
 
 from bitfront.experiments.device_places import table_path
-from bitfront.experiments.foreign_tables import told_warnings
 from bitfront.experiments.run import Run
+from bitfront.experiments.stages.devices_at_hand import profiled
 from bitfront.experiments.store.errors import ConflictError
 from bitfront.experiments.store.records import TableRecord
 from bitfront.latency_lut.cost_model import CostModel, compile_costs
@@ -56,8 +56,7 @@ def _table(run: Run, name: str, device: Device, space: SearchSpace) -> Table:
     existed = path.exists()
     # Of several devices each has a generator of its own, so that its profile does not depend on the others.
     rng = run.rng("table" if run.spec.device else f"table of {name}")
-    with told_warnings(run.reporter.say):
-        table = device.table(space, path, rng, run.progress(f"{name} table"))
+    table = profiled(run, name, device, space, path, rng)
     digest = _digest(table)
     _refuse_other_costs(run, name, digest)
     run.store.put_table(TableRecord(digest, device.name, space.hash(), str(path), dict(table.provenance)))

@@ -46,6 +46,8 @@ class Store(Operations, ABC):
     * An id that is not stored raises `UnknownNameError`, which names the nearest one.
     * `StorageError` is raised when the disk is full, the store can not be written or does not answer,
       `CorruptFileError` when what is stored can not be read; what was stored before is then unchanged.
+    * A database that goes away (`LostError`) is waited for: what reads, or may be done twice, is asked again, and
+      what may be done once only where it is certain that nothing was stored.
     * Listings come in pages. A cursor goes on where its page ended, also when rows were added since; a row
       that was there all the time is listed once. `CursorError` is raised for a cursor of another listing,
       `ValueError` for a limit outside 1 .. `MOST_PER_PAGE`.

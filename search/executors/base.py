@@ -33,10 +33,16 @@ class Failure:
 class Executor(ABC):
     """Maps items to results on one or more workers. Use it as a context manager, or `close` it.
 
-    ``workers`` is how many work at once, 1 unless an executor says otherwise.
+    ``workers`` is how many work at once, 1 unless an executor says otherwise; of one with several it may be set
+    lower between calls of `map`, and back.
+
+    ``on_wait``, where it is set, is called in this process while `map` is at work, to show that it lives: before
+    each item where this process is the worker itself, else every other second or more often. What it raises ends
+    the call.
     """
 
     workers: int = 1
+    on_wait: Callable[[], None] | None = None
 
     @abstractmethod
     def map(
@@ -68,8 +74,8 @@ class Executor(ABC):
         `MOST_ATTEMPTS` attempts a `Failure` stands in its place and the rest goes on.
 
         Raises:
-            WorkerStartError: ``make_worker`` raised, its process died again and again, or no machine has the
-                ``resources``.
+            WorkerStartError: ``make_worker`` raised, its process died again and again, no machine has the
+                ``resources``, or an amount of them makes no sense; 0 is as if it were not asked for.
         """
 
     @abstractmethod
@@ -92,7 +98,7 @@ class Executor(ABC):
 def device_resource(device: str) -> str:
     """What a machine has one of where the device of this name can be measured.
 
-    Machines join a Ray cluster with it: ``ray start --resources '{"device:NAME": 1}'``; a worker that measures
+    Machines join a Ray cluster with it: ``ray start --resources='{"device:NAME": 1}'``; a worker that measures
     takes all of it, so that two never measure on one machine.
     """
     return f"device:{device}"

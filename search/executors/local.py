@@ -57,6 +57,8 @@ class LocalExecutor(Executor):
         worker = self._worker(make_worker, shared)
         threads = Threads()
         for position, item in enumerate(items):
+            if self.on_wait is not None:
+                self.on_wait()
             with threads.one():
                 result = _tried(worker, item)
             results.append(result)

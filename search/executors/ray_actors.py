@@ -19,10 +19,12 @@ from bitfront.search.executors.base import (
     WorkerStartError,
     describe,
 )
+from bitfront.search.executors.ray_capacity import Patience, needs, room
 from bitfront.search.executors.ray_dispatch import Dispatch
 from bitfront.search.executors.ray_pool import Pool
 
-_PATIENCE_S = 5.0
+_ANSWER_S = 5.0
+_PATIENCE_S = 30.0
 
 
 @final
@@ -34,9 +36,13 @@ class RayExecutor(Executor):
         address: a running cluster's address; by default a cluster is started here. A connection that this
             process already has is used as it is, and left open.
         resources: what this machine offers beside CPUs, where a cluster is started here; see `device_resource`.
+        patience_s: seconds in which a cluster may be without any machine that could hold a worker, at least 0.
+            Clusters that grow on demand need some minutes. By default half a minute, for machines that come
+            late, and none where a cluster is started here. A busy cluster is waited for without end.
 
     Raises:
-        WorkerStartError: there is no cluster at ``address``, or none could be started; or ``workers`` is below 1.
+        WorkerStartError: there is no cluster at ``address``, or none could be started; or ``workers`` is below 1,
+            or ``patience_s`` below 0.
     """
 
     def __init__(
@@ -44,10 +50,15 @@ class RayExecutor(Executor):
         workers: int | None = None,
         address: str | None = None,
         resources: Mapping[str, float] | None = None,
+        patience_s: float | None = None,
     ) -> None:
         if workers is not None and workers < 1:
             raise WorkerStartError(f"workers is {workers}: it must be at least 1")
+        if patience_s is not None and not patience_s >= 0:
+            raise WorkerStartError(f"patience_s is {patience_s}: it must be at least 0")
         self._started_here = not ray.is_initialized()
+        grows_not = self._started_here and address is None
+        self._patience_s = patience_s if patience_s is not None else 0.0 if grows_not else _PATIENCE_S
         if self._started_here:
             _connect(workers, address, resources or {})
         self._sent: tuple[Any, Any] | None = None
@@ -65,11 +76,14 @@ class RayExecutor(Executor):
         """See `Executor.map`."""
         results: dict[int, Result | Failure] = {}
         if items:
-            most = _most_with(resources or {})
-            pool = self._pool_of(make_worker, shared, resources or {})
+            needed = needs(resources or {})
+            patience = Patience(needed, self._patience_s)
+            patience.check()
+            pool = self._pool_of(make_worker, shared, needed)
             try:
-                pool.ready(min(self.workers, len(items), most))
-                for position, result in Dispatch[Item, Result](pool, items).results():
+                pool.ready(min(self.workers, len(items), room(needed) if needed else self.workers) or 1)
+                work = Dispatch[Item, Result](pool, items, patience, self.workers, self.on_wait)
+                for position, result in work.results():
                     results[position] = result
                     if on_result is not None:
                         on_result(position, result)
@@ -104,30 +118,15 @@ class RayExecutor(Executor):
         self._started_here = False
 
 
-def _most_with(resources: Mapping[str, float]) -> int:
-    """How many workers the cluster has such ``resources`` for.
-
-    Raises:
-        WorkerStartError: not even for one.
-    """
-    offered, most = ray.cluster_resources(), 2**31
-    for name, needed in resources.items():
-        most = min(most, int(offered.get(name, 0.0) // needed))
-        if most < 1:
-            raise WorkerStartError(
-                f"a worker needs {needed:g} of {name!r}, and the Ray cluster has {offered.get(name, 0.0):g}: "
-                f"start Ray on a machine that has it with --resources '{{\"{name}\": {needed:g}}}'"
-            )
-    return most
-
-
 def _connect(workers: int | None, address: str | None, resources: Mapping[str, float]) -> None:
     if address not in (None, "auto"):
         _check_listening(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     options: dict[str, Any] = {"address": address}
     if address is None:
-        options = {"include_dashboard": False, "num_cpus": workers, "resources": dict(resources)}
+        # "local": without an address, Ray would join a cluster that somebody else runs on this machine.
+        here = {"num_cpus": workers, "resources": dict(resources)}
+        options = {"address": "local", "include_dashboard": False, **here}
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
     except Exception as error:  # of a node that does not start, Ray raises nothing more precise
@@ -146,7 +145,7 @@ def _check_listening(address: str) -> None:
             f"{address!r} is no address of a Ray cluster: write HOST:PORT of its head, or 'auto'"
         )
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE_S).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
     except (OSError, OverflowError) as error:
         raise WorkerStartError(
             f"no Ray cluster could be reached at {address!r} ({describe(error)}): check the address and whether "

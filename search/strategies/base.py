@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any, Self, final
 
 import numpy as np
 
 from bitfront.search.archive import Archive, Rows
 from bitfront.search.problem import Evaluation, Problem
 from bitfront.search.strategies.generator_state import generator_state, set_generator_state
-from bitfront.supernet.errors import BitfrontError
+from bitfront.supernet.errors import BitfrontError, CorruptFileError
 from bitfront.supernet.genes import Genomes
 
 _MOST_ROUNDS = 40
@@ -38,6 +39,17 @@ class Strategy(ABC):
     Raises:
         InvalidOptionError: ``population`` is below 1.
     """
+
+    options: dict[str, Any]
+    """What it was made with, defaults included, as plain JSON values: part of `state`, compared by `restore`."""
+
+    def __new__(cls, *_: object, **options: Any) -> Self:
+        """Note the options here, so that no subclass can forget one."""
+        made = super().__new__(cls)
+        known = inspect.signature(cls.__init__).parameters.values()
+        defaults = {one.name: one.default for one in known if one.kind is one.KEYWORD_ONLY}
+        made.options = {name: _plain(options.get(name, default)) for name, default in defaults.items()}
+        return made
 
     def __init__(self, problem: Problem, rng: np.random.Generator, *, population: int = 100) -> None:
         if population < 1:
@@ -116,6 +128,7 @@ class Strategy(ABC):
         """All that `restore` needs beside the archive, as plain JSON values and arrays of numbers."""
         return {
             "population": self.population,
+            "options": self.options,
             "generator": generator_state(self.rng),
             "pending": self._pending,
             "memory": self._memory(),
@@ -123,7 +136,12 @@ class Strategy(ABC):
 
     @final
     def restore(self, state: dict[str, Any], genomes: Genomes, evaluation: Evaluation) -> None:
-        """Go on exactly from ``state``; ``genomes`` and ``evaluation`` are all that had been told, in order."""
+        """Go on exactly from ``state``; ``genomes`` and ``evaluation`` are all that had been told, in order.
+
+        Raises:
+            CorruptFileError: the state is that of a strategy with other options.
+        """
+        self._refuse_other_options(state["options"])
         self.population = int(state["population"])
         set_generator_state(self.rng, state["generator"])
         pending = state["pending"]
@@ -134,6 +152,15 @@ class Strategy(ABC):
         if len(genomes):
             self.archive.add(genomes, evaluation)
         self._recall(state["memory"])
+
+    def _refuse_other_options(self, stored: dict[str, Any]) -> None:
+        for name, value in stored.items():
+            if name not in self.options or self.options[name] != value:
+                raise CorruptFileError(
+                    f"the stored search was made with {name} = {value!r}, and this one with "
+                    f"{self.options.get(name)!r}: resume it with the options that it was launched with, or launch "
+                    "it anew"
+                )
 
     # -- for subclasses ---------------------------------------------------------------------------------
 
@@ -151,3 +178,12 @@ class Strategy(ABC):
 
     def _nothing(self) -> Genomes:
         return np.empty((0, self.problem.space.n_genes), dtype=np.uint8)
+
+
+def _plain(value: Any) -> Any:
+    """An option as it looks when it comes back from JSON; of a function only that there is one is known."""
+    if callable(value):
+        return "given"
+    if isinstance(value, np.generic):
+        return value.item()
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value

@@ -15,6 +15,7 @@ from bitfront.search.archive import Rows
 from bitfront.search.constraints import Floats
 from bitfront.search.hypervolume import reference_point
 from bitfront.search.problem import Evaluation, Problem
+from bitfront.search.seeders import SEEDERS
 from bitfront.search.strategies.base import InvalidOptionError, Strategy
 from bitfront.search.strategies.belief import Belief, as_fraction, worthwhile
 from bitfront.search.strategies.nsga2 import Nsga2, survivors
@@ -38,15 +39,17 @@ class Iterated(Strategy):
         problem: what is searched for.
         rng: the only source of randomness.
         population: candidates per `ask`, at least 1. Smaller batches learn faster, and take longer to choose.
-        first: random candidates before the first fit, at least 2.
+        first: candidates before the first fit, at least 2: seeds, then draws of all sizes.
         exploration: how many of the surrogate's half widths the upper end lies above the mean, at least 0.
         inner_population: of the inner search, at least 1.
         inner_generations: of the inner search, at least 1.
         prior: accuracies (n,), 0..1, that are expected of canonical genomes (n, n_genes) before anything is
             measured, such as those of a transferred predictor; the surrogate then learns what they lack.
+        seeds: name of a `SEEDERS` entry: what the first batch begins with.
 
     Raises:
         InvalidOptionError: an option is out of its range.
+        UnknownNameError: there is no such seeder.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Iterated(Strategy):
         inner_population: int = 100,
         inner_generations: int = 20,
         prior: Callable[[Genomes], Floats] | None = None,
+        seeds: str = "uniform",
     ) -> None:
         super().__init__(problem, rng, population=population)
         least = {"first": (first, _FEWEST), "exploration": (exploration, 0)}
@@ -72,14 +76,21 @@ class Iterated(Strategy):
         self.inner_population = inner_population
         self.inner_generations = inner_generations
         self.prior = prior
+        self._seeds = SEEDERS.get(seeds)
 
     def _propose(self, n: int) -> Genomes:
         missing = min(max(self.first - len(self.archive), 0), n)
-        chosen = self._unseen(missing, lambda wanted, _: self.problem.space.sample(wanted, self.rng))
+        chosen = self._unseen(missing, self._first)
         scored = self._scored()
         if len(chosen) < n and len(scored) >= _FEWEST:
             chosen = np.concatenate([chosen, self._promising(scored, n - len(chosen))])
         return self._unseen(n, lambda wanted, number: self._filled(chosen, wanted, number))
+
+    def _first(self, wanted: int, number: int) -> Genomes:
+        drawn = self.problem.space.sample(wanted, self.rng, "sizes")
+        if number or len(self.archive):
+            return drawn
+        return np.concatenate([self._seeds(self.problem, self.rng, wanted), drawn])
 
     def _filled(self, chosen: Genomes, wanted: int, number: int) -> Genomes:
         return chosen if number == 0 and len(chosen) else self.problem.space.sample(wanted, self.rng)

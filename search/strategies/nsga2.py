@@ -13,7 +13,7 @@ from bitfront.search.constraints import Floats
 from bitfront.search.credit import Credit
 from bitfront.search.hashes import places
 from bitfront.search.operators import CROSSOVERS, MUTATIONS, Mating, Ways
-from bitfront.search.problem import Problem
+from bitfront.search.problem import Evaluation, Problem
 from bitfront.search.seeders import SEEDERS
 from bitfront.search.selection import parents
 from bitfront.search.strategies.base import InvalidOptionError, Strategy
@@ -61,6 +61,7 @@ class Nsga2(Strategy):
         if not mutations > 0:
             raise InvalidOptionError(f"mutations is {mutations}: it must be above 0")
         self.mutations = mutations
+        self._expected = mutations  # of the genes that a child is free to change
         self._seeds = SEEDERS.get(seeds)
         self._mating = Mating(problem.space, crossover_rate)
         self._credits = [Credit(n) for n in (len(CROSSOVERS), len(MUTATIONS), len(_MUCH))]
@@ -72,17 +73,28 @@ class Nsga2(Strategy):
         self._made: Rows = np.empty((0, len(self._credits)), dtype=np.intp)
 
     def _propose(self, n: int) -> Genomes:
+        return self._bred(n) if len(self._members) else self._begun(n)
+
+    def _begun(self, n: int) -> Genomes:
+        """A first generation: seeds, then draws of all sizes."""
         self._forget()
-        if not len(self._members):
-            seeds = self._seeds(self.problem, self.rng, n)
-            return self._unseen(n, lambda wanted, number: self._first(wanted, number, seeds))
+        seeds = self._seeds(self._begin_in(), self.rng, n)
+        return self._unseen(n, lambda wanted, number: self._first(wanted, number, seeds))
+
+    def _begin_in(self) -> Problem:
+        """The problem that seeds and first draws are of."""
+        return self.problem
+
+    def _bred(self, n: int) -> Genomes:
+        """Children of the members."""
+        self._forget()
         found = self._unseen(n, self._children)
         rows = places(found, self._drawn)
         self._drawn, self._made = found, np.where(rows[:, None] < 0, 0, self._made[rows])
         return found
 
     def _first(self, wanted: int, number: int, seeds: Genomes) -> Genomes:
-        drawn = self.problem.space.sample(wanted, self.rng, "sizes")
+        drawn = self._begin_in().space.sample(wanted, self.rng, "sizes")
         return drawn if number else np.concatenate([seeds, drawn])
 
     def _children(self, wanted: int, number: int) -> Genomes:
@@ -90,22 +102,30 @@ class Nsga2(Strategy):
         mothers, fathers = parents(scores.F, scores.violation, wanted, self.rng)
         genomes = self.archive.genomes[self._members]
         made = np.stack([credit.draw(wanted, self.rng) for credit in self._credits], axis=1)
-        mutations = self.mutations * _MUCH[made[:, 2]] * _MORE_MUTATIONS**number
+        mutations = self._expected * _MUCH[made[:, 2]] * _MORE_MUTATIONS**number
         ways = Ways(made[:, 0], made[:, 1], mutations)
         children = self._mating.children(genomes[mothers], genomes[fathers], self.rng, ways)
+        children = self._held(genomes[mothers], children)
         self._drawn = np.concatenate([self._drawn, children])
         self._made = np.concatenate([self._made, made])
         return children
 
+    def _held(self, mothers: Genomes, children: Genomes) -> Genomes:
+        """Children (n, n_genes) with what they may not change as their mothers have it: nothing, here."""
+        return children
+
     def _learn(self, rows: Rows) -> None:
         pool = np.concatenate([self._members, rows])
-        scores = self.archive.evaluation.take(pool)
-        self._members = pool[survivors(scores.F, scores.violation, self.population)]
+        self._members = pool[self._survivors(self.archive.evaluation.take(pool))]
         asked = places(self.archive.genomes[rows], self._drawn)
         paid = np.isin(rows, self.archive.front)[asked >= 0]
         for credit, ways in zip(self._credits, self._made[asked[asked >= 0]].T, strict=True):
             credit.learn(ways, paid)
         self._forget()
+
+    def _survivors(self, scores: Evaluation) -> Rows:
+        """Places of at most `population` of these, the fittest first; none that failed."""
+        return survivors(scores.F, scores.violation, self.population)
 
     def _memory(self) -> dict[str, Any]:
         return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,84 +19,38 @@ from pymoo.util.ref_dirs import get_reference_directions
 
 from bitfront.search.archive import Rows
 from bitfront.search.constraints import Floats
-from bitfront.search.operators import Mating
-from bitfront.search.problem import Problem
-from bitfront.search.seeders import uniform_policies
-from bitfront.search.selection import parents
-from bitfront.search.strategies.base import InvalidOptionError, Strategy
-from bitfront.supernet.genes import Genomes
+from bitfront.search.problem import Evaluation
+from bitfront.search.strategies.nsga2 import Nsga2
 
 _SORTING = NonDominatedSorting()
-_MORE_MUTATIONS = 1.5
 _INNER = 0.5
 
 
-class Nsga3(Strategy):
+class Nsga3(Nsga2):
     """Keeps the candidates nearest to directions that are spread over objective space, and mates them.
 
-    Survival is NSGA-III's, made of pymoo's parts. Crossover and mutation are those of `nsga2`, without learning
-    which of them pay.
-
-    Args:
-        problem: what is searched for; from four objectives on crowding, which `nsga2` uses, says little.
-        rng: the only source of randomness.
-        population: survivors and children per generation, at least 1; there are up to as many directions.
-        crossover_rate: share of children with two parents, 0..1.
-        mutations: expected number of groups of genes that mutation changes in a child, above 0.
-
-    Raises:
-        InvalidOptionError: an option is out of its range.
+    Survival is NSGA-III's, made of pymoo's parts: from four objectives on crowding, which `nsga2` uses, says
+    little. There are up to as many directions as ``population``. All else, arguments included, is as in `Nsga2`.
     """
 
-    def __init__(
-        self,
-        problem: Problem,
-        rng: np.random.Generator,
-        *,
-        population: int = 100,
-        crossover_rate: float = 0.9,
-        mutations: float = 0.5,
-    ) -> None:
-        super().__init__(problem, rng, population=population)
-        if not 0 <= crossover_rate <= 1:
-            raise InvalidOptionError(f"crossover_rate is {crossover_rate}: it must be from 0 to 1")
-        if not mutations > 0:
-            raise InvalidOptionError(f"mutations is {mutations}: it must be above 0")
-        self.mutations = mutations
-        self.directions = directions(len(problem.objectives), population)
-        self._mating = Mating(problem.space, crossover_rate)
-        self._normal = HyperplaneNormalization(len(problem.objectives))
-        self._members: Rows = np.empty(0, dtype=np.intp)  # rows of the archive, the fittest first
+    @cached_property
+    def directions(self) -> Floats:
+        """Reference directions, (k, m)."""
+        return directions(len(self.problem.objectives), self.population)
 
-    def _propose(self, n: int) -> Genomes:
-        if not len(self._members):
-            seeds = uniform_policies(self.problem.space)
-            return self._unseen(n, lambda wanted, number: self._first(wanted, number, seeds))
-        return self._unseen(n, self._children)
+    @cached_property
+    def _normal(self) -> HyperplaneNormalization:
+        return HyperplaneNormalization(len(self.problem.objectives))
 
-    def _first(self, wanted: int, number: int, seeds: Genomes) -> Genomes:
-        drawn = self.problem.space.sample(wanted, self.rng)
-        return drawn if number else np.concatenate([seeds, drawn])
-
-    def _children(self, wanted: int, number: int) -> Genomes:
-        scores = self.archive.evaluation.take(self._members)
-        mothers, fathers = parents(scores.F, scores.violation, wanted, self.rng)
-        genomes = self.archive.genomes[self._members]
-        mutations = self.mutations * _MORE_MUTATIONS**number
-        ways = self._mating.ways(wanted, self.rng, mutations)
-        return self._mating.children(genomes[mothers], genomes[fathers], self.rng, ways)
-
-    def _learn(self, rows: Rows) -> None:
-        pool = np.concatenate([self._members, rows])
-        scores = self.archive.evaluation.take(pool)
+    def _survivors(self, scores: Evaluation) -> Rows:
         scored = np.isfinite(scores.F).all(axis=1)  # those that failed would spoil the normalisation
         feasible = np.flatnonzero(scored & (scores.violation == 0))
         missed = np.flatnonzero(scored & (scores.violation > 0))
-        chosen = feasible[self._survivors(scores.F[feasible])] if len(feasible) else feasible
+        chosen = feasible[self._nearest(scores.F[feasible])] if len(feasible) else feasible
         by_violation = missed[np.argsort(scores.violation[missed], kind="stable")]
-        self._members = pool[np.concatenate([chosen, by_violation])[: self.population]]
+        return np.concatenate([chosen, by_violation])[: self.population]
 
-    def _survivors(self, F: Floats) -> Rows:
+    def _nearest(self, F: Floats) -> Rows:
         """At most `population` rows of feasible ``F`` (k, m), k > 0, by rank and then by directions served."""
         fronts = _SORTING.do(F, n_stop_if_ranked=self.population)
         with warnings.catch_warnings():  # pymoo changes the filters for good
@@ -118,14 +73,14 @@ class Nsga3(Strategy):
         normal = self._normal
         begun = normal.nadir_point is not None
         return {
-            "members": self._members,
+            **super()._memory(),
             "normal": [normal.ideal_point, normal.worst_point, normal.nadir_point] if begun else None,
             "extreme": normal.extreme_points,
         }
 
     def _recall(self, memory: dict[str, Any]) -> None:
-        self._members = np.asarray(memory["members"], dtype=np.intp)
-        self._normal = HyperplaneNormalization(len(self.problem.objectives))
+        super()._recall(memory)
+        self.__dict__.pop("_normal", None)
         if memory["normal"] is not None:
             points = np.asarray(memory["normal"], dtype=np.float64)
             self._normal.ideal_point, self._normal.worst_point, self._normal.nadir_point = points.copy()

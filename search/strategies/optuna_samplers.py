@@ -26,9 +26,11 @@ class OptunaSampling(Strategy):
     """Suggestions of Optuna's TPE (Bergstra et al. 2011; all variables at once) or NSGA-II sampler.
 
     Genes are whole numbers or, where they choose number formats, categories; genes with one choice are left out.
-    What is suggested is repaired and made canonical. A suggestion that has been scored before is told its score at
-    once and costs no evaluation; where there are too many of these, random candidates fill up. Constraints go
-    through the samplers' ``constraints_func``. Optuna learns of all candidates, also of those it did not suggest.
+    What is suggested is repaired and made canonical. TPE takes what it has suggested, until that is scored, as bad
+    (constant liar, Ginsbourger et al. 2010), so that the candidates of one `ask` lie apart. A suggestion that has
+    been scored before is told its score at once and costs no evaluation; where there are too many of these, random
+    candidates fill up. Constraints go through the samplers' ``constraints_func``. Optuna learns of all candidates,
+    also of those it did not suggest.
 
     Each `ask` makes a new sampler with a seed from ``rng``, so that the study is the only state, and it is stored
     trial by trial. Optuna suggests one candidate after the other, TPE in a time that grows with trials and genes:
@@ -119,7 +121,11 @@ class OptunaSampling(Strategy):
         if self.sampler == "nsga2":
             return NSGAIISampler(population_size=self.population, seed=seed, constraints_func=constraints)
         return TPESampler(
-            n_startup_trials=self.startup, seed=seed, multivariate=True, constraints_func=constraints
+            n_startup_trials=self.startup,
+            seed=seed,
+            multivariate=True,
+            constant_liar=self.population > 1,  # else nothing keeps those of one batch apart
+            constraints_func=constraints,
         )
 
     def _genome(self, params: dict[str, int]) -> Genomes:
@@ -142,9 +148,8 @@ class OptunaSampling(Strategy):
     def _recall(self, memory: dict[str, Any]) -> None:
         self._study.load(memory["study"])
         with quiet():
-            self._study.use(
-                self._make(0)
-            )  # it notes the constraints of what was asked before; it suggests nothing
+            # It notes the constraints of what was asked before; it suggests nothing.
+            self._study.use(self._make(0))
         self._rows = {genome.tobytes(): row for row, genome in enumerate(self.archive.genomes)}
         self._waiting = defaultdict(list)
         for number, key in memory["waiting"]:

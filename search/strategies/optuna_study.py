@@ -18,6 +18,7 @@ from bitfront.search.constraints import Floats
 
 _NAME = "bitfront"
 _CONSTRAINTS = "constraints"
+_SUGGESTED = "tpe:relative_params:"  # all of a trial's parameters once more, for other processes
 
 
 @contextmanager
@@ -101,7 +102,8 @@ class OptunaStudy:
 
     def _plain(self, trial: FrozenTrial) -> list[Any]:
         params = [trial.params[name] for name in self._distributions]
-        return [trial.state.name, params, trial.values, dict(trial.system_attrs)]
+        notes = {key: value for key, value in trial.system_attrs.items() if not key.startswith(_SUGGESTED)}
+        return [trial.state.name, params, trial.values, notes]
 
     def _add(
         self,

@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitfront.search.archive import Rows, non_dominated
-from bitfront.search.operators import Mating
+from bitfront.search.narrowed import NarrowedProblem
 from bitfront.search.problem import Problem
-from bitfront.search.selection import parents
 from bitfront.search.spread import spread
-from bitfront.search.strategies.base import InvalidOptionError, Strategy
-from bitfront.search.strategies.nsga2 import survivors
+from bitfront.search.strategies.base import InvalidOptionError
+from bitfront.search.strategies.nsga2 import Nsga2
 from bitfront.supernet.genes import GeneKind, Genomes
 from bitfront.supernet.space import SearchSpace
 
@@ -25,32 +24,30 @@ PHASES: tuple[tuple[str, tuple[GeneKind, ...]], ...] = (
 """Names of the phases, and the kinds of genes that each is free to choose."""
 
 _GENERATIONS = 100
-_MORE_MUTATIONS = 1.5
 
 Mask = NDArray[np.bool_]
 
 
-class Sequential(Strategy):
-    """Three searches in a row, each an NSGA-II over the genes of its phase (`PHASES`) with a third of the budget.
+class Sequential(Nsga2):
+    """Three searches in a row, each an `Nsga2` over the genes of its phase (`PHASES`) with a third of the budget.
 
     The first one has the largest widths and one format throughout. Each later one starts from a few candidates
-    that lie apart on the front of the one before, and keeps all other genes as they have them. A phase that finds
-    nothing new ends early; after the last one, candidates are drawn from the whole space.
+    that lie apart on the front of the one before, and keeps all other genes as they have them. Each begins with a
+    generation of its own, in which the seeds and the draws that a joint search begins with lend the phase's genes.
+    A phase that finds nothing new ends early; after the last one, candidates are drawn from the whole space.
 
     Args:
-        problem: what is searched for.
-        rng: the only source of randomness.
-        population: survivors and children per generation, at least 1.
+        problem, rng, population, crossover_rate, seeds: as in `Nsga2`.
+        mutations: as in `Nsga2`, of the phase's genes alone.
         evaluations: candidates that will be scored in all, at least 3; None: what `plan` was told, and 100
             generations where it was told nothing.
         carried: how many candidates each phase hands over, at least 1.
         format: name of the weight and activation format of the first two phases, where a layer has it; None: the
             first one that each layer may have, which is its widest.
-        crossover_rate: share of children with two parents, 0..1.
-        mutations: expected number of the phase's genes that mutation changes in a child, above 0.
 
     Raises:
         InvalidOptionError: an option is out of its range, or no layer has the format.
+        UnknownNameError: there is no such seeder.
     """
 
     def __init__(
@@ -64,27 +61,25 @@ class Sequential(Strategy):
         format: str | None = None,
         crossover_rate: float = 0.9,
         mutations: float = 0.5,
+        seeds: str = "uniform",
     ) -> None:
-        super().__init__(problem, rng, population=population)
+        super().__init__(
+            problem, rng, population=population, crossover_rate=crossover_rate, mutations=mutations, seeds=seeds
+        )
         if evaluations is not None and evaluations < len(PHASES):
             raise InvalidOptionError(f"evaluations is {evaluations}: it must be at least {len(PHASES)}")
         if carried < 1:
             raise InvalidOptionError(f"carried is {carried}: it must be at least 1")
-        if not 0 <= crossover_rate <= 1:
-            raise InvalidOptionError(f"crossover_rate is {crossover_rate}: it must be from 0 to 1")
-        if not mutations > 0:
-            raise InvalidOptionError(f"mutations is {mutations}: it must be above 0")
         self.carried = carried
-        self.mutations = mutations
         self._given = evaluations
         self._evaluations = evaluations or _GENERATIONS * population
-        self._mating = Mating(problem.space, crossover_rate)
         kinds = np.array([gene.kind for gene in problem.space.genes])
         self._free = [np.isin(kinds, chosen) for _, chosen in PHASES]
-        self._phase = 0
+        self._deepest = NarrowedProblem(problem, space=_of_full_depth(problem.space))
         self._started = 0  # length of the archive when the phase began
-        self._kept = _start(problem.space, format)  # what the phase found, (k, n_genes)
-        self._members: Rows = np.empty(0, dtype=np.intp)  # rows of the archive, the fittest first
+        self._has_begun: bool = False  # whether the phase's first generation was made
+        self._kept = _start(problem.space, format)  # what the phase before found, (k, n_genes)
+        self._enter(0)
 
     def plan(self, evaluations: int | None) -> None:
         """Take the budget, unless it was given as an option."""
@@ -100,29 +95,46 @@ class Sequential(Strategy):
         while self._phase < len(PHASES):
             last = self._phase == len(PHASES) - 1
             left = n if last else self._started + self._share() - len(self.archive)
-            found = self._unseen(min(n, left), self._draw) if left > 0 else self._nothing()
+            found = self._of_phase(min(n, left)) if left > 0 else self._nothing()
             if len(found):
                 return found
             self._hand_over()
+        self._forget()
         return self._unseen(n, lambda wanted, _: self.problem.space.sample(wanted, self.rng))
 
     def _share(self) -> int:
         """Candidates of the present phase: what is left for it and those after it, in equal parts."""
         return max((self._evaluations - self._started) // (len(PHASES) - self._phase), 1)
 
-    def _draw(self, wanted: int, number: int) -> Genomes:
-        free = self._free[self._phase]
-        # Mutations spread over all genes, but those of other phases are taken back.
-        mutations = self.mutations * _MORE_MUTATIONS**number * len(free) / max(free.sum(), 1)
-        if not len(self._members):
-            drawn = self.problem.space.sample(wanted, self.rng)
-            return self._held(self._kept[self.rng.integers(len(self._kept), size=wanted)], drawn)
-        scores = self.archive.evaluation.take(self._members)
-        mothers, fathers = parents(scores.F, scores.violation, wanted, self.rng)
-        genomes = self.archive.genomes[self._members]
-        ways = self._mating.ways(len(mothers), self.rng, mutations)
-        children = self._mating.children(genomes[mothers], genomes[fathers], self.rng, ways)
-        return self._held(self._origins(genomes[mothers]), children)
+    def _of_phase(self, n: int) -> Genomes:
+        found = self._nothing() if self._has_begun else self._begun(n)
+        self._has_begun = True
+        return found if len(found) or not len(self._members) else self._bred(n)
+
+    def _begin_in(self) -> Problem:
+        """Where depths are kept, the part of the problem in which no block is skipped, so that all lend genes."""
+        return self.problem if self._phase == 0 else self._deepest
+
+    def _first(self, wanted: int, number: int, seeds: Genomes) -> Genomes:
+        drawn = self._begin_in().space.sample(wanted, self.rng, "sizes")
+        mixed = self._held(self._kept[self.rng.integers(len(self._kept), size=wanted)], drawn)
+        k = len(self._kept)
+        every = self._held(np.tile(self._kept, (len(seeds), 1)), np.repeat(seeds, k, axis=0))
+        return mixed if number else np.concatenate([every, mixed])
+
+    def _held(self, mothers: Genomes, children: Genomes) -> Genomes:
+        """Children (n, n_genes) with the genes that the phase does not choose as their mothers have them.
+
+        So are those of blocks that a child skips, as it has forgotten them, and that its mother's depth brings
+        back. Where a rule forbids that, the mother's genes stay which it ties.
+        """
+        space, origins = self.problem.space, self._origins(mothers)
+        held: Genomes = np.where(self._free[self._phase] & space.active(children), children, origins)
+        for group in space.groups:
+            if not group.valid.all():
+                bad = np.ix_(~group.valid[group.number(held)], group.members)
+                held[bad] = origins[bad]
+        return space.canonical(held)
 
     def _origins(self, mothers: Genomes) -> Genomes:
         """Where children (n, n_genes) have the genes from that the phase does not choose.
@@ -131,20 +143,6 @@ class Sequential(Strategy):
         must ask what the phase began with. Only the first phase chooses depths, and it begins with one genome.
         """
         return np.broadcast_to(self._kept[0], mothers.shape) if self._phase == 0 else mothers
-
-    def _held(self, mothers: Genomes, children: Genomes) -> Genomes:
-        """Children (n, n_genes) with the genes that the phase does not choose as their mothers have them.
-
-        So are those of blocks that a child skips, as it has forgotten them, and that its mother's depth brings
-        back. Where a rule forbids that, the mother's genes stay which it ties.
-        """
-        space = self.problem.space
-        held: Genomes = np.where(self._free[self._phase] & space.active(children), children, mothers)
-        for group in space.groups:
-            if not group.valid.all():
-                bad = np.ix_(~group.valid[group.number(held)], group.members)
-                held[bad] = mothers[bad]
-        return space.canonical(held)
 
     def _hand_over(self) -> None:
         """Begin the next phase with what this one found."""
@@ -155,17 +153,19 @@ class Sequential(Strategy):
             rows = best[spread(scores.F[best], self.carried)] if len(best) else np.arange(len(scores))
             self._members = self._members[rows[: self.carried]]
             self._kept = self.archive.genomes[self._members].copy()
-        self._phase += 1
         self._started = len(self.archive)
+        self._enter(self._phase + 1)
+
+    def _enter(self, phase: int) -> None:
+        self._phase, self._has_begun = phase, False
+        if phase < len(PHASES):
+            # Mutations spread over all genes, but those of other phases are taken back.
+            free = self._free[phase]
+            self._expected = self.mutations * len(free) / max(free.sum(), 1)
 
     def _learn(self, rows: Rows) -> None:
-        if self._phase == len(PHASES):
-            return
-        scored = np.isfinite(self.archive.evaluation.F[rows]).all(axis=1)
-        mine = rows[scored & self._belongs(self.archive.genomes[rows])]
-        pool = np.concatenate([self._members, mine])
-        scores = self.archive.evaluation.take(pool)
-        self._members = pool[survivors(scores.F, scores.violation, self.population)]
+        if self._phase < len(PHASES):
+            super()._learn(rows[self._belongs(self.archive.genomes[rows])])
 
     def _belongs(self, genomes: Genomes) -> Mask:
         """Which of the genomes have only the phase's genes unlike one of those that it started from, (n,)."""
@@ -176,18 +176,26 @@ class Sequential(Strategy):
 
     def _memory(self) -> dict[str, Any]:
         return {
+            **super()._memory(),
             "evaluations": self._evaluations,
             "phase": self._phase,
+            "has_begun": self._has_begun,
             "started": self._started,
             "kept": self._kept,
-            "members": self._members,
         }
 
     def _recall(self, memory: dict[str, Any]) -> None:
-        self._evaluations = int(memory["evaluations"])
-        self._phase, self._started = int(memory["phase"]), int(memory["started"])
+        super()._recall(memory)
+        self._enter(int(memory["phase"]))
+        self._evaluations, self._started = int(memory["evaluations"]), int(memory["started"])
+        self._has_begun = bool(memory["has_begun"])
         self._kept = np.asarray(memory["kept"], dtype=np.uint8).reshape(-1, self.problem.space.n_genes)
-        self._members = np.asarray(memory["members"], dtype=np.intp)
+
+
+def _of_full_depth(space: SearchSpace) -> SearchSpace:
+    largest = space.extremes()[1]
+    depths = {gene.name: [gene.choices[largest[i]]] for i, gene in enumerate(space.genes) if gene.kind == "depth"}
+    return space.restrict(depths)
 
 
 def _start(space: SearchSpace, format_name: str | None) -> Genomes:

@@ -15,6 +15,7 @@ from bitfront.search.front import Front
 from bitfront.search.problem import Constraint, Evaluation, Problem
 from bitfront.search.strategies import STRATEGIES, make_strategy
 from bitfront.search.strategies.base import Strategy
+from bitfront.supernet.errors import CorruptFileError
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.space import SearchSpace
 from bitfront.supernet.spaces import SPACES
@@ -93,18 +94,25 @@ def through_json(state: dict[str, Any]) -> dict[str, Any]:
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in STRATEGIES.names()},
+    "optuna": ("optuna", {"startup": 8}),
     "optuna-nsga2": ("optuna", {"sampler": "nsga2"}),
 }
 _SLOW = {"optuna"}  # TPE takes some 50 ms for each suggestion
+
+
+def batch(name: str) -> int:
+    """Candidates per `ask`; budgets are so many of these, of which TPE draws no more than the first at random."""
+    return 10 if name in _SLOW else 30
 
 
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] if name in _SLOW else []) for name in VARIANTS]
 )
 class TestEveryStrategy:
-    def make(self, name: str, problem: Problem, seed: int = 0, population: int = 30) -> Strategy:
+    def make(self, name: str, problem: Problem, seed: int = 0, population: int | None = None) -> Strategy:
         strategy, options = VARIANTS[name]
-        return make_strategy(strategy, problem, np.random.default_rng(seed), {"population": population, **options})
+        options = {"population": population or batch(name), **options}
+        return make_strategy(strategy, problem, np.random.default_rng(seed), options)
 
     def search(self, name: str, problem: Problem, seed: int, **arguments: Any) -> Front:
         strategy, options = VARIANTS[name]
@@ -112,7 +120,7 @@ class TestEveryStrategy:
             problem,
             strategy,
             rng=np.random.default_rng(seed),
-            **{**arguments, "options": {"population": 30, **options}},
+            **{**arguments, "options": {"population": batch(name), **options}},
         )
 
     def test_proposes_canonical_valid_genomes_of_the_restricted_space(self, name: str) -> None:
@@ -130,7 +138,7 @@ class TestEveryStrategy:
             name,
             problem_on(space),
             0,
-            evaluations=150,
+            evaluations=5 * batch(name),
             on_generation=lambda generation: scored.append(generation.genomes),
         )
         genomes = np.concatenate([*scored, front.genomes])
@@ -144,7 +152,7 @@ class TestEveryStrategy:
 
     def test_never_proposes_a_genome_twice(self, name: str) -> None:
         asked = np.concatenate(advance(self.make(name, problem_on(digits())), 12))
-        assert len(np.unique(asked, axis=0)) == len(asked) == 12 * 30
+        assert len(np.unique(asked, axis=0)) == len(asked) == 12 * batch(name)
 
     def test_uses_up_a_small_space_and_stops(self, name: str) -> None:
         space = tiny()
@@ -163,10 +171,11 @@ class TestEveryStrategy:
         genomes = strategy.ask(7)
         assert len(genomes) == 7
         strategy.tell(genomes, strategy.problem.evaluate(genomes))
-        assert len(strategy.archive) == 67
+        assert len(strategy.archive) == 2 * batch(name) + 7
 
-    @pytest.mark.parametrize("budget", [1, 29, 30, 100])
-    def test_respects_the_budget(self, name: str, budget: int) -> None:
+    @pytest.mark.parametrize(("batches", "more"), [(0, 1), (1, -1), (1, 0), (3, 4)])
+    def test_respects_the_budget(self, name: str, batches: int, more: int) -> None:
+        budget = batches * batch(name) + more
         spent: list[int] = []
         self.search(
             name,
@@ -179,7 +188,7 @@ class TestEveryStrategy:
 
     def test_same_seed_same_front_other_seed_another(self, name: str) -> None:
         problem = problem_on(digits())
-        one, same, other = (self.search(name, problem, seed, evaluations=200) for seed in (1, 1, 2))
+        one, same, other = (self.search(name, problem, seed, evaluations=6 * batch(name)) for seed in (1, 1, 2))
         np.testing.assert_array_equal(one.genomes, same.genomes)
         assert one.genomes.tolist() != other.genomes.tolist()
 
@@ -220,25 +229,41 @@ class TestEveryStrategy:
     @pytest.mark.parametrize("objectives", [("top1",), ("latency_ms",), FOUR], ids=len)
     def test_serves_one_objective_and_four(self, name: str, objectives: tuple[str, ...]) -> None:
         problem = problem_on(digits(), objectives=objectives)
-        front = self.search(name, problem, 0, evaluations=120)
+        front = self.search(name, problem, 0, evaluations=4 * batch(name))
         assert (len(front) == 1) == (len(objectives) == 1)
         assert np.isfinite(front.F).all()
 
     def test_finds_what_meets_a_tight_constraint(self, name: str) -> None:
-        """One candidate in 50 does; all strategies have as many as random draws need."""
-        problem = problem_on(digits(), constrained=True, share=0.02)
-        front = self.search(name, problem, 0, evaluations=240)
+        """Of three batches two candidates do; all strategies have as many as random draws need."""
+        problem = problem_on(digits(), constrained=True, share=0.6 / batch(name))
+        front = self.search(name, problem, 0, evaluations=8 * batch(name))
         assert len(front) > 0
         assert (front.predicted["latency_ms"] <= problem.constraints[0].bound).all()
 
     @pytest.mark.parametrize("constrained", [False, True])
     def test_candidates_that_fail_do_not_stop_it(self, name: str, constrained: bool) -> None:
         problem = Failing(problem_on(digits(), constrained))
-        strategy = self.make(name, problem, population=20)
+        n = 2 * batch(name) // 3
+        strategy = self.make(name, problem, population=n)
         asked = np.concatenate(advance(strategy, 6))
-        assert len(np.unique(asked, axis=0)) == len(asked) == 120
-        assert 0 < len(strategy.archive.evaluation.errors) < 60
+        assert len(np.unique(asked, axis=0)) == len(asked) == 6 * n
+        assert 0 < len(strategy.archive.evaluation.errors) < 3 * n
         assert np.isfinite(strategy.best()[1].F).all()
+
+    def test_refuses_what_was_saved_with_other_options(self, name: str) -> None:
+        problem, n = problem_on(digits()), batch(name)
+        saved, other = self.make(name, problem), self.make(name, problem, population=n - 1)
+        nothing = problem.judge({metric: np.empty(0) for metric in ("top1", "latency_ms", "size_bytes")})
+        state, genomes = through_json(saved.state()), np.empty((0, problem.space.n_genes), np.uint8)
+        with pytest.raises(CorruptFileError, match=rf"made with population = {n}, and this one with {n - 1}"):
+            other.restore(state, genomes, nothing)
+        other.restore({**state, "options": {**state["options"], "population": n - 1}}, genomes, nothing)
+
+    def test_problem_and_generator_are_no_options(self, name: str) -> None:
+        strategy, options = VARIANTS[name]
+        problem, rng = problem_on(digits()), np.random.default_rng(0)
+        named = STRATEGIES.get(strategy)(problem=problem, rng=rng, **{"population": batch(name), **options})
+        assert named.options == self.make(name, problem).options
 
     def test_can_be_saved_before_it_begins(self, name: str) -> None:
         problem = problem_on(digits())
@@ -264,7 +289,7 @@ class TestEveryStrategy:
 
     def test_meets_constraints_in_its_front(self, name: str) -> None:
         problem = problem_on(digits(), constrained=True)
-        front = self.search(name, problem, 0, evaluations=300)
+        front = self.search(name, problem, 0, evaluations=10 * batch(name))
         assert len(front) > 0
         assert (front.predicted["latency_ms"] <= problem.constraints[0].bound).all()
 
@@ -274,5 +299,5 @@ class TestEveryStrategy:
         foreign = problem.space.sample(20, np.random.default_rng(9))
         strategy.tell(foreign, problem.evaluate(foreign))
         asked = np.concatenate([foreign, *advance(strategy, 3)])
-        assert len(np.unique(asked, axis=0)) == 20 + 3 * 30
-        assert len(strategy.archive) == 20 + 3 * 30
+        assert len(np.unique(asked, axis=0)) == 20 + 3 * batch(name)
+        assert len(strategy.archive) == 20 + 3 * batch(name)

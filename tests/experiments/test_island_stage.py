@@ -23,6 +23,7 @@ from bitfront.experiments.spec import SpecError, parse_spec
 from bitfront.experiments.stages.searching import predicting, searched_front
 from bitfront.experiments.store.home import open_store
 from bitfront.experiments.store.records import Candidate, Generation
+from bitfront.experiments.store.statuses import Status
 from bitfront.latency_lut.cost_model import compile_costs
 from bitfront.predictors import PREDICTORS
 from bitfront.predictors.dataset import Pairs
@@ -83,27 +84,31 @@ def running(home: Path, text: str = SPEC) -> Iterator[Run]:
         run.close()
 
 
-def problem_of(run: Run, space: SearchSpace) -> Problem:
+def problem_of(run: Run, space: SearchSpace, by_batch: float = 1e-8) -> Problem:
+    """Predictions differ a little with the batch that a candidate comes in, as those of a network do."""
+
     def cost(genomes: Genomes) -> dict[str, NDArray[np.float64]]:
         total = (genomes * space.active(genomes)).sum(axis=1).astype(np.float64)
         return {"latency_ms": 1 + total, "size_bytes": 1e6 - 1000.0 * total}
 
     def predict(genomes: Genomes) -> NDArray[np.float64]:
-        return np.asarray(np.tanh((genomes @ (np.arange(genomes.shape[1]) % 7)) / 300.0), dtype=np.float64)
+        values = np.round(np.tanh((genomes @ (np.arange(genomes.shape[1]) % 7)) / 300.0), 2)
+        values += by_batch * np.sin(100.0 * values.sum() + np.arange(len(values)))
+        return np.asarray(np.clip(values, 0.0, 1.0), np.float64)
 
     return Problem(space, run.spec.objectives, predict, cost, run.spec.parsed_constraints())
 
 
-def found(run: Run, space: SearchSpace) -> tuple[Front, list[Candidate]]:
-    front = searched_front(run, problem_of(run, space))
+def found(run: Run, space: SearchSpace, by_batch: float = 1e-8) -> tuple[Front, list[Candidate]]:
+    front = searched_front(run, problem_of(run, space, by_batch))
     return front, list(run.store.candidates(run.experiment_id, limit=10_000).items)
 
 
 def test_the_front_is_that_of_all_that_any_island_scored(tmp_path: Path, space: SearchSpace) -> None:
     with running(tmp_path) as run:
-        front, candidates = found(run, space)
+        front, candidates = found(run, space, by_batch=0.0)
         generations = run.store.generations(run.experiment_id)
-        problem = problem_of(run, space)
+        problem = problem_of(run, space, by_batch=0.0)
         shown = details(run.store, run.home, run.store.get(run.experiment_id))["search"]
         last = run.store.last_generation(run.experiment_id)
         kept = pd.read_parquet(candidates_folder(run.home, run.experiment_id))
@@ -182,6 +187,28 @@ def test_killed_and_resumed_it_ends_to_the_bit_as_if_undisturbed(
     assert plain[0] == plain[1]
     assert rows["candidate"].tolist() == [one.id for one in candidates]
     assert len(files) == 1
+
+
+def test_a_request_to_cancel_is_heard_between_two_islands(
+    tmp_path: Path, space: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And so is the heartbeat kept going, without which another process takes the experiment for dead."""
+    monkeypatch.setattr("bitfront.experiments.run._BEAT_SECONDS", -1.0)
+    with running(tmp_path) as run:
+        problem, worked = problem_of(run, space), list[int]()
+        inner = problem.predict
+
+        def predict(genomes: Genomes) -> NDArray[np.float64]:
+            if not worked:
+                run.store.set_status(run.experiment_id, Status.CANCELLING)
+            worked.append(len(genomes))
+            return inner(genomes)
+
+        problem.predict = predict
+        with pytest.raises(CancelledError):
+            searched_front(run, problem)
+        assert worked == [8, 8, 8]  # three generations of the first island
+        assert not run.store.generations(run.experiment_id)
 
 
 def test_resumed_when_it_had_ended_it_searches_no_more(tmp_path: Path, space: SearchSpace) -> None:

@@ -25,6 +25,7 @@ from bitfront.experiments.stages.supernet import supernet_folder
 from bitfront.experiments.stages.tables import compiled_costs, searched_space
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.records import SupernetRecord
+from bitfront.latency_lut.smallest import smallest
 from bitfront.search.front import Front
 from bitfront.search.problem import InfeasibleError
 from bitfront.supernet.data.dataset import Dataset
@@ -186,6 +187,9 @@ def test_the_network_of_one_device_alone(
 
 
 def test_limits_that_no_candidate_meets_are_answered_first(run: Run, space: MBConvSpace) -> None:
-    with pytest.raises(InfeasibleError, match="nearest has latency_ms@phone"):
+    with pytest.raises(InfeasibleError, match="out of reach") as refused:
         searched(run, space, constraints=["latency_ms@phone <= 0.0001"])
+    (costs,) = [model for name, model in compiled_costs(run, run.devices(), space).items() if name == "phone"]
+    least, _ = smallest(costs, run.devices()["phone"].restrict(space), "latency_ms")
+    assert f"the smallest latency_ms@phone is {least:.6g}, that of resolution" in str(refused.value)
     assert run.store.last_generation(run.experiment_id) is None

@@ -11,7 +11,7 @@ import pytest
 
 from bitfront.experiments.benchmarks import BENCHMARKS, ray_workers
 from bitfront.experiments.benchmarks.evaluate import prepared_supernet
-from bitfront.experiments.benchmarks.ray_workers import Searched, Sizes, Watched, differences, searched
+from bitfront.experiments.benchmarks.ray_workers import Searched, Sizes, Watched, differences, found_in, searched
 from bitfront.experiments.reporter import Reporters
 from bitfront.experiments.stages.measuring import Shared
 from bitfront.search.executors import EXECUTORS
@@ -42,6 +42,21 @@ def test_differences_are_seen() -> None:
     assert differences(one, dataclasses.replace(one, front=front.take(np.array([0])))) == (0, 0, 1)
 
 
+def test_a_candidate_measured_twice_into_two_values_differs() -> None:
+    front = Front.of(["top1"], np.array([[0]], dtype=np.uint8), {"top1": np.array([0.9])})
+    one = Searched(front, {b"a": 0.9}, {b"a": {0.9}})
+    twice = dataclasses.replace(one, found={b"a": {0.9, 0.8}, b"of a former search": {0.1}})
+    assert differences(one, dataclasses.replace(one, found={})) == (0, 0, 0)
+    assert differences(one, twice) == differences(twice, one) == (0, 1, 0)
+
+
+def test_what_workers_wrote_down_is_read_up_to_a_line_cut_short(tmp_path: Path) -> None:
+    (tmp_path / "7.values").write_text('["0a", 0.5]\n["0b", 0.25]\n["0a", 0.75]\n')
+    (tmp_path / "8.values").write_text('["0b", 0.25]\n["0c", "broken"]\n["0d", 0.12')
+    (tmp_path / "8.machine").write_text("here")
+    assert found_in(tmp_path) == {b"\n": {0.5, 0.75}, b"\x0b": {0.25}, b"\x0c": {"broken"}}
+
+
 @pytest.mark.slow
 def test_the_search_measures_every_candidate_once(shared: Shared, tmp_path: Path) -> None:
     heard: list[bytes] = []
@@ -53,6 +68,7 @@ def test_the_search_measures_every_candidate_once(shared: Shared, tmp_path: Path
     assert set(heard) == set(found.outcomes)
     assert all(isinstance(outcome, float) and 0 <= outcome <= 1 for outcome in found.outcomes.values())
     assert {genome.tobytes() for genome in found.front.genomes} <= set(heard)
+    assert found.found == {key: {outcome} for key, outcome in found.outcomes.items()}
 
 
 @pytest.mark.ray

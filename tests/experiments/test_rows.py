@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bitfront.experiments.rows import short_architecture
+from bitfront.experiments.rows import _measured, short_architecture
+from bitfront.experiments.stages.exporting import pick_member
+from bitfront.experiments.store.records import Candidate, FrontMember
+from bitfront.search.front import Front
 from bitfront.supernet.spaces import SPACES
 
 
@@ -31,3 +34,22 @@ def test_bottlenecks_show_output_and_hidden_channels() -> None:
     first = next(block for block in largest if block.kind == "bottleneck")
     start = f"{first.tail.out_channels}:3w{first.layers[1].out_channels}."
     assert short_architecture(32, largest).startswith(f"r32 {start}")
+
+
+def test_accuracies_of_devices_are_shown_although_nobody_searched_for_them() -> None:
+    candidate = Candidate(3, 0, b"\0", {"latency_ms@phone": 1.0, "latency_ms@edge": 2.0}, True)
+    measured = {"top1@phone": 0.8, "top1_test@phone": 0.7, "top1@edge": 0.6, "top1_test@edge": 0.5}
+    found = _measured(FrontMember(candidate, None, None, None, False, None, measured), list(candidate.predicted))
+    assert found == {**measured, "latency_ms@phone": None, "latency_ms@edge": None}
+
+
+def front(**measured: list[float]) -> Front:
+    predicted = {"latency_ms": np.array([1.0, 2.0, 3.0]), "size_bytes": np.array([3.0, 2.0, 1.0])}
+    columns = {name: np.array(values) for name, values in measured.items()}
+    return Front.of(list(predicted), np.zeros((3, 1), np.uint8), predicted, columns)
+
+
+def test_the_best_is_the_most_accurate_known_or_that_of_the_first_objective() -> None:
+    assert pick_member(front(top1=[0.5, 0.9, np.nan]), "best") == 1
+    assert pick_member(front(top1=[np.nan] * 3), "best") == 0
+    assert pick_member(front(), "best") == 0

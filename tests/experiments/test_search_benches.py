@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from bitfront.experiments.benchmarks import BENCHMARKS, search_quality, search_s
 from bitfront.experiments.benchmarks.search_rivals import RIVALS, Ledger, SpentError, all_scored
 from bitfront.experiments.benchmarks.stock_pymoo import stock_nsga2
 from bitfront.experiments.benchmarks.synthetic_accuracy import SyntheticAccuracy
+from bitfront.experiments.reporter import Reporters
 from bitfront.search.problem import Evaluation, Problem
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.space import SearchSpace
@@ -77,17 +81,48 @@ class TestSyntheticAccuracy:
         assert abs((d - c) - (b - a)) > 1e-6
 
 
-def test_a_turn_clocks_as_many_candidates_of_both(space: SearchSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("ours_first", [True, False])
+def test_a_turn_clocks_as_many_candidates_of_both(
+    space: SearchSpace, monkeypatch: pytest.MonkeyPatch, ours_first: bool
+) -> None:
     monkeypatch.setattr(search_speed, "_POPULATION", 20)
     monkeypatch.setattr(search_speed, "_PAIRS", (40, 30))
     predictor = search_speed.fitted(space, 0, {"members": 1, "epochs": 1, "steps": 1})
-    ours, theirs = search_speed.turn(space, predictor, cost, 3, 0)
+    order: list[str] = []
+    for name in ("search", "stock_nsga2"):
+        told = functools.partial(_told, order, name, getattr(search_speed, name))
+        monkeypatch.setattr(search_speed, name, told)
+    ours, theirs = search_speed.turn(space, predictor, cost, 3, 0, ours_first)
+    assert order == (["search", "stock_nsga2"] if ours_first else ["stock_nsga2", "search"])
     assert ours.candidates == theirs.candidates == 60
     for clock in (ours, theirs):
         assert 0 < clock.parts["forward"] + clock.parts["costs"] < clock.total
     figures = search_speed.summary([(ours, theirs)])
     assert figures["times_pymoo"] < figures["bound_times_pymoo"]
     assert figures["total_over_forward"] > 1
+
+
+def _told(order: list[str], name: str, work: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    order.append(name)
+    return work(*arguments, **named)
+
+
+def test_both_searches_are_first_in_turn(space: SearchSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+    first: list[bool] = []
+
+    def turn(*arguments: Any) -> tuple[search_speed.Clock, search_speed.Clock]:
+        first.append(arguments[-1])
+        clocks = search_speed.Clock(2.0, {"forward": 1.0, "costs": 0.5}, 9), search_speed.Clock(4.0, candidates=9)
+        return clocks
+
+    compiled = SimpleNamespace(cost=cost)
+    device = SimpleNamespace(restrict=lambda space: space, compile=lambda space: compiled)
+    monkeypatch.setattr(search_speed, "bitfusion", lambda: device)
+    monkeypatch.setattr(search_speed, "fitted", lambda *_: None)
+    monkeypatch.setattr(search_speed, "turn", turn)
+    search_speed.run(True, 3, Reporters())
+    predictors = len(first) // 3
+    assert first == [True] * predictors + [False] * predictors + [True] * predictors
 
 
 def problem_on(space: SearchSpace) -> Problem:

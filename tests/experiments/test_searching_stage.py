@@ -240,6 +240,18 @@ def test_what_was_archived_beyond_the_store_is_taken_back(tmp_path: Path, space:
         assert_archive_is_the_store(run, space)
 
 
+def test_a_damaged_part_does_not_stand_in_the_way_of_a_resume(tmp_path: Path, space: SearchSpace) -> None:
+    with running(tmp_path, ARCHIVED) as run:
+        predicted(run, space)
+    with running(tmp_path, ARCHIVED) as run:
+        (part,) = candidates_folder(run.home, run.experiment_id).iterdir()
+        part.write_bytes(part.read_bytes()[:-30])
+        predicted(run, space)
+        assert isinstance(run.reporter, Heard)
+        assert any(f"{part.name} was damaged" in line for line in run.reporter.lines)
+        assert_archive_is_the_store(run, space)
+
+
 class Clock:
     """Time that passes when somebody says so."""
 

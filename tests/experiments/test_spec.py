@@ -213,6 +213,7 @@ class TestRefused:
             ("search/population", 1, "must be at least 2"),
             ("front/measure", 0, "must be at least 1"),
             ("executor/workers", 0, "must be at least 1"),
+            ("executor/patience_s", -1, "must be at least 0"),
             ("executor/address", "", "must not be empty"),
             ("supernet/learning_rate", 0.0, "must be above 0"),
             ("supernet/learning_rate", float("nan"), "must be a finite number"),

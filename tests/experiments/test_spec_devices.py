@@ -167,4 +167,6 @@ class TestPolicyPerDevice:
         assert words in problems(**self.given(**fields))["search.policies"]
 
     def test_islands_are_refused(self) -> None:
-        assert "does not go with" in problems(**self.given(search={"islands": 3}))["search.islands"]
+        said = problems(**self.given(search={"islands": 3}))["search.islands"]
+        assert "does not go with a policy per device" in said
+        assert "leave one of the two out" in said

@@ -420,7 +420,7 @@ def test_two_processes_train_together_and_go_on_after_a_stop(
     ray = pytest.importorskip("ray")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setattr("bitfront.experiments.stages.parallel_training._POLL_SECONDS", 0.02)
-    ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False)
+    ray.init(address="local", num_cpus=2, log_to_driver=False, include_dashboard=False)
     try:
         together = {**SHORT, "quantized_epochs": 4, "processes": 2}
         run = begin(**together)

@@ -28,6 +28,14 @@ def test_evaluations_are_counted_until_the_share_is_reached() -> None:
     assert evaluations_needed(plain, [worse, worse], REFERENCE) == 8, "never: twice what was spent"
 
 
+def test_the_share_is_of_the_hypervolume_that_plain_ends_with() -> None:
+    """0.8 x 8 of the box is the end; what dominates 0.95 of that is enough, and a little less is not."""
+    plain = [np.array([[0.2, 2.0]])]
+    enough, short = (np.array([[1.0 - 0.8 * share, 2.0]]) for share in (0.951, 0.949))
+    assert evaluations_needed(plain, [short, enough], REFERENCE) == 2
+    assert evaluations_needed(plain, [short, short], REFERENCE) == 4
+
+
 def test_seeds_are_won_by_hypervolume() -> None:
     good, bad = front((0.9, 2.0)), front((0.8, 2.0))
     figures = volumes([Pair(good, bad), Pair(bad, good), Pair(good, good)], REFERENCE)

@@ -192,7 +192,8 @@ def test_damage_is_named(tmp_path: Path, half_broken: Problem, some: Scored) -> 
     files = paths(tmp_path)
     whole = files[2].read_bytes()
     files[2].write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ArchivePartsError, match=r"candidates-0000000020\.parquet is no part"):
+    named = r"candidates-0000000020\.parquet is damaged .*: leave it and resume the experiment"
+    with pytest.raises(ArchivePartsError, match=named):
         read_parts(tmp_path, half_broken.space)
     files[2].unlink()
     with pytest.raises(ArchivePartsError, match="begins with candidate 30, but 20 comes next"):
@@ -200,6 +201,39 @@ def test_damage_is_named(tmp_path: Path, half_broken: Problem, some: Scored) -> 
     with ArchiveParts(tmp_path, half_broken, some):
         pass
     assert_same(read_parts(tmp_path, half_broken.space), some)
+
+
+@pytest.mark.parametrize("damage", ["half", "empty", "no parquet", "broken footer"])
+@pytest.mark.parametrize("place", [0, 2, 5])
+def test_a_damaged_part_is_written_anew(
+    tmp_path: Path, half_broken: Problem, some: Scored, damage: str, place: int
+) -> None:
+    """Where the search goes on all candidates are at hand, be the part of known ones or of those beyond."""
+    written(tmp_path, half_broken, some)
+    path = paths(tmp_path)[place]
+    whole = path.read_bytes()
+    footer = whole[: len(whole) - 60] + bytes(byte ^ 0xFF for byte in whole[-60:-8]) + whole[-8:]
+    damaged = {"half": whole[: len(whole) // 2], "empty": b"", "no parquet": b"?" * 200, "broken footer": footer}
+    path.write_bytes(damaged[damage])
+    with ArchiveParts(tmp_path, half_broken, some.part(0, 45), rows=10) as parts:
+        assert len(parts.notes) == 1
+        assert parts.notes[0].startswith(f"{path} was damaged")
+        parts.append(some.part(45, len(some)))
+    assert_same(read_parts(tmp_path, half_broken.space), some)
+
+
+def test_what_is_whole_but_no_part_is_left(tmp_path: Path, half_broken: Problem, some: Scored) -> None:
+    written(tmp_path, half_broken, some)
+    foreign = tmp_path / "candidates-0000000099.parquet"
+    pd.DataFrame({"a": [1]}).to_parquet(foreign)
+    with pytest.raises(ArchivePartsError, match=r"0000000099\.parquet is no part of a search .*: move it away"):
+        ArchiveParts(tmp_path, half_broken, some)
+    assert foreign.exists()
+    foreign.rename(tmp_path / "candidates-old.parquet")
+    (tmp_path / "candidates-old.parquet").write_bytes(b"")
+    with pytest.raises(ArchivePartsError, match=r"candidates-old\.parquet is no part of a search"):
+        ArchiveParts(tmp_path, half_broken, some)
+    assert len(paths(tmp_path)) == 7
 
 
 def test_parts_of_two_searches_are_refused(tmp_path: Path, half_broken: Problem, some: Scored) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -135,6 +136,32 @@ class TestEveryExecutor:
         assert other[1] == 1
         assert len(list(tmp_path.iterdir())) > made
 
+    def test_it_shows_that_it_lives_while_workers_are_at_work(
+        self, executor: Executor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Also while nothing comes: items take several looks here."""
+        monkeypatch.setattr("bitfront.search.executors.ray_dispatch._LOOK_EVERY_S", 0.02)
+        waits = 0
+
+        def count() -> None:
+            nonlocal waits
+            waits += 1
+
+        executor.on_wait = count
+        executor.map(reporting_pid, None, [1, 2])
+        assert waits == 2 if type(executor).__name__ == "LocalExecutor" else waits > 4
+
+        def cancelled() -> None:
+            raise OSError("cancelled")
+
+        executor.on_wait = cancelled
+        try:
+            with pytest.raises(OSError, match="cancelled"):
+                executor.map(reporting_pid, None, [1, 2])
+        finally:
+            executor.on_wait = None
+        assert len(executor.map(reporting_pid, None, [1, 2])) == 2
+
     def test_no_items_need_no_worker(self, executor: Executor) -> None:
         assert executor.map(broken, "digits", []) == []
 
@@ -196,8 +223,31 @@ class TestRay:
         assert len(list(tmp_path.iterdir())) == 1
 
     def test_what_no_machine_has_is_named(self, ray_executor: Executor) -> None:
-        with pytest.raises(WorkerStartError, match=r"1 of 'device:phone', and the Ray cluster has 0"):
+        told = (
+            r"1 of 'device:phone' on one machine; .* is 0 of 'device:phone'.*--resources='{\"device:phone\": 1}'"
+        )
+        with pytest.raises(WorkerStartError, match=told):
             ray_executor.map(reporting_pid, None, [1], resources={device_resource("phone"): 1})
+
+    def test_an_amount_of_nothing_is_not_asked_for(self, ray_executor: Executor) -> None:
+        (pid,) = ray_executor.map(reporting_pid, None, [1], resources={device_resource("phone"): 0})
+        assert isinstance(pid, int)
+
+    @pytest.mark.parametrize("amount", [-1.0, math.nan, math.inf, 1.5])
+    def test_an_amount_that_is_none_is_refused(self, ray_executor: Executor, amount: float) -> None:
+        with pytest.raises(WorkerStartError, match=r"'device:watch': ask for a share from 0 to 1"):
+            ray_executor.map(reporting_pid, None, [1], resources={device_resource("watch"): amount})
+
+    def test_fewer_work_while_workers_is_lower(self, ray_executor: Executor, tmp_path: Path) -> None:
+        shared = [tmp_path]
+        ray_executor.map(numbered, shared, [0] * 6)
+        ray_executor.workers = 1
+        try:
+            results = ray_executor.map(numbered, shared, [0] * 6)
+        finally:
+            ray_executor.workers = 2
+        assert len({result[0] for result in results if isinstance(result, tuple)}) == 1
+        assert len(list(tmp_path.iterdir())) <= 2
 
     @pytest.mark.slow
     def test_workers_that_die_while_they_start_end_the_call(self, ray_executor: Executor) -> None:
@@ -228,6 +278,8 @@ def test_bad_settings_are_named() -> None:
         EXECUTORS.get("local")(workers=4)
     with pytest.raises(WorkerStartError, match="workers is 0"):
         EXECUTORS.get("ray")(workers=0)
+    with pytest.raises(WorkerStartError, match="patience_s is -1"):
+        EXECUTORS.get("ray")(patience_s=-1)
     with pytest.raises(UnknownNameError, match="did you mean 'local'"):
         EXECUTORS.get("locl")
 
@@ -247,3 +299,12 @@ def test_an_address_without_a_cluster_is_named(
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     with pytest.raises(WorkerStartError, match=message):
         EXECUTORS.get("ray")(address=address)
+
+
+def test_without_an_address_a_cluster_of_its_own_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else's that runs on this machine is not joined, as Ray does where it is told no address."""
+    asked: dict[str, object] = {}
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", lambda **options: asked.update(options))
+    EXECUTORS.get("ray")(workers=2, resources={"device:phone": 1})
+    assert (asked["address"], asked["num_cpus"], asked["resources"]) == ("local", 2, {"device:phone": 1})

@@ -2,17 +2,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from bitfront.search import island_epoch
 from bitfront.search.archive import first_of_equals, non_dominated
 from bitfront.search.budget import InvalidBudgetError
 from bitfront.search.executors import EXECUTORS
 from bitfront.search.executors.base import Executor
 from bitfront.search.front import Front
 from bitfront.search.hypervolume import hypervolume, reference_point
+from bitfront.search.island_epoch import Order, Setting, make_worker
+from bitfront.search.island_values import FirstValues
 from bitfront.search.islands import (
     Archipelago,
     Epoch,
@@ -26,6 +30,7 @@ from bitfront.search.islands import (
 from bitfront.search.measured import MeasuredProblem
 from bitfront.search.narrowed import NarrowedProblem
 from bitfront.search.problem import Constraint, InfeasibleError, Problem
+from bitfront.search.strategies import make_strategy
 from bitfront.supernet.errors import CorruptFileError
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.space import SearchSpace
@@ -58,10 +63,28 @@ def through_json(state: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def three(space: SearchSpace, make_problem: MakeProblem) -> list[Island]:
+def make_predicting(make_problem: MakeProblem) -> MakeProblem:
+    """Predictions of few values that differ in their last bits with a candidate's batch, as those of networks."""
+
+    def make(*given: Any, **more: Any) -> Problem:
+        problem = make_problem(*given, **more)
+        inner = problem.predict
+
+        def predict(genomes: Genomes) -> Any:
+            values = np.round(inner(genomes), 2)
+            return values + 1e-8 * np.sin(100.0 * values.sum() + np.arange(len(values)))
+
+        problem.predict = predict
+        return problem
+
+    return make
+
+
+@pytest.fixture
+def three(space: SearchSpace, make_predicting: MakeProblem) -> list[Island]:
     """Two islands of one problem with different strategies, and one with a tighter limit."""
-    free = make_problem(space)
-    tight = make_problem(space, constraints=(Constraint("latency_ms", "<=", 18.0),))
+    free = make_predicting(space)
+    tight = make_predicting(space, constraints=(Constraint("latency_ms", "<=", 18.0),))
     return [Island(free, "nsga2", OPTIONS), Island(tight, "nsga2", OPTIONS), Island(free, "random", OPTIONS)]
 
 
@@ -154,6 +177,9 @@ def test_a_checkpoint_of_other_islands_is_refused(three: list[Island]) -> None:
     checkpoint = IslandsCheckpoint(epochs[0].state, common)
     with pytest.raises(CorruptFileError, match="islands"):
         searched(three[:2], resume=checkpoint)
+    other = [replace(three[0], options={**three[0].options, "mutations": 0.9}), *three[1:]]
+    with pytest.raises(CorruptFileError, match=r"'mutations': 0\.9"):
+        searched(other, resume=checkpoint)
     with pytest.raises(CorruptFileError, match="migration"):
         searched(three, resume=checkpoint, migration=Migration(every=7))
     with pytest.raises(CorruptFileError, match="hold together"):
@@ -199,7 +225,7 @@ def test_errors(space: SearchSpace, tiny_space: SearchSpace, make_problem: MakeP
         searched([])
     with pytest.raises(InvalidBudgetError, match="evaluations is 0"):
         searched([Island(problem)], evaluations=0)
-    with pytest.raises(InvalidIslandsError, match="island 1 searches 'tiny', whose genes are not those of 'test'"):
+    with pytest.raises(InvalidIslandsError, match="island 2 searches 'tiny', whose genes are not those of 'test'"):
         searched([Island(problem), Island(make_problem(tiny_space))])
     with pytest.raises(InvalidIslandsError, match="every is 0"):
         Migration(every=0)
@@ -226,8 +252,16 @@ def test_what_is_known_to_be_out_of_reach_is_refused_at_once(
 ) -> None:
     tight = make_problem(space, constraints=(Constraint("latency_ms", "<=", 1e-6),))
     tight.extreme = lambda metric, sense: (0.5, np.zeros(space.n_genes, dtype=np.uint8))
-    with pytest.raises(InfeasibleError, match=r"out of reach, the smallest latency_ms is 0\.5"):
-        searched([Island(make_problem(space)), Island(tight)])
+    fine = make_problem(space)
+    named = r"^islands 2, 4 of 4: .*latency_ms <= 1e-06 is out of reach, the smallest latency_ms is 0\.5"
+    with pytest.raises(InfeasibleError, match=named):
+        searched([Island(fine), Island(tight), Island(fine), Island(tight)])
+    also = make_problem(space, constraints=(Constraint("size_bytes", "<=", 3.0),))
+    also.extreme = lambda metric, sense: (7.0, np.zeros(space.n_genes, dtype=np.uint8))
+    with pytest.raises(InfeasibleError, match=r"^island 1 of 3: .*latency_ms.* island 3 of 3: .*size_bytes is 7"):
+        searched([Island(tight), Island(fine), Island(also)])
+    with pytest.raises(InfeasibleError, match=r"^no candidate meets the constraints"):
+        searched([Island(tight), Island(tight)])
 
 
 def test_generations_are_a_budget_of_each_island(three: list[Island]) -> None:
@@ -334,17 +368,17 @@ def test_an_island_that_fails_is_named(space: SearchSpace, make_problem: MakePro
 
     islands = [Island(inner, "random", OPTIONS), Island(Problem(space, ["top1"], predict, inner.cost))]
     with pytest.raises(
-        IslandError, match="island 1 failed 3 times, the last time with RuntimeError: no predictor"
+        IslandError, match="island 2 failed 3 times, the last time with RuntimeError: no predictor"
     ):
         searched(islands)
 
 
 @pytest.mark.parametrize("name", ["nsga2", "nsga3", "aging_evolution", "random", "sequential"])
 def test_every_strategy_goes_on_as_if_it_had_been_kept(
-    space: SearchSpace, make_problem: MakeProblem, name: str
+    space: SearchSpace, make_predicting: MakeProblem, name: str
 ) -> None:
     """Undisturbed, strategies stay with their worker; resumed, they are made from what is stored."""
-    islands = [Island(make_problem(space), name, OPTIONS)] * 2
+    islands = [Island(make_predicting(space), name, OPTIONS)] * 2
     whole, epochs = searched(islands, seed=2)
     at = epochs[0]
     checkpoint = IslandsCheckpoint(
@@ -354,6 +388,79 @@ def test_every_strategy_goes_on_as_if_it_had_been_kept(
     assert len(rest) == len(epochs) - 1 > 1
     assert_same(found, whole)
     assert through_json(rest[-1].state) == through_json(epochs[-1].state)
+
+
+def test_a_worker_keeps_what_was_told_the_recorded_numbers(
+    space: SearchSpace, make_problem: MakeProblem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A strategy that has learnt from other numbers, be it in their last bits, is made anew from the recorded."""
+    made: list[str] = []
+    real = make_strategy
+
+    def counted(name: str, *rest: Any) -> Any:
+        made.append(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(island_epoch, "make_strategy", counted)
+    settings = [Setting(make_problem(space), "nsga2", {"population": 20}, None)]
+    state = make_strategy("nsga2", settings[0].problem, np.random.default_rng(0), OPTIONS).state()
+    none = np.empty((0, space.n_genes), dtype=np.uint8)
+    keeper, other_keeper = make_worker(settings), make_worker(settings)
+    begin = Order(0, state, none, {}, none, {}, none, 2)
+    first = keeper(begin)
+    assert len(made) == 1
+    again = Order(0, first.state, first.genomes, first.metrics, none, {}, none, 2)
+    kept = keeper(again)
+    assert len(made) == 1
+    np.testing.assert_array_equal(kept.genomes, make_worker(settings)(again).genomes)
+    recorded = {**first.metrics, "top1": first.metrics["top1"] - 1e-8 * np.arange(len(first.genomes))}
+    other = Order(0, first.state, first.genomes, recorded, none, {}, none, 2)
+    other_keeper(begin)
+    made.clear()
+    mended, anew = other_keeper(other), make_worker(settings)(other)
+    assert len(made) == 2
+    np.testing.assert_array_equal(mended.genomes, anew.genomes)
+    np.testing.assert_array_equal(mended.front, anew.front)
+
+
+def test_a_candidate_has_one_set_of_numbers_in_all_that_narrow_one_problem(
+    space: SearchSpace, make_predicting: MakeProblem
+) -> None:
+    whole = make_predicting(space)
+    narrow = NarrowedProblem(whole, ("top1", "size_bytes"), [Constraint("latency_ms", "<=", 18.0)])
+    islands = [
+        Island(narrow, "nsga2", OPTIONS),
+        Island(whole, "nsga2", OPTIONS),
+        Island(narrow, "random", OPTIONS),
+    ]
+    _, epochs = searched(islands)
+    one, other = epochs[-1].common
+    where = {bytes(genome): row for row, genome in enumerate(other.genomes)}
+    both = [row for row, genome in enumerate(one.genomes) if bytes(genome) in where]
+    theirs = [where[bytes(one.genomes[row])] for row in both]
+    assert len(both) > 5
+    for name, values in one.evaluation.metrics.items():
+        np.testing.assert_array_equal(values[both], other.evaluation.metrics[name][theirs])
+
+
+def test_what_failed_first_stays_failed(space: SearchSpace, make_problem: MakeProblem) -> None:
+    whole = make_problem(space)
+    genomes = space.sample(6, np.random.default_rng(0))
+    metrics = whole.evaluate(genomes).metrics
+    values = FirstValues([NarrowedProblem(whole, ("top1",)), whole, make_problem(space)])
+    values.add(0, genomes[:4], {name: some[:4] for name, some in metrics.items()}, {1: "broken"})
+    later = {name: some[2:] + 1.0 for name, some in metrics.items()}
+    rows = values.add(1, genomes[[1, *range(3, 6)]], later, {})
+    scores = values.archives[1].evaluation
+    assert scores.errors == {0: "broken"}
+    assert np.isnan(scores.metrics["top1"][0])
+    np.testing.assert_array_equal(scores.metrics["top1"][1:], [metrics["top1"][3], *later["top1"][2:]])
+    assert not values.are(1, rows, later)
+    assert values.are(1, rows[2:], {name: some[2:] for name, some in later.items()})
+    known, numbers, unknown = values.known(0, genomes)
+    assert (len(known), len(unknown)) == (6, 0)
+    np.testing.assert_array_equal(numbers["top1"][2:4], metrics["top1"][2:4])
+    assert len(values.known(2, genomes)[2]) == 6  # whom nobody shares numbers with
 
 
 def test_an_epoch_that_fails_is_tried_again_from_its_beginning(

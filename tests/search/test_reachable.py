@@ -10,7 +10,10 @@ from bitfront.latency_lut.devices import DEVICES
 from bitfront.latency_lut.smallest import largest, smallest
 from bitfront.search.constraints import Constraint
 from bitfront.search.devices import ExactExtreme, combined_cost
+from bitfront.search.executors.local import LocalExecutor
+from bitfront.search.islands import Island, IslandError, search_islands
 from bitfront.search.loop import search
+from bitfront.search.narrowed import NarrowedProblem
 from bitfront.search.problem import InfeasibleError, Problem
 from bitfront.search.reachable import refuse_unreachable
 from bitfront.supernet.genes import Genomes
@@ -78,3 +81,31 @@ def test_counts_only_what_the_restricted_space_has(model: CostModel) -> None:
     refuse_unreachable(posed({"a": model}, limit))
     with pytest.raises(InfeasibleError, match=r"stage2\.depth 2, .*stage0\.block0\.width 32"):
         refuse_unreachable(posed({"a": model}, limit, space=wide))
+
+
+def test_an_island_whose_own_limits_are_at_odds_is_named(model: CostModel) -> None:
+    """Each alone is met, and so are all those of the other islands."""
+    most, _ = largest(model, SPACE, "macs")
+    whole = posed({"a": model}, Constraint("size_bytes", "<=", 1.02 * smallest(model, SPACE, "size_bytes")[0]))
+    islands = [
+        Island(whole, "random"),
+        Island(NarrowedProblem(whole, None, [Constraint("macs", ">=", 0.98 * most)])),
+    ]
+
+    def search_them(insist: bool) -> None:
+        search_islands(islands, LocalExecutor(), rng=np.random.default_rng(0), generations=1, insist=insist)
+
+    with pytest.raises(InfeasibleError, match=r"^island 2 of 2: no candidate .*meets .*size_bytes.* macs"):
+        search_them(insist=False)
+    with pytest.raises(IslandError, match="a predictor call was spent"):
+        search_them(insist=True)
+
+
+def test_an_island_is_judged_by_what_its_fixed_genes_leave(model: CostModel) -> None:
+    least = smallest(model, SPACE, "size_bytes")[0]
+    wide = SPACE.restrict({"stage0.block0.width": [32], "stage2.depth": [2]})
+    whole = posed({"a": model})
+    limit = [Constraint("size_bytes", "<=", least)]
+    refuse_unreachable(NarrowedProblem(whole, None, limit))
+    with pytest.raises(InfeasibleError, match=r"stage2\.depth 2, .*stage0\.block0\.width 32"):
+        refuse_unreachable(NarrowedProblem(whole, None, limit, wide))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,9 @@ import pytest
 from bitfront.search.archive import non_dominated
 from bitfront.search.problem import Constraint, Problem
 from bitfront.search.strategies.base import InvalidOptionError
+from bitfront.search.strategies.nsga2 import Nsga2
 from bitfront.search.strategies.sequential import PHASES, Sequential
-from bitfront.supernet.genes import Genomes
+from bitfront.supernet.genes import Choice, Gene, Genomes
 from bitfront.supernet.space import SearchSpace
 
 MakeProblem = Callable[..., Problem]
@@ -73,6 +74,44 @@ def test_each_phase_changes_its_own_genes_only(space: SearchSpace, make_problem:
             moved[:, own] = genome[own]
             assert (space.canonical(moved) == genome).all(axis=1).any()
     assert set(begun) == {name for name, _ in PHASES}
+
+
+def test_one_phase_of_all_genes_is_the_joint_search(
+    space: SearchSpace, make_problem: MakeProblem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The two differ in their phases alone: operators, what is learnt and the first generation are the same."""
+    every = tuple(dict.fromkeys(gene.kind for gene in space.genes))
+    assert set(every) == {kind for _, kinds in PHASES for kind in kinds}
+    monkeypatch.setattr("bitfront.search.strategies.sequential.PHASES", (("all", every),))
+    problem = make_problem(space)
+    one_phase, joint = made(problem), Nsga2(problem, np.random.default_rng(0), population=20)
+    for _ in range(8):
+        genomes = joint.ask()
+        np.testing.assert_array_equal(one_phase.ask(), genomes)
+        for strategy in (one_phase, joint):
+            strategy.tell(genomes, problem.evaluate(genomes))
+
+
+def test_each_phase_begins_with_the_corners_of_its_genes(space: SearchSpace, make_problem: MakeProblem) -> None:
+    strategy = made(make_problem(space), format="int8", carried=2)
+    strategy.plan(300)
+    first: dict[str, Genomes] = {}
+    for phase, genomes in turns(strategy, 300):
+        first.setdefault(phase, genomes)
+    depths = first["architecture"][:, columns(space, "architecture")]
+    assert {tuple(row) for row in space.extremes()[:, columns(space, "architecture")]} <= {
+        tuple(row) for row in depths
+    }
+    widths = [space.decode(genome) for genome in first["pruning"]]
+    # The largest widths are those of the phase before, and not scored again.
+    assert any(all(row[gene.name] == gene.choices[0] for gene in _wide(space, row)) for row in widths)
+    middle = [{layer.weight_format for layer in space.layers(g) if layer.op == "depthwise"} for g in first["bits"]]
+    # As are those in int8.
+    assert {"fp32", "int6", "int4"} <= {next(iter(one)) for one in middle if len(one) == 1}
+
+
+def _wide(space: SearchSpace, row: Mapping[str, Choice]) -> list[Gene]:
+    return [gene for gene in space.genes if gene.kind == "width" and gene.name in row]
 
 
 def test_only_the_front_is_handed_over(space: SearchSpace, make_problem: MakeProblem) -> None:

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitfront.latency_lut.devices import DEVICES
-from bitfront.search.constraints import Constraint
+from bitfront.search.constraints import Constraint, Sense
 from bitfront.search.devices import NoDeviceError, combined_cost
 from bitfront.search.hypervolume import hypervolume
 from bitfront.search.loop import search
 from bitfront.search.operators import Mating
 from bitfront.search.problem import Problem
-from bitfront.search.shared_architecture import SharedArchitecture, SharedProblem
+from bitfront.search.shared_architecture import SharedArchitecture, SharedExtreme, SharedProblem
 from bitfront.search.strategies import STRATEGIES
 from bitfront.supernet.errors import InvalidGenomeError, UnsupportedError
 from bitfront.supernet.genes import Genomes, Rule
@@ -187,6 +187,29 @@ def test_scores_are_those_of_the_parts() -> None:
         np.testing.assert_array_equal(front.predicted[f"top1@{device}"], accuracy(part))
         np.testing.assert_array_equal(front.predicted["macs"], front.genomes[:, 0] + 1.0)
     assert front.query("top1@a < 0.6 or top1@b < 0.6").genomes.shape[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("metric", "sense"), [("latency_ms@fusion", "<="), ("size_bytes@edge", ">="), ("macs", "<=")]
+)
+def test_extremes_of_one_device_are_reached_and_not_passed(metric: str, sense: Sense) -> None:
+    """What the other device alone can not have (its first block has one kernel) is left out as well."""
+    devices = {"fusion": DEVICES.get("bitfusion")(), "edge": DEVICES.get("roofline")()}
+    spaces = {name: device.restrict(BASE) for name, device in devices.items()}
+    shared = SharedArchitecture(spaces | {"edge": spaces["edge"].restrict({"stage0.block0.kernel": [5]})})
+    models = {name: device.compile(BASE) for name, device in devices.items()}
+    extreme = SharedExtreme(models, shared)
+    found = extreme(metric, sense)
+    assert found is not None
+    value, genome = found
+    np.testing.assert_array_equal(shared.check(genome[None])[0], genome)
+    problem = SharedProblem(shared, [metric], accuracy, {name: model.cost for name, model in models.items()})
+    assert problem.cost(genome[None])[metric][0] == pytest.approx(value, rel=1e-12)
+    sign = 1.0 if sense == "<=" else -1.0
+    others = np.concatenate([shared.extremes(), shared.sample(500, np.random.default_rng(0), "sizes")])
+    assert (sign * problem.cost(others)[metric] >= sign * value * (1 - sign * 1e-9)).all()
+    assert extreme("latency_ms", sense) is None
+    assert extreme("top1@edge", sense) is None
 
 
 @pytest.mark.parametrize("name", [name for name in STRATEGIES.names() if name not in ("iterated", "optuna")])

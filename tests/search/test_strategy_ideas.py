@@ -15,6 +15,7 @@ from bitfront.predictors.surrogate import Surrogate
 from bitfront.search.constraints import Floats
 from bitfront.search.hypervolume import hypervolume
 from bitfront.search.problem import Evaluation, Problem
+from bitfront.search.seeders import uniform_policies
 from bitfront.search.strategies import make_strategy
 from bitfront.search.strategies.aging_evolution import AgingEvolution, _losses
 from bitfront.search.strategies.base import InvalidOptionError, Strategy
@@ -125,7 +126,7 @@ class TestNsga3:
         grid = directions(3, 10)
         crowd = np.random.default_rng(1).dirichlet(np.full(3, 50.0), size=90)
         F = np.concatenate([crowd, grid])
-        served = strategy._survivors(F)
+        served = strategy._nearest(F)
         assert len(served) == 10 == len(grid)
         assert {90, 90 + len(grid) - 1} <= set(served.tolist()), "the ends survive the crowd in the middle"
         assert (served >= 90).sum() >= 9
@@ -148,6 +149,16 @@ class TestIterated:
         problem.predict = listening
         advance(Iterated(problem, np.random.default_rng(0), population=10, first=20, inner_generations=3), 4)
         assert asked == [10] * 4
+
+    def test_it_begins_with_the_same_seeds_as_nsga2(self, space: SearchSpace, make_problem: MakeProblem) -> None:
+        problem, n = make_problem(space), len(np.unique(uniform_policies(space), axis=0))
+
+        def first(name: str, seeds: str) -> Genomes:
+            options = {"population": 30, "seeds": seeds}
+            return make_strategy(name, problem, np.random.default_rng(0), options).ask()[:n]
+
+        np.testing.assert_array_equal(first("iterated", "uniform"), first("nsga2", "uniform"))
+        assert not np.array_equal(first("iterated", "none"), first("iterated", "uniform"))
 
     def test_a_perfect_prior_is_believed(self, space: SearchSpace, make_problem: MakeProblem) -> None:
         problem = make_problem(space, ("top1", "latency_ms"))

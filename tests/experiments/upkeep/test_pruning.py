@@ -102,14 +102,14 @@ def test_database_commands(call: Call, home: Path) -> None:
 class TestDatabaseUrl:
     @pytest.mark.parametrize("given", ["no url", "postgresql//x:secret@h"])
     def test_no_url(self, call: Call, home: Path, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
-        monkeypatch.setenv("BITFRONT_DATABASE", given)
+        monkeypatch.setenv("BITFRONT_STORE", given)
         result = call("db", "status")
         assert result.exit_code == 1
-        assert "BITFRONT_DATABASE" in result.stderr
+        assert "BITFRONT_STORE" in result.stderr
         assert "secret" not in result.output
 
     def test_it_is_of_the_home_alone(self, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("BITFRONT_DATABASE", "postgresql://h/one")
+        monkeypatch.setenv("BITFRONT_STORE", "postgresql://h/one")
         assert store_url().get_backend_name() == "postgresql"
         assert store_url(home).get_backend_name() == "postgresql"
         assert store_url(tmp_path / "other").get_backend_name() == "sqlite"
@@ -117,6 +117,6 @@ class TestDatabaseUrl:
     def test_a_home_is_not_put_back_under_it(
         self, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv("BITFRONT_DATABASE", "postgresql://h/one")
+        monkeypatch.setenv("BITFRONT_STORE", "postgresql://h/one")
         (tmp_path / "x.tar").touch()
         assert "pg_restore" in call("restore", tmp_path / "x.tar").stderr

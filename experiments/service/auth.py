@@ -1,0 +1,195 @@
+"""Who asks, and whether they may.
+
+Where tokens were ever made, everybody shows one: as ``Authorization: Bearer TOKEN``, or as a browser's session
+that was opened with one. Where none was, whoever is on this machine may do everything, if the service listens
+to this
+machine alone. Browsers are asked for more, as other sites can make them send requests: see `check_origin` and
+`check_word`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.concurrency import run_in_threadpool
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from bitfront.experiments.service.context import Service, service_of
+from bitfront.experiments.service.refusals import ForbiddenError, NotAuthenticatedError
+from bitfront.experiments.service.sessions import COOKIE, CSRF_FIELD, CSRF_HEADER, Session
+from bitfront.experiments.service.settings import is_loopback
+from bitfront.experiments.service.tokens import SCOPES, token_hash, with_lesser
+from bitfront.experiments.store.base import Store
+from bitfront.supernet.errors import UnsupportedError
+
+SAFE = ("GET", "HEAD", "OPTIONS")
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
+_BEARER = HTTPBearer(auto_error=False, description="A token that 'bitfront token add' printed.")
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="bitfront"'}
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks: the name of a token, or ``this machine``; ``session`` where a browser's cookie told,
+    ``sha256`` of the token.
+    """
+
+    name: str
+    scopes: frozenset[str]
+    session: Session | None = None
+    sha256: str = ""
+
+
+def needs(scope: str) -> Callable[..., Principal]:
+    """What a route depends on that may be used with ``scope``."""
+
+    def check(
+        request: Request, shown: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)] = None
+    ) -> Principal:
+        return _checked(request, shown, scope, request.headers.get(CSRF_HEADER))
+
+    return check
+
+
+def form_needs(scope: str) -> Callable[..., Awaitable[Principal]]:
+    """As `needs`, for a route that takes a form: the session's word is its field `CSRF_FIELD`."""
+
+    async def check(request: Request) -> Principal:
+        word = (await request.form()).get(CSRF_FIELD)
+        return await run_in_threadpool(_checked, request, None, scope, word if isinstance(word, str) else None)
+
+    return check
+
+
+def _checked(
+    request: Request, shown: HTTPAuthorizationCredentials | None, scope: str, word: str | None
+) -> Principal:
+    service = service_of(request)
+    principal = _who(service, request, shown)
+    request.state.who = principal.name
+    limiter = service.reads if request.method in SAFE else service.writes
+    limiter.take(_key(principal, request))
+    if shown is None and request.method not in SAFE:
+        check_origin(request)
+        if principal.session is not None:
+            check_word(principal.session, word)
+    if scope not in principal.scopes:
+        raise ForbiddenError(
+            f"token {principal.name!r} has no scope {scope!r}", f"use one with {scope!r}", "header.authorization"
+        )
+    return principal
+
+
+Reader = Annotated[Principal, Depends(needs("read"))]
+Writer = Annotated[Principal, Depends(needs("write"))]
+Admin = Annotated[Principal, Depends(needs("admin"))]
+
+
+def check_origin(request: Request) -> None:
+    """Refuse a change that another site may have made a browser ask for.
+
+    Browsers say where a request comes from (``Sec-Fetch-Site``, ``Origin``); other programs need not.
+
+    Raises:
+        ForbiddenError: it comes from another site.
+    """
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    own = f"{request.url.scheme}://{request.headers.get('host', '')}"
+    if site not in (None, "same-origin", "none") or (origin is not None and origin.lower() != own.lower()):
+        raise ForbiddenError(
+            "the request comes from another site",
+            "ask from the service's own pages, or with a token",
+            "header.origin",
+        )
+
+
+def check_word(session: Session, word: str | None) -> None:
+    """Refuse a change that lacks the word of a session, whose cookie a browser sends by itself.
+
+    Raises:
+        ForbiddenError: ``word`` is not the session's.
+    """
+    if not session.has(word):
+        raise ForbiddenError(
+            "the request lacks the session's CSRF token",
+            f"send it in {CSRF_HEADER}, or as the form's field",
+            "header",
+        )
+
+
+def _who(service: Service, request: Request, shown: HTTPAuthorizationCredentials | None) -> Principal:
+    if shown is not None:
+        return _holder(service, request, token_hash(shown.credentials))
+    if "authorization" in request.headers:
+        raise _stranger("the header Authorization is not of the form 'Bearer TOKEN'")
+    session = service.sessions.of(request.cookies.get(COOKIE))
+    if session is not None and session.token_sha256:
+        return _holder(service, request, session.token_sha256, session)
+    if not is_open_to(service, request):
+        raise _stranger("a token is needed")
+    return Principal("this machine", frozenset(SCOPES), session)
+
+
+def _holder(service: Service, request: Request, sha256: str, session: Session | None = None) -> Principal:
+    address = _address(request)
+    service.failures.check(address)
+    token = service.store.token_by_hash(sha256)
+    if token is None or not token.is_valid(datetime.now(UTC)):
+        service.metrics.refused.labels("unknown token").inc()
+        service.failures.take(address)
+        raise _stranger("the token is unknown, has ended or was revoked")
+    service.store.touch_token(token.name)
+    return Principal(token.name, with_lesser(token.scopes), session, sha256)
+
+
+def hold(service: Service, request: Request, token: str) -> Principal:
+    """Whoever holds a token.
+
+    Raises:
+        NotAuthenticatedError: there is no such token, or not any more.
+        RateLimitError: there were too many wrong ones from this address.
+    """
+    return _holder(service, request, token_hash(token))
+
+
+def is_open_to(service: Service, request: Request) -> bool:
+    """Whether who asks needs no token: the service and they are on this machine, and no token was ever made.
+
+    What a proxy passes on does not come from this machine, whatever its address looks like.
+    """
+    if not service.settings.is_loopback or any(name in request.headers for name in _FORWARDED):
+        return False
+    if not service.settings.trust_everyone and not is_loopback(_address(request)):
+        return False
+    return not service.store.tokens()
+
+
+def check_address(store: Store, host: str) -> None:
+    """Refuse to listen beyond this machine before there is a token.
+
+    Raises:
+        UnsupportedError: no valid token exists, and ``host`` is not this machine's loopback.
+    """
+    now = datetime.now(UTC)
+    if not is_loopback(host) and not any(token.is_valid(now) for token in store.tokens()):
+        raise UnsupportedError(
+            f"the service would listen at {host}, where others reach it, and there is no token: make one with "
+            "'bitfront token add NAME', or listen at 127.0.0.1"
+        )
+
+
+def _stranger(rule: str) -> NotAuthenticatedError:
+    fix = "send 'Authorization: Bearer TOKEN' with one that 'bitfront token add' printed"
+    return NotAuthenticatedError(rule, fix, "header.authorization", _CHALLENGE)
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def _key(principal: Principal, request: Request) -> str:
+    return principal.name if principal.name != "this machine" else _address(request)

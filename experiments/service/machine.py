@@ -1,0 +1,95 @@
+"""Devices, tables and predictors as the service tells them: file names, and no folders of its own machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bitfront.experiments.predictor_facts import listed_predictors
+from bitfront.experiments.service.context import Service
+from bitfront.experiments.service.machine_models import (
+    DeviceAnswer,
+    DeviceDetails,
+    DeviceTable,
+    PredictorAnswer,
+    TableAnswer,
+)
+from bitfront.experiments.service.uploads import predictors_folder
+from bitfront.experiments.store.records import TableRecord
+from bitfront.predictors import stored
+from bitfront.supernet.errors import BitfrontError
+
+_NAMES_A_FILE = ("file", "path")
+
+
+def device_answer(row: Mapping[str, Any]) -> DeviceAnswer:
+    """A row of `device_facts.listed_devices`."""
+    return DeviceAnswer(**{**row, "tables": len(row["tables"])})
+
+
+def device_answer_in_full(facts: Mapping[str, Any]) -> DeviceDetails:
+    """The facts of `device_facts.device_details`."""
+    tables = [
+        DeviceTable(
+            file=Path(one["path"]).name,
+            space=one["space"],
+            date=one["date"],
+            unfinished=one["unfinished"],
+            problem="it can not be read" if one.get("problem") else None,
+        )
+        for one in facts["tables"]
+    ]
+    own = {"options": without_folders(facts["options"]), "provenance": without_folders(facts["provenance"])}
+    return DeviceDetails(**{**facts, **own, "tables": tables})
+
+
+def table_answer(record: TableRecord) -> TableAnswer:
+    """A cost table that is stored."""
+    path = Path(record.path)
+    return TableAnswer(
+        id=record.id,
+        device=record.device,
+        space_hash=record.space_hash,
+        file=path.name,
+        is_there=path.is_file(),
+        provenance=without_folders(record.provenance),
+        created_at=record.created_at,
+    )
+
+
+def without_folders(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of which those that name a file keep its name alone."""
+    return {
+        name: Path(value).name if name in _NAMES_A_FILE and isinstance(value, str) else value
+        for name, value in values.items()
+    }
+
+
+def predictor_answers(service: Service) -> list[PredictorAnswer]:
+    """Predictors of experiments, then uploaded ones by name."""
+    names = ("id", "kind", "space", "data", "is_there", "created_at", "metrics")
+    rows = [
+        PredictorAnswer(**{name: row[name] for name in names}, uploaded=False)
+        for row in listed_predictors(service.store)
+    ]
+    return rows + [_uploaded(path) for path in sorted(predictors_folder(service.home).glob("*.safetensors"))]
+
+
+def _uploaded(path: Path) -> PredictorAnswer:
+    about: dict[str, Any] = {}
+    try:
+        about = stored.read(path)[1]
+    except BitfrontError:
+        about = {"kind": "unreadable"}
+    metrics = {name: value for name, value in about.get("metrics", {}).items() if isinstance(value, float)}
+    return PredictorAnswer(
+        id=path.stem,
+        kind=str(about["kind"]),
+        uploaded=True,
+        space=about.get("space"),
+        data=None,
+        is_there=bool(metrics) or "space" in about,
+        created_at=None,
+        metrics=metrics,
+    )

@@ -1,0 +1,161 @@
+"""Files that are sent: kept whole or not at all, whatever they are and whatever they are called."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+import torch
+from fastapi.testclient import TestClient
+
+from bitfront.experiments.service.jobs import Jobs
+from bitfront.experiments.service.settings import Settings
+from bitfront.predictors import stored
+from bitfront.supernet.files import save_tensors
+
+Refused = Callable[[httpx.Response, int], dict[str, Any]]
+Serve = Callable[[Settings], TestClient]
+TABLES = "/api/v1/tables"
+PREDICTORS = "/api/v1/predictors"
+TRAVERSALS = ["../x", "..", "a/b", "a\\b", "/etc/passwd", "x\x00", ".hidden", "", "x" * 200, "a b", "é", "x\n"]
+
+
+def _files(home: Path) -> set[str]:
+    """What is in a home, without the store's own files."""
+    found = {str(path.relative_to(home)) for path in home.rglob("*")} if home.exists() else set()
+    return {name for name in found if not name.startswith("bitfront.sqlite")}
+
+
+@pytest.mark.slow
+def test_a_bad_table_leaves_nothing(api: TestClient, settings: Settings, refused: Refused) -> None:
+    before = _files(settings.home)
+    query = {"name": "phone", "space": "digits"}
+    for content in (b"kind,key\n1,2\n", b"a" * 10_000, b"kind,key,latency_ms\nblock,x,nan\n"):
+        error = refused(api.post(TABLES, params=query, content=content), 422)
+        assert str(settings.home) not in str(error)
+    assert _files(settings.home) == before
+
+
+@pytest.mark.slow
+def test_a_bomb_is_no_more_than_a_bad_table(
+    serve: Serve, settings: Settings, refused: Refused, tmp_path: Path
+) -> None:
+    """A few kilobytes of parquet that are gigabytes when read: the reader has little memory."""
+    out = io.BytesIO()
+    text = pyarrow.DictionaryArray.from_arrays(
+        pyarrow.array(np.zeros(4_000_000, dtype=np.int32)), pyarrow.array(["x" * 100_000])
+    )
+    table = pyarrow.table({"kind": text, "key": text})
+    pyarrow.parquet.write_table(table, out, store_schema=False, compression="zstd")
+    assert len(out.getvalue()) < 100_000
+    client = serve(replace(settings, job_memory=6 * 2**30, job_seconds=120))
+    query = {"name": "phone", "space": "digits", "format": "parquet"}
+    refused(client.post(TABLES, params=query, content=out.getvalue()), 422)
+    assert not (settings.home / "devices").exists()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"name": "bitfusion", "space": "digits"},
+        {"name": "x.partial", "space": "digits"},
+        {"name": "x", "space": "nowhere"},
+        {"name": "x", "space": "/etc/space.py"},
+        {"name": "x", "space": "digits", "format": "pickle"},
+        {"name": "x", "space": "digits", "format": "parquet"},
+        *({"name": name, "space": "digits"} for name in TRAVERSALS),
+    ],
+)
+def test_names_are_checked_before_anything_is_written(
+    api: TestClient, settings: Settings, refused: Refused, query: dict[str, str]
+) -> None:
+    before = _files(settings.home)
+    refused(api.post(TABLES, params=query, content=b"kind,key\n"), 422)
+    assert _files(settings.home) == before
+
+
+def test_what_is_too_large_or_empty_or_no_text_is_refused(
+    serve: Serve, settings: Settings, refused: Refused
+) -> None:
+    client = serve(replace(settings, most_upload=10_000))
+    before = _files(settings.home)
+    query = {"name": "x", "space": "digits"}
+    refused(client.post(TABLES, params=query, content=b"x" * 10_001), 413)
+    refused(client.post(TABLES, params=query, content=(b"x" * 1000 for _ in range(20))), 413)
+    refused(client.post(TABLES, params=query, content=b""), 422)
+    refused(client.post(TABLES, params=query, content=b"a,b\x00"), 422)
+    refused(client.post(TABLES, params=query, content=b"PAR1" * 9), 422)
+    assert _files(settings.home) == before
+
+
+def test_a_predictor_is_kept(api: TestClient, settings: Settings, tmp_path: Path, refused: Refused) -> None:
+    parts: dict[str, Any] = dict.fromkeys(("how", "space_hash", "genes", "earlier_pairs", "options", "values"), 0)
+    about = {**parts, "format": stored.FORMAT, "kind": "mlp", "space": "digits", "metrics": {"kendall_tau": 0.5}}
+    save_tensors(tmp_path / "p.safetensors", {"w": torch.ones(3)}, about)
+    data = (tmp_path / "p.safetensors").read_bytes()
+    answer = api.post(PREDICTORS, params={"name": "mine"}, content=data)
+    assert answer.status_code == 201, answer.text
+    assert (answer.json()["kind"], answer.json()["space"]) == ("mlp", "digits")
+    assert (settings.home / "predictors" / "uploaded" / "mine.safetensors").read_bytes() == data
+    listed = api.get(PREDICTORS).json()["items"]
+    assert [(one["id"], one["uploaded"], one["metrics"]) for one in listed] == [
+        ("mine", True, {"kendall_tau": 0.5})
+    ]
+    refused(api.post(PREDICTORS, params={"name": "mine"}, content=data), 409)
+    before = _files(settings.home)
+    refused(api.post(PREDICTORS, params={"name": "mine", "replace": True}, content=data[:-1]), 422)
+    assert _files(settings.home) == before
+    assert (settings.home / "predictors" / "uploaded" / "mine.safetensors").read_bytes() == data
+
+
+@pytest.mark.parametrize("content", [b"x", b"PK\x03\x04" + b"\0" * 100, b"\xff" * 8 + b"{}", b"\x80\x04K\x01."])
+def test_what_is_no_predictor_leaves_nothing(
+    api: TestClient, settings: Settings, refused: Refused, content: bytes
+) -> None:
+    before = _files(settings.home)
+    refused(api.post(PREDICTORS, params={"name": "x"}, content=content), 422)
+    assert _files(settings.home) == before
+
+
+@pytest.mark.parametrize("name", TRAVERSALS)
+def test_no_name_leads_out_of_the_home(api: TestClient, settings: Settings, refused: Refused, name: str) -> None:
+    before = _files(settings.home.parent)
+    refused(api.post(PREDICTORS, params={"name": name}, content=b"x"), 422)
+    assert _files(settings.home.parent) == before
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v1/experiments/..%2f..%2fetc/log",
+        "/api/v1/experiments/%2e%2e/log",
+        "/api/v1/experiments/..%5c..%5c/log",
+        "/api/v1/experiments/%00/log",
+        "/api/v1/devices/..%2fx",
+        "/api/v1/devices/%2e%2e%2f%2e%2e%2fetc%2fpasswd",
+        "/static/..%2f..%2fetc/passwd",
+    ],
+)
+def test_no_address_leads_out_of_the_home(api: TestClient, refused: Refused, path: str) -> None:
+    refused(api.get(path), 404)
+    if path.startswith("/api/v1/experiments"):
+        refused(api.delete(path.removesuffix("/log")), 404)
+
+
+def test_few_jobs_run_at_once(serve: Serve, settings: Settings, refused: Refused) -> None:
+    client = serve(replace(settings, most_jobs=0))
+    query = {"name": "x", "space": "digits"}
+    answer = client.post(TABLES, params=query, content=b"kind,key\n")
+    refused(answer, 429)
+    assert answer.headers["Retry-After"] == "5"
+    app: Any = client.app
+    jobs: Jobs = app.state.service.jobs
+    assert jobs.find(("x",)) is None

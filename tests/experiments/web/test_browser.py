@@ -1,0 +1,249 @@
+"""The pages in a browser: an experiment from its launch to its file, and what a policy or a script would break."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
+
+import numpy as np
+import pytest
+
+from bitfront.experiments.store.base import Store
+from bitfront.experiments.store.home import open_store
+from bitfront.experiments.store.records import CandidateBatch, Generation
+from bitfront.experiments.store.statuses import Status
+from bitfront.supernet.spaces import SPACES
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = shutil.which("chromium")
+SECONDS = 900
+_SMALL = """\
+supernet: {warmup_epochs: 1, elastic_epochs: 1, quantized_epochs: 1}
+samples: {fp32: 20, quantized: 20, held_out: 10}
+search: {population: 20, generations: 400}
+front: {measure: 4}
+"""
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed"),
+]
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page in which nothing may go wrong unseen: no error of a script, and nothing that the policy refuses."""
+    errors: list[str] = []
+    opened = browser.new_page(viewport={"width": 1200, "height": 900})
+    opened.set_default_timeout(60_000)
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    opened.on("request", lambda request: _check_own(request.url, errors))
+    yield opened
+    opened.close()
+    assert errors == []
+
+
+def _check_own(url: str, errors: list[str]) -> None:
+    if not url.startswith(("http://127.0.0.1:", "data:", "blob:")):
+        errors.append(f"asked elsewhere: {url}")
+
+
+@pytest.fixture
+def base(home: Path) -> Iterator[str]:
+    """The address of a service, without a worker, over an empty home."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with _process("-m", "bitfront.experiments.cli", "serve", "--no-worker", "--port", str(port)):
+        address = f"http://127.0.0.1:{port}"
+        _until(lambda: _answers(f"{address}/healthz"), 120)
+        yield address
+
+
+@contextmanager
+def _process(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(
+        [sys.executable, *arguments], env=dict(os.environ), stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urlopen(address, timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def _until(holds: Callable[[], Any], seconds: float, pause: float = 0.2) -> Any:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := holds():
+            return found
+        time.sleep(pause)
+    raise AssertionError(f"not within {seconds} s")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * SECONDS)
+def test_from_launch_to_a_file_that_runs(base: str, page: Page, home: Path, tmp_path: Path) -> None:
+    page.goto(base)
+    page.get_by_role("link", name="Launch the first one").click()
+    page.get_by_label("Spec as YAML").fill("name: seen\nspace: digits\ndata: digits\n" + _SMALL)
+    device = page.locator("#f-device-name")
+    device.fill("bitfuson")
+    page.locator("#f-device-name-error").get_by_text("did you mean 'bitfusion'").wait_for()
+    device.fill("bitfusion")
+    page.get_by_text("Can be launched.").wait_for()
+    assert "device: bitfusion" in page.get_by_label("Spec as YAML").input_value()
+    assert "name: seen" in page.get_by_label("Spec as YAML").input_value()
+    page.locator("#f-seed").fill("3")  # launched at once: the YAML follows before it is sent
+    page.get_by_role("button", name="Launch").click()
+    page.wait_for_url("**/experiments/seen-*")
+    experiment = page.url.rpartition("/")[2]
+    assert page.locator(".status").first.inner_text() == "QUEUED"
+
+    page.evaluate("window.neverLeft = true")
+    program = f"from bitfront.experiments.commands.launch import work; work({experiment!r})"
+    with _process("-c", program):
+        sizes = _watched(page)
+    assert page.evaluate("window.neverLeft === true")  # it grew live, without being loaded again
+    assert len(sizes) >= 2, sizes
+
+    _brush(page)
+    chosen = page.locator("#members tbody tr:visible").filter(has_text="measured").first
+    chosen.get_by_role("link").click()
+    page.get_by_role("heading", name="Layers").wait_for()
+    page.get_by_role("button", name="Export as ONNX").click()
+    page.locator("a[download]").first.wait_for(timeout=SECONDS * 1000)
+    with page.expect_download() as started:
+        page.locator("a[download]").first.click()
+    file = tmp_path / "model.onnx"
+    started.value.save_as(file)
+    _runs(file)
+    with open_store(home) as store:
+        assert store.get(experiment).status is Status.COMPLETED
+        assert store.get(experiment).seed == 3
+
+
+def _watched(page: Page) -> set[str]:
+    """How many members the front had, at each look, until the experiment ended."""
+    sizes: set[str] = set()
+
+    def is_over() -> bool:
+        sizes.add(page.locator("#shown").inner_text())
+        status = page.locator("#state .status").inner_text()
+        assert status in ("QUEUED", "RUNNING", "COMPLETED"), page.locator("#state").inner_text()
+        return status == "COMPLETED"
+
+    _until(is_over, SECONDS)
+    sizes.discard("")
+    return sizes
+
+
+def _brush(page: Page) -> None:
+    """Drag over the right half of the plot: fewer members stay in the table, and the form says which."""
+    before = page.locator("#members tbody tr:visible").count()
+    plot = page.locator("#scatter .nsewdrag").first
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 2, box["y"] + 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 3, box["y"] + box["height"] - 2, steps=5)
+    page.mouse.up()
+    _until(lambda: page.locator("input[name='max.latency_ms']").input_value(), 20)
+    assert 0 < page.locator("#members tbody tr:visible").count() <= before
+    page.get_by_role("link", name="All", exact=True).click()
+    assert page.locator("#members tbody tr:visible").count() == before
+
+
+def _runs(file: Path) -> None:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    (given,) = session.get_inputs()
+    shape = [one if isinstance(one, int) else 3 for one in given.shape]
+    (logits,) = session.run(None, {given.name: np.zeros(shape, dtype=np.float32)})
+    assert logits.shape == (shape[0], 10)
+    assert np.isfinite(logits).all()
+
+
+@pytest.fixture
+def many(home: Path, store: Store, spec: dict[str, Any], rng: np.random.Generator) -> str:
+    """An experiment of 100,000 candidates, 500 of them on the front."""
+    space, n = SPACES.get("digits")(), 100_000
+    genomes = np.unique(space.sample(n + 500, rng), axis=0)[:n]
+    size = rng.uniform(0, 1, n)
+    predicted = {
+        "top1": np.clip(0.6 + 0.39 * np.sqrt(size) - rng.exponential(0.05, n), 0, 1),
+        "latency_ms": 0.1 + size + rng.exponential(0.2, n),
+        "size_bytes": 4e3 + 1e5 * size,
+    }
+    experiment = store.create_experiment("many", spec, 0)
+    store.claim(experiment.id)
+    batch = CandidateBatch(genomes, predicted)
+    state = {"objectives": ["top1"], "reference": np.array([0.5])}
+    store.add_generation(experiment.id, Generation(0, n, 0.5), batch, genomes[:500], state)
+    store.set_status(experiment.id, Status.COMPLETED)
+    return experiment.id
+
+
+def test_a_page_of_100_000_candidates_is_drawn(base: str, page: Page, many: str) -> None:
+    page.goto(f"{base}/experiments/{many}")
+    page.locator("#scatter .scatterlayer .trace").first.wait_for()
+    assert page.locator("#shown").inner_text() == "500 of 500 members"
+    assert "Of 100,000 candidates" in page.locator("#cloud-note").inner_text()
+    page.locator("input[name='min.top1']").fill("90")
+    _until(lambda: page.locator("#shown").inner_text() != "500 of 500 members", 20)
+    page.locator("#axis-x").select_option("size_bytes")
+    page.locator("#scatter .xtitle").get_by_text("Size (KiB)").wait_for()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1200])
+def test_pages_fit_narrow_and_wide_in_light_and_dark(
+    base: str, browser: Browser, many: str, theme: Any, width: int
+) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=theme)
+    page = context.new_page()
+    for path in ("/experiments", "/experiments/new", f"/experiments/{many}", f"/experiments/{many}/candidates/1"):
+        page.goto(base + path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+    ground = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    assert (max(map(int, ground[4:-1].split(","))) < 60) == (theme == "dark")
+    context.close()
+
+
+def test_keys_reach_the_content_first(base: str, page: Page) -> None:
+    page.goto(f"{base}/experiments")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
