@@ -58,8 +58,8 @@ class Signals:
             yield
             signal.set_wakeup_fd(wakeup)
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            for known, handler in before.items():
+                signal.signal(known, handler)
 
     def wait(self, seconds: float) -> None:
         """Wait so long, or until a signal comes; one that came since the last time ends it at once."""

@@ -66,7 +66,7 @@ def _kill_child(home: Path, experiment_id: str) -> bool:
 def _ended(home: Path, process: Any) -> int:
     """Wait until a worker leaves nothing to do; children of killed ones may be left to go on."""
     while True:
-        code = process.wait()
+        code: int = process.wait()
         with open_store(home) as store:
             if all(one.status.is_over for one in store.list_experiments().items):
                 return code
