@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, FromClause, create_engine, event
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -49,6 +50,7 @@ def make_engine(url: URL) -> Engine:
     engine = create_engine(
         url, json_serializer=serializer, connect_args={"timeout": BUSY_SECONDS}, max_overflow=_MOST_CONNECTIONS
     )
+    engine.dialect.statement_compiler = _Advised
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -68,6 +70,13 @@ def _postgresql(url: URL, serializer: Callable[[Any], str]) -> Engine:
         raise StorageError(
             f"{place_of(url)} needs the driver for PostgreSQL: pip install 'bitfront[postgres]'"
         ) from error
+
+
+class _Advised(SQLiteCompiler):
+    """Writes the hints of a query, such as INDEXED BY, which SQLAlchemy leaves out for SQLite."""
+
+    def get_from_hint_text(self, table: FromClause, text: str | None) -> str | None:
+        return text
 
 
 def _prepare_sqlite(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Engine, Row, Select, and_, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, func, select, tuple_
 
 from bitfront.experiments.store.base import MOST_PER_PAGE
 from bitfront.experiments.store.cursors import decode_cursor, encode_cursor
@@ -17,6 +17,7 @@ from bitfront.experiments.store.retry import repeatable
 from bitfront.experiments.store.schema import candidates, front_members
 from bitfront.experiments.store.service_records import ComparedMember, Thinned
 from bitfront.experiments.store.sql_experiments import check_limit, number_of
+from bitfront.experiments.store.sqlite_plans import SORTED, by_any, by_fewest, by_front
 from bitfront.experiments.store.thinning import first_of_cells
 from bitfront.search.constraints import METRICS, base_metric, check_metric, is_of_device
 from bitfront.supernet.errors import UnknownNameError
@@ -52,8 +53,10 @@ class CandidatesSql:
         if cursor is not None:
             met.append(_behind(keys, order, decode_cursor(listing, cursor, len(keys))))
         with reading(self._engine) as connection:
-            met.append(candidates.c.experiment_number == number_of(connection, experiment_id))
-            rows = connection.execute(_page(keys, order, met, limit + 1)).all()
+            mine = candidates.c.experiment_number == number_of(connection, experiment_id)
+            chosen = _chosen(keys, order, [mine, *met], limit + 1)
+            chosen = by_front(chosen) if on_front else _planned(connection, chosen, mine, order, where)
+            rows = connection.execute(_page(chosen, order)).all()
         last = rows[limit - 1] if len(rows) > limit else None
         following = None if last is None else encode_cursor(listing, [last.sorted_by, last.number][-len(keys) :])
         return Page(tuple(candidate_of(row) for row in rows[:limit]), following)
@@ -78,7 +81,10 @@ class CandidatesSql:
         with reading(self._engine) as connection:
             number = number_of(connection, experiment_id)
             query = select(func.count()).select_from(candidates).where(candidates.c.experiment_number == number)
-            return int(connection.execute(query.where(*map(_meets, where))).scalar_one())
+            query = query.where(*map(_meets, where))
+            # With a range of a sorted metric SQLite finds the index by itself.
+            others = where and all(one.metric in METRICS and one.metric not in SORTED for one in where)
+            return int(connection.execute(by_any(query) if others else query).scalar_one())
 
     @repeatable
     def thinned(
@@ -92,7 +98,7 @@ class CandidatesSql:
             number = number_of(connection, experiment_id)
             mine = [candidates.c.experiment_number == number, across.is_not(None), up.is_not(None)]
             mine += map(_meets, where)
-            front = connection.execute(select(candidates).where(*mine, candidates.c.on_front)).all()
+            front = connection.execute(by_front(select(candidates).where(*mine, candidates.c.on_front))).all()
             total, cells = first_of_cells(connection, across, up, mine, most - len(front))
         stands_for = {row.number: 0 for row in front} | {row.number: row.stands_for for row in cells}
         found = {row.number: candidate_of(row) for row in (*front, *cells)}
@@ -156,17 +162,33 @@ def _keys(order: str) -> list[ColumnElement[Any]]:
     return [metric_column(name), candidates.c.number]
 
 
-def _page(
+def _chosen(
     keys: Sequence[ColumnElement[Any]], order: str, met: Sequence[ColumnElement[bool]], limit: int
 ) -> Select[Any]:
-    """The first rows that meet all, with the metric that they are ordered by as ``sorted_by``."""
-    # Which rows these are is found in an index alone, where there is one; only then are they looked up.
-    mine = candidates.c.experiment_number
-    chosen = select(mine, candidates.c.number, keys[0].label("sorted_by")).where(*met)
-    found = chosen.order_by(*_directed(keys, order)).limit(limit).subquery()
+    """Which are the first rows that meet all, with the metric that they are ordered by as ``sorted_by``."""
+    chosen = select(candidates.c.experiment_number, candidates.c.number, keys[0].label("sorted_by"))
+    return chosen.where(*met).order_by(*_directed(keys, order)).limit(limit)
+
+
+def _page(chosen: Select[Any], order: str) -> Select[Any]:
+    """The chosen rows whole: which they are was found in an index alone, and only these are looked up."""
+    found, mine = chosen.subquery(), candidates.c.experiment_number
     same = and_(mine == found.c.experiment_number, candidates.c.number == found.c.number)
     query = select(candidates, found.c.sorted_by).join(found, same)
     return query.order_by(*_directed([found.c.sorted_by, found.c.number], order))
+
+
+def _planned(
+    connection: Connection, chosen: Select[Any], mine: ColumnElement[bool], order: str, where: Sequence[Filter]
+) -> Select[Any]:
+    name = order.removeprefix("-")
+    ranges = {
+        metric: [_meets(one) for one in where if one.metric == metric]
+        for metric in dict.fromkeys(one.metric for one in where if one.metric in SORTED)
+    }
+    if is_of_device(name) or not all(one.metric in METRICS for one in where):
+        return chosen
+    return by_fewest(connection, chosen, mine, name, ranges)
 
 
 def _directed(keys: Sequence[ColumnElement[Any]], order: str) -> list[ColumnElement[Any]]:
@@ -192,7 +214,7 @@ def _fronts(numbers: Sequence[int]) -> Select[Any]:
     same = (front_members.c.experiment_number == candidates.c.experiment_number) & (
         front_members.c.candidate_number == candidates.c.number
     )
-    query = select(candidates, *measured).outerjoin(front_members, same)
+    query = by_front(select(candidates, *measured)).outerjoin(front_members, same)
     return query.where(candidates.c.experiment_number.in_(numbers), candidates.c.on_front)
 
 
