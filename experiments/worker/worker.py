@@ -28,6 +28,8 @@ from bitfront.experiments.worker.settings import WorkerSettings
 from bitfront.supernet.errors import StorageError
 
 _LOG = logging.getLogger(__name__)
+_PATIENCE_SECONDS = 2.0
+"""How long one call waits for a database that is away: signals are heard between calls, and it is asked again."""
 
 
 class Worker:
@@ -174,7 +176,7 @@ def _opened(home: Path, signals: Signals, pause: Pause) -> Store | None:
     """The store, as soon as it can be opened; None where a signal came first."""
     while not signals.stop:
         try:
-            return open_store(home)
+            return open_store(home, _PATIENCE_SECONDS)
         except StorageError as error:
             _wait_for_store(pause, error)
             signals.wait(pause.seconds)

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from bitfront.experiments import run as run_module
+from bitfront.experiments.concluding import CancelledError
 from bitfront.experiments.reporter import Reporters
-from bitfront.experiments.run import CancelledError, Run
+from bitfront.experiments.run import Run
 from bitfront.experiments.spec import spec_from
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.records import Progress

@@ -365,7 +365,7 @@ class TestLoop:
     ) -> None:
         tries = []
 
-        def opened(home: Path) -> Store:
+        def opened(home: Path, patience: float) -> Store:
             tries.append(home)
             if len(tries) < 3:
                 raise StorageError("not yet")
