@@ -13,6 +13,7 @@ from fastapi import APIRouter, FastAPI
 from bitfront.experiments.service import errors
 from bitfront.experiments.service.context import make_service
 from bitfront.experiments.service.guard import Guard
+from bitfront.experiments.service.openapi import DescribedApp
 from bitfront.experiments.service.routes import (
     events,
     experiments,
@@ -40,7 +41,7 @@ def create_app(settings: Settings, store: Store) -> FastAPI:
         yield
         service.jobs.close()
 
-    app = FastAPI(
+    app = DescribedApp(
         title="bitfront",
         version=version("bitfront"),
         description=_ABOUT,

@@ -154,11 +154,11 @@ class Store(Operations, ABC):
     def mark_interrupted(self) -> tuple[str, ...]:
         """Free experiments whose process is gone; returns their ids, oldest first.
 
-        RUNNING ones become INTERRUPTED and CANCELLING ones CANCELLED. Those of another host, whose processes can not
-        be looked at (of a container that was replaced, say), are given up after `SILENCE` without a heartbeat. A
-        heartbeat in the future (the clock moved back since) counts as one of the moment when this method first saw
-        it, so that neither the living are given up nor the dead kept for long. The clocks of several hosts must
-        agree to a few minutes.
+        RUNNING ones become INTERRUPTED and CANCELLING ones CANCELLED. Those of another host, whose processes can
+        not be looked at (of a container that was replaced, say), are given up after `SILENCE` without a
+        heartbeat. A heartbeat in the future (the clock moved back since) counts as one of the moment when this
+        method first saw it, so that neither the living are given up nor the dead kept for long. The clocks of
+        several hosts must agree to a few minutes.
         """
 
     # -- search -----------------------------------------------------------------------------------------
@@ -174,9 +174,10 @@ class Store(Operations, ABC):
     ) -> None:
         """Store a generation: its candidates, the front they led to and the strategy's state.
 
-        Candidates that the experiment has already are left as they are; the ids of new ones ascend in the
-        order of ``batch``. ``front`` (k, n_genes) is the whole predicted front now. ``state`` is as
-        `state_blob.encode_state` takes it and replaces that of the generation before.
+        The newest generation once more, with the very same ``created_at``, changes nothing, so that a caller that
+        got no answer may ask again. Candidates that the experiment has already are left as they are; the ids of
+        new ones ascend in the order of ``batch``. ``front`` (k, n_genes) is the whole predicted front now.
+        ``state`` is as `state_blob.encode_state` takes it and replaces that of the generation before.
 
         Raises:
             ConflictError: the index does not follow the newest generation's (the first is 0), or a member
@@ -226,7 +227,8 @@ class Store(Operations, ABC):
         """At most ``most`` candidates that stand for all that have the metrics ``x`` and ``y`` and meet ``where``.
 
         The plot over ``x`` and ``y`` is cut into equal rectangles; of each that holds candidates the first is
-        there. All members of the predicted front are there too, even where they alone are more than ``most``.
+        there. All members of the predicted front are there too, even where they alone are ``most`` or more; one
+        other may then be there beside them.
 
         Raises:
             UnknownNameError, InvalidConstraintError: a metric is unknown.

@@ -75,6 +75,7 @@ def _prepare_sqlite(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> 
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute("PRAGMA cache_size = -64000")  # KiB; the sorted indexes of a large experiment are as large
     cursor.execute("PRAGMA synchronous = NORMAL")  # in WAL mode this loses nothing when a process dies
     cursor.close()
 
@@ -189,7 +190,7 @@ def _meaning(error: DBAPIError | sqlite3.Error, url: URL, committing: bool) -> B
 
 
 def _is_lost(error: DBAPIError) -> bool:
-    """Whether the connection broke or was never made, or the server gave up this transaction for another's sake."""
+    """Whether the connection broke or was never made, or the server gave this one up for another's sake."""
     # Only PostgreSQL's errors have a state: None before there is a session.
     state = getattr(error.orig, "sqlstate", "")
     broke = error.connection_invalidated or state is None or state.startswith(_LOST_STATES)

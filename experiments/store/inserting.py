@@ -13,5 +13,27 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str,
     """Insert rows, leaving out those that are there already; returns how many were new."""
     if not rows:
         return 0
-    statement: Any = postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
-    return connection.execute(statement.on_conflict_do_nothing(), rows).rowcount
+    if connection.dialect.name != "postgresql":
+        return connection.execute(sqlite.insert(table).on_conflict_do_nothing(), rows).rowcount
+    # PostgreSQL's driver does not count the rows of many statements.
+    key = next(iter(table.primary_key))
+    made = connection.execute(postgresql.insert(table).on_conflict_do_nothing().returning(key), rows)
+    return len(made.all())
+
+
+def insert_columns(connection: Connection, table: Table, columns: Mapping[str, Sequence[object]]) -> None:
+    """Insert many rows, given by columns of one length, leaving out those that are there already.
+
+    SQLAlchemy's own way to many rows spends twice the time of the database on preparing them.
+    """
+    names = ", ".join(columns)
+    if connection.dialect.name == "postgresql":
+        arrays = ", ".join(f"%s::{table.c[name].type.compile(connection.dialect)}[]" for name in columns)
+        statement = f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING"
+        connection.exec_driver_sql(statement, tuple(map(list, columns.values())))
+        return
+    statement = (
+        f"INSERT INTO {table.name} ({names}) VALUES ({', '.join('?' * len(columns))}) ON CONFLICT DO NOTHING"
+    )
+    if rows := list(zip(*columns.values(), strict=True)):
+        connection.exec_driver_sql(statement, rows)

@@ -55,9 +55,10 @@ class Progress:
 class Experiment:
     """One launched search. ``owner`` is the process that works on it, None when none does.
 
-    ``table_id`` is its device's cost table; with several devices there are ``table_ids`` by name instead. ``key`` is
-    the idempotency key that it was created with. ``progress`` is how far the present stage is, None where nobody said.
-    ``forgotten`` is how many of its candidates were removed since; such an experiment can not be resumed.
+    ``table_id`` is its device's cost table; with several devices there are ``table_ids`` by name instead.
+    ``key`` is the idempotency key that it was created with. ``progress`` is how far the present stage is, None
+    where nobody said. ``forgotten`` is how many of its candidates were removed since; such an experiment can not
+    be resumed.
     """
 
     id: str

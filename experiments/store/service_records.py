@@ -15,9 +15,8 @@ class Thinned:
     """Candidates that stand for all of an experiment in a plot over two metrics.
 
     ``candidates``: by id; every member of the predicted front is among them. ``stands_for``, one each: how many
-    candidates of the same part of the plot it stands for, itself among them; members of the front stand for
-    themselves. ``total``: how many there are in all. It is the sum of ``stands_for``, unless the front left no
-    room for others.
+    candidates of the same part of the plot it stands for, itself among them; 0 for members of the front beside the
+    one that stands for their part. ``total``: how many there are in all, the sum of ``stands_for``.
     """
 
     candidates: tuple[Candidate, ...]

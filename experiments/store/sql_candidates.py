@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Engine, Row, Select, func, select, tuple_
+from sqlalchemy import ColumnElement, Engine, Row, Select, and_, func, select, tuple_
 
 from bitfront.experiments.store.base import MOST_PER_PAGE
 from bitfront.experiments.store.cursors import decode_cursor, encode_cursor
 from bitfront.experiments.store.engine import reading
 from bitfront.experiments.store.filters import COMPARE, Filter
 from bitfront.experiments.store.records import Candidate, Page
+from bitfront.experiments.store.retry import repeatable
 from bitfront.experiments.store.schema import candidates, front_members
 from bitfront.experiments.store.service_records import ComparedMember, Thinned
 from bitfront.experiments.store.sql_experiments import check_limit, number_of
@@ -29,7 +30,9 @@ class CandidatesSql:
     """The part of a store that answers what a search found."""
 
     _engine: Engine
+    _patience: float
 
+    @repeatable
     def candidates(
         self,
         experiment_id: str,
@@ -42,20 +45,20 @@ class CandidatesSql:
         """See `Store.candidates`."""
         check_limit(limit)
         listing = _listing(experiment_id, order, on_front, where)
-        query, keys = _ordered(order)
-        query = query.where(*map(_meets, where))
+        keys = _keys(order)
+        met = [keys[0].is_not(None), *map(_meets, where)]
         if on_front:
-            query = query.where(candidates.c.on_front)
+            met.append(candidates.c.on_front)
         if cursor is not None:
-            query = query.where(_behind(keys, order, decode_cursor(listing, cursor, len(keys))))
+            met.append(_behind(keys, order, decode_cursor(listing, cursor, len(keys))))
         with reading(self._engine) as connection:
-            number = number_of(connection, experiment_id)
-            page = query.where(candidates.c.experiment_number == number).limit(limit + 1)
-            rows = connection.execute(page).all()
-        key = [getattr(rows[limit - 1], str(column.key)) for column in keys] if len(rows) > limit else None
-        following = None if key is None else encode_cursor(listing, key)
+            met.append(candidates.c.experiment_number == number_of(connection, experiment_id))
+            rows = connection.execute(_page(keys, order, met, limit + 1)).all()
+        last = rows[limit - 1] if len(rows) > limit else None
+        following = None if last is None else encode_cursor(listing, [last.sorted_by, last.number][-len(keys) :])
         return Page(tuple(candidate_of(row) for row in rows[:limit]), following)
 
+    @repeatable
     def candidate(self, experiment_id: str, candidate_id: int) -> Candidate:
         """See `Store.candidate`."""
         with reading(self._engine) as connection:
@@ -69,6 +72,7 @@ class CandidatesSql:
                 raise UnknownNameError(f"candidate of {experiment_id}", str(candidate_id), known)
             return candidate_of(row)
 
+    @repeatable
     def count_candidates(self, experiment_id: str, where: Sequence[Filter] = ()) -> int:
         """See `Store.count_candidates`."""
         with reading(self._engine) as connection:
@@ -76,6 +80,7 @@ class CandidatesSql:
             query = select(func.count()).select_from(candidates).where(candidates.c.experiment_number == number)
             return int(connection.execute(query.where(*map(_meets, where))).scalar_one())
 
+    @repeatable
     def thinned(
         self, experiment_id: str, x: str, y: str, most: int = 5000, where: Sequence[Filter] = ()
     ) -> Thinned:
@@ -88,12 +93,13 @@ class CandidatesSql:
             mine = [candidates.c.experiment_number == number, across.is_not(None), up.is_not(None)]
             mine += map(_meets, where)
             front = connection.execute(select(candidates).where(*mine, candidates.c.on_front)).all()
-            rest = [*mine, candidates.c.on_front.is_(False)]
-            total, cells = first_of_cells(connection, across, up, rest, most - len(front))
-        both = sorted([(candidate_of(row), 1) for row in front] + [(candidate_of(r), r.stands_for) for r in cells],
-                      key=lambda pair: pair[0].id)  # fmt: skip
-        return Thinned(tuple(one for one, _ in both), tuple(n for _, n in both), len(front) + total)
+            total, cells = first_of_cells(connection, across, up, mine, most - len(front))
+        stands_for = {row.number: 0 for row in front} | {row.number: row.stands_for for row in cells}
+        found = {row.number: candidate_of(row) for row in (*front, *cells)}
+        ids = sorted(found)
+        return Thinned(tuple(found[one] for one in ids), tuple(stands_for[one] for one in ids), total)
 
+    @repeatable
     def compare(self, experiment_ids: Sequence[str], objectives: Sequence[str]) -> tuple[ComparedMember, ...]:
         """See `Store.compare`."""
         _check_objectives(objectives)
@@ -140,20 +146,31 @@ def _listing(experiment_id: str, order: str, on_front: bool, where: Sequence[Fil
     return " ".join(["candidates", experiment_id, order, "front" if on_front else "all", *filters])
 
 
-def _ordered(order: str) -> tuple[Select[Any], list[ColumnElement[Any]]]:
-    """The query in this order, and the columns that decide the order: a metric where there is one, the number."""
+def _keys(order: str) -> list[ColumnElement[Any]]:
+    """The columns that decide the order: a metric where there is one, the number."""
     name = order.removeprefix("-")
-    if name not in ("id", *METRICS) and not is_of_device(name):
+    if name == "id":
+        return [candidates.c.number]
+    if name not in METRICS and not is_of_device(name):
         raise UnknownNameError("order", order, ["id", *METRICS, "-id", *(f"-{metric}" for metric in METRICS)])
-    query = select(candidates)
-    keys: list[ColumnElement[Any]] = [candidates.c.number]
-    if name in METRICS:
-        keys.insert(0, candidates.c[name])
-    elif name != "id":
-        keys.insert(0, metric_column(name).label("of_device"))
-        query = query.add_columns(keys[0])
-    query = query.where(keys[0].is_not(None))
-    return query.order_by(*(key.desc() if order.startswith("-") else key for key in keys)), keys
+    return [metric_column(name), candidates.c.number]
+
+
+def _page(
+    keys: Sequence[ColumnElement[Any]], order: str, met: Sequence[ColumnElement[bool]], limit: int
+) -> Select[Any]:
+    """The first rows that meet all, with the metric that they are ordered by as ``sorted_by``."""
+    # Which rows these are is found in an index alone, where there is one; only then are they looked up.
+    mine = candidates.c.experiment_number
+    chosen = select(mine, candidates.c.number, keys[0].label("sorted_by")).where(*met)
+    found = chosen.order_by(*_directed(keys, order)).limit(limit).subquery()
+    same = and_(mine == found.c.experiment_number, candidates.c.number == found.c.number)
+    query = select(candidates, found.c.sorted_by).join(found, same)
+    return query.order_by(*_directed([found.c.sorted_by, found.c.number], order))
+
+
+def _directed(keys: Sequence[ColumnElement[Any]], order: str) -> list[ColumnElement[Any]]:
+    return [key.desc() if order.startswith("-") else key for key in keys]
 
 
 def _behind(keys: Sequence[ColumnElement[Any]], order: str, values: Sequence[int | float]) -> ColumnElement[bool]:

@@ -18,6 +18,7 @@ from bitfront.experiments.store.errors import ConflictError, StatusError
 from bitfront.experiments.store.inserting import insert_new
 from bitfront.experiments.store.owner import Owner
 from bitfront.experiments.store.records import Experiment, Page, Progress
+from bitfront.experiments.store.retry import repeatable, repeatable_if_undone
 from bitfront.experiments.store.schema import device_tables
 from bitfront.experiments.store.schema import experiments as table
 from bitfront.experiments.store.statuses import Status, check_transition
@@ -36,6 +37,7 @@ class ExperimentsSql:
     """The part of a store that is about experiments as a whole."""
 
     _engine: Engine
+    _patience: float
     _clock: Callable[[], datetime]
 
     def create_experiment(
@@ -54,17 +56,25 @@ class ExperimentsSql:
             "created_at": self._clock(),
             "key": key,
         }
-        with writing(self._engine) as connection:
-            experiment_id = _new_id(connection, name)
-            if insert_new(connection, table, [{"id": experiment_id, **values}]):
-                return _experiment(row_of(connection, experiment_id))
-            return _same(connection, values)
+        return self._create_once(values) if key is None else self._create(values)
 
+    @repeatable_if_undone
+    def _create_once(self, values: Mapping[str, Any]) -> Experiment:
+        with writing(self._engine) as connection:
+            return _created(connection, values)
+
+    @repeatable
+    def _create(self, values: Mapping[str, Any]) -> Experiment:
+        with writing(self._engine) as connection:
+            return _created(connection, values)
+
+    @repeatable
     def get(self, experiment_id: str) -> Experiment:
         """See `Store.get`."""
         with reading(self._engine) as connection:
             return _experiment(row_of(connection, experiment_id))
 
+    @repeatable
     def list_experiments(
         self, cursor: str | None = None, limit: int = 50, status: Status | None = None
     ) -> Page[Experiment]:
@@ -83,36 +93,44 @@ class ExperimentsSql:
 
     def claim(self, experiment_id: str, owner: Owner | None = None) -> Experiment:
         """See `Store.claim`."""
+        return self._claim(experiment_id, owner or Owner.current(), self._clock())
+
+    @repeatable
+    def _claim(self, experiment_id: str, owner: Owner, now: datetime) -> Experiment:
         with writing(self._engine) as connection:
             old = _experiment(row_of(connection, experiment_id, lock=True))
+            if (old.status, old.owner, old.heartbeat_at) == (Status.RUNNING, owner, now):
+                return old  # this very claim was stored before the answer was lost
             if old.status is not Status.QUEUED:
                 raise StatusError(_why_not(old))
-            return self._claimed(connection, old, owner)
+            return _claimed(connection, old, owner, now)
 
     def claim_next(self, owner: Owner | None = None) -> Experiment | None:
         """See `Store.claim_next`."""
+        return self._claim_next(owner or Owner.current(), self._clock())
+
+    @repeatable
+    def _claim_next(self, owner: Owner, now: datetime) -> Experiment | None:
         queued = select(table).where(table.c.status == Status.QUEUED).order_by(table.c.number).limit(1)
+        # This very claim may have been stored before the answer was lost.
+        mine = select(table).where(
+            table.c.status == Status.RUNNING,
+            table.c.heartbeat_at == now,
+            table.c.process_started == owner.started,
+            table.c.host == owner.host,
+            table.c.pid == owner.pid,
+        )
         # Workers ask every moment; where nothing is to be done they keep no writer waiting.
         with reading(self._engine) as connection:
+            if (row := connection.execute(mine).first()) is not None:
+                return _experiment(row)
             if connection.execute(queued).first() is None:
                 return None
         with writing(self._engine) as connection:
             row = connection.execute(queued.with_for_update(skip_locked=True)).first()
-            return None if row is None else self._claimed(connection, _experiment(row), owner)
+            return None if row is None else _claimed(connection, _experiment(row), owner, now)
 
-    def _claimed(self, connection: Connection, old: Experiment, owner: Owner | None) -> Experiment:
-        owner, now = owner or Owner.current(), self._clock()
-        values = {
-            "status": Status.RUNNING,
-            "reason": "",
-            "started_at": old.started_at or now,
-            "heartbeat_at": now,
-            "host": owner.host,
-            "pid": owner.pid,
-            "process_started": owner.started,
-        }
-        return _changed(connection, old.id, values)
-
+    @repeatable_if_undone
     def set_status(self, experiment_id: str, status: Status, reason: str = "") -> Experiment:
         """See `Store.set_status`."""
         with writing(self._engine) as connection:
@@ -129,12 +147,14 @@ class ExperimentsSql:
                 )
             return _changed(connection, experiment_id, self._moved(old, status, reason))
 
+    @repeatable
     def set_stage(self, experiment_id: str, stage: str) -> None:
         """See `Store.set_stage`."""
         with writing(self._engine) as connection:
             row_of(connection, experiment_id)
             _changed(connection, experiment_id, {"stage": stage, **_NO_PROGRESS})
 
+    @repeatable
     def link(
         self,
         experiment_id: str,
@@ -158,6 +178,7 @@ class ExperimentsSql:
             if given:
                 _changed(connection, experiment_id, given)
 
+    @repeatable
     def heartbeat(
         self, experiment_id: str, owner: Owner | None = None, progress: Progress | None = None
     ) -> Status:
@@ -173,6 +194,7 @@ class ExperimentsSql:
             values = {"heartbeat_at": self._clock(), **_progress_columns(progress)}
             return _changed(connection, experiment_id, values).status
 
+    @repeatable
     def mark_interrupted(self) -> tuple[str, ...]:
         """See `Store.mark_interrupted`."""
         held = (
@@ -248,6 +270,19 @@ def _changed(connection: Connection, experiment_id: str, values: Mapping[str, An
     return _experiment(row_of(connection, experiment_id))
 
 
+def _claimed(connection: Connection, old: Experiment, owner: Owner, now: datetime) -> Experiment:
+    values = {
+        "status": Status.RUNNING,
+        "reason": "",
+        "started_at": old.started_at or now,
+        "heartbeat_at": now,
+        "host": owner.host,
+        "pid": owner.pid,
+        "process_started": owner.started,
+    }
+    return _changed(connection, old.id, values)
+
+
 def _new_id(connection: Connection, name: str) -> str:
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_LONGEST_SLUG].strip("-") or "experiment"
     while True:
@@ -255,6 +290,13 @@ def _new_id(connection: Connection, name: str) -> str:
         taken = select(table.c.number).where(table.c.id == experiment_id)
         if connection.execute(taken).first() is None:
             return experiment_id
+
+
+def _created(connection: Connection, values: Mapping[str, Any]) -> Experiment:
+    experiment_id = _new_id(connection, values["name"])
+    if insert_new(connection, table, [{"id": experiment_id, **values}]):
+        return _experiment(row_of(connection, experiment_id))
+    return _same(connection, values)
 
 
 def _same(connection: Connection, values: Mapping[str, Any]) -> Experiment:

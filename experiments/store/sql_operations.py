@@ -14,6 +14,7 @@ from bitfront.experiments.store.backups import write_backup
 from bitfront.experiments.store.engine import outside_transactions, reading, writing
 from bitfront.experiments.store.errors import ConflictError, StatusError
 from bitfront.experiments.store.inserting import insert_new
+from bitfront.experiments.store.retry import repeatable, repeatable_if_undone
 from bitfront.experiments.store.schema import (
     candidates,
     device_tables,
@@ -50,6 +51,7 @@ class OperationsSql:
     """The part of a store that is about running it."""
 
     _engine: Engine
+    _patience: float
     _clock: Callable[[], datetime]
 
     def ping(self) -> None:
@@ -57,6 +59,7 @@ class OperationsSql:
         with reading(self._engine) as connection:
             connection.execute(text("SELECT 1"))
 
+    @repeatable_if_undone
     def add_token(
         self, name: str, scopes: Sequence[str], sha256: str, expires_at: datetime | None = None
     ) -> Token:
@@ -78,12 +81,14 @@ class OperationsSql:
                 raise ConflictError(f"there is a token {name!r} already, or one with the same secret: use another")
         return made
 
+    @repeatable
     def token_by_hash(self, sha256: str) -> Token | None:
         """See `Operations.token_by_hash`."""
         with reading(self._engine) as connection:
             row = connection.execute(select(tokens).where(tokens.c.sha256 == sha256)).one_or_none()
         return None if row is None else _token(row)
 
+    @repeatable
     def touch_token(self, name: str) -> None:
         """See `Operations.touch_token`."""
         now = self._clock()
@@ -93,11 +98,13 @@ class OperationsSql:
             with writing(self._engine) as connection:
                 connection.execute(update(tokens).where(tokens.c.name == name).values(last_used_at=now))
 
+    @repeatable
     def tokens(self) -> tuple[Token, ...]:
         """See `Operations.tokens`."""
         with reading(self._engine) as connection:
             return tuple(map(_token, connection.execute(select(tokens).order_by(tokens.c.number))))
 
+    @repeatable
     def revoke_token(self, name: str) -> Token:
         """See `Operations.revoke_token`."""
         mine = tokens.c.name == name
@@ -108,6 +115,7 @@ class OperationsSql:
             connection.execute(update(tokens).where(mine).values(**values))
             return _token(connection.execute(select(tokens).where(mine)).one())
 
+    @repeatable
     def counts(self) -> Counts:
         """See `Operations.counts`."""
         by_status = select(experiments.c.status, func.count()).group_by(experiments.c.status)
@@ -119,6 +127,7 @@ class OperationsSql:
             }
         return Counts({status: found.get(status, 0) for status in Status}, **sizes)
 
+    @repeatable_if_undone
     def delete_experiment(self, experiment_id: str) -> None:
         """See `Operations.delete_experiment`."""
         sum(self._removed(experiment_id, [], _not_held))
@@ -126,10 +135,12 @@ class OperationsSql:
             _not_held(row_of(connection, experiment_id, lock=True))
             connection.execute(delete(experiments).where(experiments.c.id == experiment_id))
 
+    @repeatable
     def forget_candidates(self, experiment_id: str, keep_front: bool = True) -> int:
         """See `Operations.forget_candidates`."""
         return sum(self._removed(experiment_id, _not_needed(keep_front), _over))
 
+    @repeatable
     def forget_before(self, time: datetime, keep_front: bool = True) -> dict[str, int]:
         """See `Operations.forget_before`."""
         ended = select(experiments.c.id).where(

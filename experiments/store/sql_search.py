@@ -13,11 +13,12 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, func, insert, sel
 
 from bitfront.experiments.store.engine import reading, writing
 from bitfront.experiments.store.errors import ConflictError
-from bitfront.experiments.store.inserting import insert_new
+from bitfront.experiments.store.inserting import insert_columns, insert_new
 from bitfront.experiments.store.records import CandidateBatch, FrontMember, Generation, Measurement
+from bitfront.experiments.store.retry import repeatable
 from bitfront.experiments.store.schema import candidates, front_members, generations, search_states
 from bitfront.experiments.store.sql_candidates import candidate_of
-from bitfront.experiments.store.sql_experiments import number_of
+from bitfront.experiments.store.sql_experiments import number_of, row_of
 from bitfront.experiments.store.state_blob import decode_state, encode_state
 from bitfront.search.constraints import METRICS
 from bitfront.supernet.errors import NumericalError
@@ -30,7 +31,9 @@ class SearchSql:
     """The part of a store that is about what a search finds."""
 
     _engine: Engine
+    _patience: float
 
+    @repeatable
     def add_generation(
         self,
         experiment_id: str,
@@ -47,13 +50,16 @@ class SearchSql:
             )
         blob = encode_state(state)
         with writing(self._engine) as connection:
-            number = number_of(connection, experiment_id)
+            number = int(row_of(connection, experiment_id, lock=True).number)
+            if _is_stored(connection, number, generation):
+                return
             _check_next(connection, experiment_id, number, generation.index)
             _insert_generation(connection, number, generation)
             _insert_candidates(connection, number, generation.index, batch)
             _set_front(connection, number, {row.tobytes() for row in front})
             _put_state(connection, number, generation.index, blob)
 
+    @repeatable
     def last_generation(self, experiment_id: str) -> tuple[Generation, dict[str, Any]] | None:
         """See `Store.last_generation`."""
         with reading(self._engine) as connection:
@@ -68,6 +74,7 @@ class SearchSql:
             ).one_or_none()
         return None if row is None else (_generation(row), decode_state(row.state))
 
+    @repeatable
     def generations(self, experiment_id: str) -> tuple[Generation, ...]:
         """See `Store.generations`."""
         with reading(self._engine) as connection:
@@ -75,6 +82,7 @@ class SearchSql:
             query = select(generations).where(generations.c.experiment_number == number)
             return tuple(_generation(row) for row in connection.execute(query.order_by(generations.c.index)))
 
+    @repeatable
     def add_front_members(self, experiment_id: str, candidate_ids: Sequence[int]) -> None:
         """See `Store.add_front_members`."""
         with writing(self._engine) as connection:
@@ -85,6 +93,7 @@ class SearchSql:
             ]
             insert_new(connection, front_members, rows)
 
+    @repeatable
     def measure_front_members(self, experiment_id: str, measurements: Sequence[Measurement]) -> None:
         """See `Store.measure_front_members`."""
         with writing(self._engine) as connection:
@@ -101,6 +110,7 @@ class SearchSql:
                 if values := _measured(one, before.by_device or {}):
                     connection.execute(update(front_members).where(mine).values(**values))
 
+    @repeatable
     def front(self, experiment_id: str) -> tuple[FrontMember, ...]:
         """See `Store.front`."""
         member = [column.label(f"member_{column.name}") for column in front_members.c]
@@ -125,6 +135,14 @@ def _check_next(connection: Connection, experiment_id: str, number: int, index: 
         )
 
 
+def _is_stored(connection: Connection, number: int, generation: Generation) -> bool:
+    """Whether it is the newest already: it may have been stored before the answer was lost."""
+    mine = select(generations).where(generations.c.experiment_number == number)
+    row = connection.execute(mine.order_by(generations.c.index.desc()).limit(1)).one_or_none()
+    found = None if row is None else _generation(row)
+    return found is not None and found == generation and found.created_at == generation.created_at
+
+
 def _insert_generation(connection: Connection, number: int, generation: Generation) -> None:
     connection.execute(
         insert(generations).values(
@@ -142,22 +160,22 @@ def _insert_candidates(connection: Connection, number: int, index: int, batch: C
     newest = connection.execute(query).scalar_one()
     first = 0 if newest is None else newest + 1
     n, errors = len(batch.genomes), batch.errors
-    columns = {
+    columns: dict[str, Sequence[object]] = {
         "experiment_number": [number] * n,
         "number": range(first, first + n),
         "generation_index": [index] * n,
-        "genome": [row.tobytes() for row in batch.genomes],
+        "genome": _genomes(batch.genomes),
         "on_front": [False] * n,
-        "error": [errors.get(row) for row in range(n)],
+        "error": [errors.get(row) for row in range(n)] if errors else [None] * n,
         **{metric: _numbers(values, errors) for metric, values in batch.predicted.items() if metric in METRICS},
         "by_device": _by_device(batch),
     }
-    if n:
-        # SQLAlchemy's own way to many rows spends twice the time of the database on preparing them.
-        mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-        names, marks = ", ".join(columns), ", ".join(mark for _ in columns)
-        statement = f"INSERT INTO {candidates.name} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"
-        connection.exec_driver_sql(statement, list(zip(*columns.values(), strict=True)))
+    insert_columns(connection, candidates, columns)
+
+
+def _genomes(genomes: Genomes) -> list[bytes]:
+    data, width = genomes.tobytes(), genomes.shape[1]
+    return [data[start : start + width] for start in range(0, len(genomes) * width, width)]
 
 
 def _numbers(values: NDArray[np.float64], errors: Collection[int]) -> list[float | None]:

@@ -21,6 +21,7 @@ from bitfront.experiments.store.records import (
     TrialKind,
     Trials,
 )
+from bitfront.experiments.store.retry import repeatable
 from bitfront.experiments.store.schema import device_tables, exports, predictors, supernets
 from bitfront.experiments.store.schema import trials as trials_table
 from bitfront.experiments.store.sql_experiments import number_of
@@ -30,8 +31,10 @@ class SharedSql:
     """The part of a store that is about what experiments share and what they give away."""
 
     _engine: Engine
+    _patience: float
     _clock: Callable[[], datetime]
 
+    @repeatable
     def add_trials(self, supernet_id: str, split: Split, kind: TrialKind, trials: Trials) -> int:
         """See `Store.add_trials`."""
         common = {"supernet_id": supernet_id, "split": split, "kind": kind, "created_at": self._clock()}
@@ -43,6 +46,7 @@ class SharedSql:
         with writing(self._engine) as connection:
             return insert_new(connection, trials_table, rows)
 
+    @repeatable
     def trials(self, supernet_id: str, split: Split, kind: TrialKind | None = None) -> Trials:
         """See `Store.trials`."""
         t = trials_table.c
@@ -58,26 +62,31 @@ class SharedSql:
             np.array([row.seconds for row in rows], dtype=np.float64),
         )
 
+    @repeatable
     def put_supernet(self, record: SupernetRecord) -> None:
         """See `Store.put_supernet`."""
         with writing(self._engine) as connection:
             _put(connection, supernets, {"id": record.id}, asdict(record))
 
+    @repeatable
     def supernet(self, supernet_id: str) -> SupernetRecord | None:
         """See `Store.supernet`."""
         row = self._one(supernets, supernet_id)
         return None if row is None else SupernetRecord(**row._mapping)
 
+    @repeatable
     def put_predictor(self, record: PredictorRecord) -> None:
         """See `Store.put_predictor`."""
         with writing(self._engine) as connection:
             _put(connection, predictors, {"id": record.id}, asdict(record))
 
+    @repeatable
     def predictor(self, predictor_id: str) -> PredictorRecord | None:
         """See `Store.predictor`."""
         row = self._one(predictors, predictor_id)
         return None if row is None else PredictorRecord(**_fields(row))
 
+    @repeatable
     def predictors(self, supernet_id: str | None = None) -> tuple[PredictorRecord, ...]:
         """See `Store.predictors`."""
         query = _listed(predictors)
@@ -86,16 +95,19 @@ class SharedSql:
         with reading(self._engine) as connection:
             return tuple(PredictorRecord(**_fields(row)) for row in connection.execute(query))
 
+    @repeatable
     def put_table(self, record: TableRecord) -> None:
         """See `Store.put_table`."""
         with writing(self._engine) as connection:
             _put(connection, device_tables, {"id": record.id}, asdict(record))
 
+    @repeatable
     def table(self, table_id: str) -> TableRecord | None:
         """See `Store.table`."""
         row = self._one(device_tables, table_id)
         return None if row is None else TableRecord(**_fields(row))
 
+    @repeatable
     def tables(self, device: str | None = None) -> tuple[TableRecord, ...]:
         """See `Store.tables`."""
         query = _listed(device_tables)
@@ -104,6 +116,7 @@ class SharedSql:
         with reading(self._engine) as connection:
             return tuple(TableRecord(**_fields(row)) for row in connection.execute(query))
 
+    @repeatable
     def put_export(self, experiment_id: str, record: ExportRecord) -> None:
         """See `Store.put_export`."""
         values = asdict(record)
@@ -116,6 +129,7 @@ class SharedSql:
             }
             _put(connection, exports, key, values, kept=())
 
+    @repeatable
     def exports(self, experiment_id: str) -> tuple[ExportRecord, ...]:
         """See `Store.exports`."""
         with reading(self._engine) as connection:

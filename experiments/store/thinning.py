@@ -26,9 +26,9 @@ def first_of_cells(
     """
     bounds = select(func.count(), func.min(across), func.max(across), func.min(up), func.max(up)).where(*mine)
     total, *ends = connection.execute(bounds).one()
-    if not total or most < 1:
-        return int(total), []
-    side = math.isqrt(most)
+    if not total:
+        return 0, []
+    side = math.isqrt(max(most, 1))
     grid = [_cell(connection, across, ends[0], ends[1], side), _cell(connection, up, ends[2], ends[3], side)]
     mine_number = candidates.c.experiment_number
     cells = select(

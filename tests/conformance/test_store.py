@@ -5,14 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 import re
-import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,20 +40,10 @@ Opener = Callable[[], Store]
 N_GENES = 7
 
 
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty SQLite store, made once, as making its tables takes longer than most tests."""
-    path = tmp_path_factory.mktemp("store") / "bitfront.sqlite"
-    SqlStore(f"sqlite:///{path}").close()
-    return path
-
-
-@pytest.fixture(params=["sqlite"])
-def opener(request: pytest.FixtureRequest, tmp_path: Path, migrated: Path) -> Opener:
+@pytest.fixture
+def opener(store_url: str) -> Opener:
     """Opens one and the same store, each time it is called."""
-    assert request.param == "sqlite"
-    shutil.copy(migrated, tmp_path / "bitfront.sqlite")
-    return lambda: SqlStore(f"sqlite:///{tmp_path}/bitfront.sqlite")
+    return lambda: SqlStore(store_url)
 
 
 @pytest.fixture
