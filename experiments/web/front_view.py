@@ -104,7 +104,7 @@ def plot_data(store: Store, experiment: Experiment, x: str = "", y: str = "") ->
 
 
 def _cloud(store: Store, experiment_id: str, on_front: int, x: str, y: str) -> dict[str, Any]:
-    """Candidates that are on no front and stand for all others, beside ``on_front`` members that are drawn anyway."""
+    """Candidates that stand for all that are on no front, beside ``on_front`` members that are drawn anyway."""
     found = store.thinned(experiment_id, x, y, min(MOST_PER_PAGE, CLOUD + on_front))
     shown = [one for one in found.candidates if not one.on_front]
     return {
