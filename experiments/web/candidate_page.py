@@ -106,7 +106,9 @@ def _judged(
     line = None
     if half_width is not None or measured is not None:
         others = [None if one is None else one / unit for one in (measured, test)]
-        line = span(predicted / unit, width / unit, others[0], others[1])
+        # Only accuracies have intervals, and none of these is outside 0 to 1.
+        interval = (max(0.0, predicted - width), min(1.0, predicted + width)) if width else (predicted, predicted)
+        line = span(predicted / unit, (interval[0] / unit, interval[1] / unit), others[0], others[1])
     return Judged(scale, predicted, width, measured, test, line)
 
 

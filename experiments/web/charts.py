@@ -141,14 +141,14 @@ class Span:
     width: float = WIDTH
 
 
-def span(predicted: float, half_width: float, measured: float | None, test: float | None) -> Span:
+def span(predicted: float, interval: tuple[float, float], measured: float | None, test: float | None) -> Span:
     """Where the values of one metric are on a line; all in one unit."""
-    values = [predicted - half_width, predicted + half_width]
+    values = [predicted, *interval]
     side = _side(values + [one for one in (measured, test) if one is not None], 12.0, WIDTH - 12.0)
     return Span(
         predicted=side.at(predicted),
-        low=side.at(values[0]),
-        high=side.at(values[1]),
+        low=side.at(interval[0]),
+        high=side.at(interval[1]),
         measured=None if measured is None else side.at(measured),
         test=None if test is None else side.at(test),
         ticks=side.ticks(),

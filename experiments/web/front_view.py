@@ -91,6 +91,7 @@ def plot_data(store: Store, experiment: Experiment, x: str = "", y: str = "") ->
     """JSON-able: what the plots of an experiment's page draw. Every member of the front is there."""
     view = front_view(store, experiment)
     axes = chosen_axes(list(view.scales), view.objectives, x, y) if view.scales else None
+    on_front = sum(one.on_front for one in view.members)
     return {
         "experiment": experiment.id,
         "over": experiment.status.is_over,
@@ -98,22 +99,19 @@ def plot_data(store: Store, experiment: Experiment, x: str = "", y: str = "") ->
         "scales": {name: scale.as_json() for name, scale in view.scales.items()},
         "axes": list(axes) if axes else None,
         "members": [_plain(one) for one in view.members],
-        "cloud": _cloud(store, experiment.id, *axes) if axes else None,
+        "cloud": _cloud(store, experiment.id, on_front, *axes) if axes else None,
     }
 
 
-def _cloud(store: Store, experiment_id: str, x: str, y: str) -> dict[str, Any]:
-    """Candidates that stand for all that are on no front."""
-    members = store.candidates(experiment_id, limit=MOST_PER_PAGE, on_front=True).items
-    most = min(MOST_PER_PAGE, CLOUD + len(members))
-    found = store.thinned(experiment_id, x, y, most)
-    shown = [(one, n) for one, n in zip(found.candidates, found.stands_for, strict=True) if not one.on_front]
+def _cloud(store: Store, experiment_id: str, on_front: int, x: str, y: str) -> dict[str, Any]:
+    """Candidates that stand for all that are on no front, beside ``on_front`` members that are drawn anyway."""
+    found = store.thinned(experiment_id, x, y, min(MOST_PER_PAGE, CLOUD + on_front))
+    shown = [one for one in found.candidates if not one.on_front]
     return {
         "total": found.total,
-        "id": [one.id for one, _ in shown],
-        "x": [one.predicted[x] for one, _ in shown],
-        "y": [one.predicted[y] for one, _ in shown],
-        "stands_for": [n for _, n in shown],
+        "id": [one.id for one in shown],
+        "x": [one.predicted[x] for one in shown],
+        "y": [one.predicted[y] for one in shown],
     }
 
 

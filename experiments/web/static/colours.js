@@ -11,7 +11,7 @@ function onThemeChange(draw) {
 
 // What all plots have in common.
 function plotLayout(x, y) {
-  const axis = { gridcolor: colour("line"), zeroline: false, linecolor: colour("edge"), tickcolor: colour("edge") };
+  const axis = { automargin: true, gridcolor: colour("line"), zeroline: false, linecolor: colour("edge"), tickcolor: colour("edge") };
   return {
     paper_bgcolor: colour("panel"), plot_bgcolor: colour("panel"), hovermode: "closest", dragmode: "select",
     font: { family: "system-ui, sans-serif", size: 13, color: colour("ink") },

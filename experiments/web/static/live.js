@@ -2,6 +2,7 @@
 // Parts of a page with data-live="SECONDS" are fetched again and replaced where they changed, as long as somebody
 // looks. Without this script the page is the same, and is loaded again by its reader.
 
+const SCROLLS = ".wide, .log";
 const live = { timer: 0, failures: 0 };
 
 function localTimes(root) {
@@ -28,7 +29,9 @@ function replaceParts(fresh) {
     if (part.innerHTML === next.innerHTML) continue;
     const focus = part.contains(document.activeElement) ? document.activeElement : null;
     const href = focus && focus.getAttribute("href");
+    const scrolled = Array.from(part.querySelectorAll(SCROLLS), (box) => [box.scrollLeft, box.scrollTop]);
     part.replaceChildren(...next.childNodes);
+    part.querySelectorAll(SCROLLS).forEach((box, i) => scrolled[i] && box.scrollTo(...scrolled[i]));
     if (href) Array.from(part.querySelectorAll("a")).find((a) => a.getAttribute("href") === href)?.focus();
     part.dispatchEvent(new CustomEvent("live", { bubbles: true }));
   }

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitfront.experiments.web.axes import chosen_axes, scales_of
+from bitfront.experiments.web.candidate_page import judged
 from bitfront.experiments.web.charts import Pair, line_chart, nice_ticks, pair_chart, span
 from bitfront.experiments.web.strip import strip_of
 
@@ -57,11 +58,11 @@ def test_marks_on_the_diagonal_agree_and_intervals_hold_or_miss() -> None:
 
 
 def test_a_span_has_measured_where_it_is() -> None:
-    line = span(97.0, 1.0, 97.0, 98.0)
+    line = span(97.0, (96.0, 98.0), 97.0, 98.0)
     assert line.measured == line.predicted
     assert line.test == line.high
     assert line.predicted - line.low == pytest.approx(line.high - line.predicted, abs=0.2)
-    assert span(97.0, 0.0, None, None).measured is None
+    assert span(97.0, (97.0, 97.0), None, None).measured is None
 
 
 def test_scales_are_in_units_that_the_numbers_fill() -> None:
@@ -121,3 +122,12 @@ def test_a_strip_shows_layers_in_order_by_block() -> None:
     xs = [layer.x for layer in strip.layers]
     assert xs == sorted(xs)
     assert xs[-1] < strip.width
+
+
+def test_no_interval_of_an_accuracy_leaves_0_to_1() -> None:
+    (row,) = judged({"top1": 0.97}, {"top1": 0.95}, {"top1": 0.1})
+    assert row.line is not None
+    assert row.half_width == 0.1
+    assert all(float(tick.text) <= 101 for tick in row.line.ticks)
+    whole = span(97.0, (87.0, 100.0), 95.0, None)
+    assert (row.line.low, row.line.high, row.line.measured) == (whole.low, whole.high, whole.measured)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import time
+import math
 from typing import Any
 
 import numpy as np
 from fastapi.testclient import TestClient
+from scipy.spatial import KDTree
 
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.records import CandidateBatch, Generation
+from bitfront.experiments.web.front_view import CLOUD
 from bitfront.supernet.spaces import SPACES
 
 
@@ -58,12 +60,14 @@ def test_of_many_candidates_few_are_sent_and_the_front_whole(
     store.claim(experiment.id)
     batch = CandidateBatch(genomes, predicted)
     store.add_generation(experiment.id, Generation(0, n, 0.5), batch, genomes[:on_front], {})
-    start = time.process_time()
     answer = client.get(f"/experiments/{experiment.id}/plot.json")
     data = answer.json()
     assert len(data["members"]) == on_front
     assert data["cloud"]["total"] == len(genomes)
-    assert 500 < len(data["cloud"]["id"]) <= 3000
-    assert sum(data["cloud"]["stands_for"]) == len(genomes) - on_front
+    assert 500 < len(data["cloud"]["id"]) <= CLOUD
     assert len(answer.content) < 1_000_000
-    assert time.process_time() - start < 5.0
+    # Whatever is not drawn has something that is drawn in the same part of the plot.
+    points = np.stack([(latency - latency.min()) / np.ptp(latency), (top1 - top1.min()) / np.ptp(top1)], axis=1)
+    drawn = [*data["cloud"]["id"], *(one["id"] for one in data["members"])]
+    distance, _ = KDTree(points[drawn]).query(points, p=np.inf)
+    assert distance.max() <= 1 / math.isqrt(CLOUD)
