@@ -83,9 +83,6 @@ def test_a_state_fits_no_other_options(
     other = make_strategy("optuna", problem, np.random.default_rng(0), options)
     with pytest.raises(CorruptFileError, match=message):
         other.restore(saved.state(), genomes, problem.evaluate(genomes))
-    state = saved.state()
-    del state["options"]  # as they were stored before
-    other.restore(state, genomes, problem.evaluate(genomes))
 
 
 def test_what_is_stored_names_every_parameter_once(space: SearchSpace, make_problem: MakeProblem) -> None:
