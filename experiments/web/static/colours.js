@@ -15,7 +15,7 @@ function plotLayout(x, y) {
   return {
     paper_bgcolor: colour("panel"), plot_bgcolor: colour("panel"), hovermode: "closest", dragmode: "select",
     font: { family: "system-ui, sans-serif", size: 13, color: colour("ink") },
-    xaxis: { ...axis, title: { text: x.label }, rangemode: "normal" }, yaxis: { ...axis, title: { text: y.label } },
+    xaxis: { ...axis, title: { text: x.label, standoff: 6 }, rangemode: "normal" }, yaxis: { ...axis, title: { text: y.label, standoff: 6 } },
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" }, margin: { l: 62, r: 16, t: 46, b: 60 },
     hoverlabel: { bgcolor: colour("panel"), bordercolor: colour("edge"), font: { color: colour("ink") }, align: "left" },
   };
