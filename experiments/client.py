@@ -125,7 +125,8 @@ class Client:
 
     def log(self, experiment_id: str) -> str:
         """Its whole log."""
-        parts, offset = [], 0
+        parts: list[str] = []
+        offset = 0
         while True:
             answer = self._ask("GET", _place(experiment_id, "log"), params={"offset": offset})
             if not answer.text:

@@ -55,7 +55,8 @@ def raise_for(answer: httpx.Response) -> None:
 
 
 def _kind(name: str) -> type[ApiError]:
-    for known in (SpecError, *_below(BitfrontError)):
+    kinds: tuple[type[BitfrontError], ...] = (SpecError, *_below(BitfrontError))
+    for known in kinds:
         if known.__name__ == name and not issubclass(known, ApiError):
             return type(name, (ApiError, known), {})
     return ApiError

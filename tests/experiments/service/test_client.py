@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,7 @@ class _Flaky(httpx.BaseTransport):
         if status is None:
             raise httpx.ConnectError("refused", request=request)
         error: dict[str, Any] = {"type": "UnavailableError", "message": "m", "rule": "r", "fix": "f", "where": "w"}
-        content = {"items": []} if status == 200 else {"error": error}
+        content: dict[str, Any] = {"items": []} if status == 200 else {"error": error}
         return httpx.Response(status, json=content, headers={"Retry-After": "3"}, request=request)
 
 
@@ -150,7 +150,8 @@ def test_launching_is_tried_again_with_one_key() -> None:
 
 
 def test_what_may_do_harm_is_asked_once() -> None:
-    for verb in (lambda one: one.resume("x"), lambda one: one.delete("x")):
+    verbs: list[Callable[[Client], object]] = [lambda one: one.resume("x"), lambda one: one.delete("x")]
+    for verb in verbs:
         transport = _Flaky(None)
         with pytest.raises(NoAnswerError):
             verb(_over(transport, []))
@@ -161,3 +162,11 @@ def test_what_is_no_bitfront_is_told() -> None:
     transport = httpx.MockTransport(lambda _: httpx.Response(500, text="<html>"))
     with pytest.raises(NoAnswerError, match="check the URL"):
         Client("http://service", transport=transport).devices()
+
+
+@pytest.mark.slow
+def test_an_export_that_fails_is_told(client: Client, done: Experiment, tmp_path: Path) -> None:
+    """The made-up supernet has no weights, which only the export's own process sees."""
+    with pytest.raises(BitfrontError, match="was not exported"):
+        client.export(done.id, 1, tmp_path / "m.onnx")
+    assert not (tmp_path / "m.onnx").exists()

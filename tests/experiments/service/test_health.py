@@ -92,7 +92,7 @@ def test_serve_is_told_what_it_needs(
 
 
 def test_serve_refuses_to_be_open_to_all(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving.uvicorn, "run", lambda *_, **__: pytest.fail("it would have listened"))
+    monkeypatch.setattr("uvicorn.run", lambda *_, **__: pytest.fail("it would have listened"))
     result = call("serve", "--host", "0.0.0.0", "--no-worker")
     assert result.exit_code == 1
     assert "token add" in result.stderr

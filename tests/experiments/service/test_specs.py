@@ -36,7 +36,7 @@ _FIELDS = [
     ("front", "measure"),
 ]
 _HUGE = 10**400
-_FINE = {
+_FINE: dict[str, list[Any]] = {
     "name": ["nonsense", "../x", "\U0001f4a5"],
     "constraints": [[]],
     "fixed": [{}],

@@ -18,8 +18,11 @@ from fastapi.testclient import TestClient
 
 from bitfront.experiments.service.jobs import Jobs
 from bitfront.experiments.service.settings import Settings
+from bitfront.latency_lut.devices import DEVICES
+from bitfront.latency_lut.imports.own import write_csv
 from bitfront.predictors import stored
 from bitfront.supernet.files import save_tensors
+from bitfront.supernet.spaces import SPACES
 
 Refused = Callable[[httpx.Response, int], dict[str, Any]]
 Serve = Callable[[Settings], TestClient]
@@ -32,6 +35,29 @@ def _files(home: Path) -> set[str]:
     """What is in a home, without the store's own files."""
     found = {str(path.relative_to(home)) for path in home.rglob("*")} if home.exists() else set()
     return {name for name in found if not name.startswith("bitfront.sqlite")}
+
+
+def _table(space: str, folder: Path) -> bytes:
+    whole = SPACES.get(space)()
+    table = DEVICES.get("bitfusion")().table(whole, None, np.random.default_rng(0))
+    write_csv(table, folder / "sent.csv")
+    return (folder / "sent.csv").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_table_becomes_a_device(api: TestClient, tmp_path: Path, settings: Settings, refused: Refused) -> None:
+    data = _table("digits", tmp_path)
+    query = {"name": "phone", "space": "digits"}
+    answer = api.post(TABLES, params=query, content=data)
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["size_bytes"] == len(data)
+    assert "phone" in {one["name"] for one in api.get("/api/v1/devices").json()["items"]}
+    shown = api.get("/api/v1/devices/phone")
+    assert shown.json()["options"] == {"interpolate": False}
+    assert str(settings.home) not in shown.text
+    spec = {"space": "digits", "data": "digits", "device": "phone"}
+    assert api.post("/api/v1/specs/check", json=spec).status_code == 200
+    refused(api.post(TABLES, params=query, content=data), 409)
 
 
 @pytest.mark.slow
