@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import settings
 
+from bitfront.experiments.benchmarks.throwaway_postgresql import throwaway_postgresql
 from bitfront.latency_lut import machine_lock
 from bitfront.supernet.data.dataset import Dataset, Split
 from bitfront.supernet.data.digits import digits
+from bitfront.supernet.errors import UnsupportedError
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.spaces.bottleneck import BottleneckConfig, BottleneckSpace, BottleneckStage
 from bitfront.supernet.spaces.mbconv import MBConvConfig, MBConvSpace, StageConfig
@@ -53,51 +52,12 @@ def machine_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.fixture(scope="session")
 def postgresql_url() -> Iterator[str]:
     """The URL of an empty PostgreSQL of this test run, with its server; ``{}`` stands for the database's name."""
-    pytest.importorskip("psycopg", reason="psycopg, PostgreSQL's driver, is not installed")
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
-    found = shutil.which("pg_ctl") or (str(programs[-1]) if programs else None)
-    if found is None:
-        pytest.skip("there is no PostgreSQL server here (neither pg_ctl nor /usr/lib/postgresql/*/bin/pg_ctl)")
-    # Not in pytest's folder: the name of a socket must be short, and another user must get there.
-    with tempfile.TemporaryDirectory(prefix="bitfront-pg-", ignore_cleanup_errors=True) as folder:
-        control = _Postgresql(Path(found), Path(folder))
-        control.start()
+    with ExitStack() as stack:
         try:
-            yield f"postgresql+psycopg://bitfront@/{{}}?host={folder}"
-        finally:
-            control.stop()
-
-
-class _Postgresql:
-    """A server of its own that is quick, keeps nothing, and listens on a socket in its folder alone."""
-
-    _SETTINGS = "-c listen_addresses='' -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
-
-    def __init__(self, pg_ctl: Path, folder: Path) -> None:
-        self.pg_ctl, self.folder = pg_ctl, folder
-        self.user: str | None = None
-        if os.geteuid() == 0:  # the server refuses to run as root
-            users = {entry.pw_name: entry for entry in pwd.getpwall()}
-            entry = users.get("postgres") or users["nobody"]
-            os.chown(folder, entry.pw_uid, entry.pw_gid)
-            self.user = entry.pw_name
-
-    def start(self) -> None:
-        options = "--auth=trust --username=bitfront --no-sync --encoding=UTF8 --no-locale"
-        self._call("initdb", "-o", options)
-        settings = f"{self._SETTINGS} -c max_connections=150 -k {self.folder}"
-        self._call("start", "-w", "-t", "60", "-l", str(self.folder / "log"), "-o", settings)
-
-    def stop(self) -> None:
-        self._call("stop", "-m", "immediate")
-
-    def _call(self, action: str, *options: str) -> None:
-        command = [str(self.pg_ctl), action, "-s", "-D", str(self.folder / "data"), *options]
-        done = subprocess.run(
-            command, user=self.user, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
+            url = stack.enter_context(throwaway_postgresql())
+        except UnsupportedError as error:
+            pytest.skip(str(error))
+        yield url
 
 
 @pytest.fixture
