@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from bitfront.supernet.layers import Block
 from bitfront.supernet.quantization.formats import FORMATS
 from bitfront.supernet.space import SearchSpace
 from bitfront.supernet.spaces.settings import load_space
+
+_MOST_TABLES = 16
 
 Networks = Mapping[str, NDArray[np.uint8]]
 """By device, or under ``""`` where one network serves all, a genome (n_genes,) of the space."""
@@ -112,11 +115,26 @@ def _costs(
         genome = networks.get(name, next(iter(networks.values())))
         try:
             device = device_factory(home, section["name"])(**section.get("options", {}))
-            table = Table.load(Path(tables[name].path), device.name, space.hash())
+            table = _table(Path(tables[name].path))
+            table.require(device.name, space.hash(), tables[name].path)
             costs += _of_blocks(name, device, table, space, genome)
         except (BitfrontError, TypeError) as error:
             missing.append(f"of {name} they can not be read here ({type(error).__name__})")
     return costs, "; ".join(missing)
+
+
+def _table(path: Path) -> Table:
+    """The table in a file, read and checked again only where the file changed: it takes longer than the rest."""
+    try:
+        found = path.stat()
+    except OSError:
+        return Table.read(path)  # which says what is wrong
+    return _table_of(path, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=_MOST_TABLES)
+def _table_of(path: Path, changed_ns: int, size: int) -> Table:
+    return Table.read(path)
 
 
 def _of_blocks(

@@ -73,7 +73,9 @@ def slot_tables(space: SearchSpace, device: Device, unique: UniqueCosts) -> Slot
     """
     contents = [_content(space, slot, device, unique) for slot in space.slots]
     if not unique.demands():
-        raise UnsupportedError(f"device {device.name!r} executes no block of this space: see device.restrict(space)")
+        raise UnsupportedError(
+            f"device {device.name!r} executes no block of this space: see device.restrict(space)"
+        )
     demands = {_NOTHING_FOLLOWS: 0}
     for demand in unique.demands():
         demands.setdefault(demand, len(demands))

@@ -28,7 +28,7 @@ SPACE, DEVICE = "fashion", "bitfusion"
 GENERATION = 1000
 """Candidates of a generation."""
 _OBJECTIVES = ("top1", "latency_ms", "size_bytes")
-_SIGNS = np.array([-1.0 if METRICS[name] == "max" else 1.0 for name in _OBJECTIVES])
+_SIGNS = tuple(-1.0 if METRICS[name] == "max" else 1.0 for name in _OBJECTIVES)
 
 
 @dataclass
@@ -50,7 +50,9 @@ class Stored:
 def begun(store: Store, name: str, devices: Sequence[str] = ()) -> Experiment:
     """A RUNNING experiment without candidates; for several ``devices`` where there are any."""
     searched = {"devices": {one: {"name": DEVICE} for one in devices}} if devices else {"device": DEVICE}
-    objectives = ["top1", *(f"latency_ms@{one}" for one in devices), "size_bytes"] if devices else list(_OBJECTIVES)
+    objectives = (
+        ["top1", *(f"latency_ms@{one}" for one in devices), "size_bytes"] if devices else list(_OBJECTIVES)
+    )
     given = {"name": name, "space": SPACE, "data": "fashion_mnist", "objectives": objectives, **searched}
     spec = spec_from(given).model_dump(mode="json")
     return store.claim(store.create_experiment(name, spec, 0).id)
@@ -100,7 +102,8 @@ def _batch(space: SearchSpace, n: int, rng: np.random.Generator, devices: Sequen
 
 def _minimised(batch: CandidateBatch, devices: Sequence[str]) -> NDArray[np.float64]:
     names = [name if name in batch.predicted else f"{name}@{devices[0]}" for name in _OBJECTIVES]
-    return np.stack([batch.predicted[name] for name in names], axis=1) * _SIGNS
+    signed = [sign * batch.predicted[name] for sign, name in zip(_SIGNS, names, strict=True)]
+    return np.stack(signed, axis=1)
 
 
 def _front(

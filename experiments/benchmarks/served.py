@@ -94,7 +94,7 @@ def seconds_of_many(
             with httpx.Client(base_url=address, timeout=_ANSWERS_WITHIN_S) as client:
                 time.sleep(float(rng.uniform(0, pause)))  # they do not come all at once
                 while time.monotonic() < until and not troubles:
-                    found.append(_asked(client, questions[rng.integers(len(questions))](rng)))
+                    found.append(_asked(client, questions[int(rng.integers(len(questions)))](rng)))
                     time.sleep(pause)
         except BaseException as trouble:
             troubles.append(trouble)
