@@ -37,6 +37,10 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789"))
 
 
+# A tag such as !!int on a text that is none ends in whatever the type's parser happens to raise.
+_OF_TAGS = (ValueError, LookupError, AttributeError, TypeError, OverflowError)
+
+
 def read_mapping(text: str, source: str) -> dict[Any, Any]:
     """The mapping in a YAML text.
 
@@ -45,7 +49,7 @@ def read_mapping(text: str, source: str) -> dict[Any, Any]:
     """
     try:
         value = yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, *_OF_TAGS) as error:
         raise SpecError(source, [_syntax_problem(error)]) from error
     if value is None:
         value = {}

@@ -98,7 +98,9 @@ def check_origin(request: Request) -> None:
         ForbiddenError: it comes from another site.
     """
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    own = f"{request.url.scheme}://{request.headers.get('host', '')}"
+    # A proxy that speaks HTTPS with browsers speaks plain HTTP with the service.
+    scheme = "https" if service_of(request).settings.secure_cookies else request.url.scheme
+    own = f"{scheme}://{request.headers.get('host', '')}"
     if site not in (None, "same-origin", "none") or (origin is not None and origin.lower() != own.lower()):
         raise ForbiddenError(
             "the request comes from another site",
@@ -135,12 +137,14 @@ def _who(service: Service, request: Request, shown: HTTPAuthorizationCredentials
 
 
 def _holder(service: Service, request: Request, sha256: str, session: Session | None = None) -> Principal:
-    address = _address(request)
-    service.failures.check(address)
     token = service.store.token_by_hash(sha256)
     if token is None or not token.is_valid(datetime.now(UTC)):
         service.metrics.refused.labels("unknown token").inc()
-        service.failures.take(address)
+        if session is None:
+            # Whoever holds a good token is let in all the same: many may share the address of a proxy.
+            service.failures.take(_address(request))
+        else:  # its token ended since, which is no guess
+            service.sessions.close(request.cookies.get(COOKIE))
         raise _stranger("the token is unknown, has ended or was revoked")
     service.store.touch_token(token.name)
     return Principal(token.name, with_lesser(token.scopes), session, sha256)

@@ -45,16 +45,6 @@ class RateLimiter:
             "too many requests", f"come back in {wait} s", "request", headers={"Retry-After": str(wait)}
         )
 
-    def check(self, key: str) -> None:
-        """As `take`, without counting this one."""
-        with self._lock:
-            left = self._left(key)
-        if left < 1:
-            wait = math.ceil((1 - left) / self._rate)
-            raise RateLimitError(
-                "too many failed attempts", f"come back in {wait} s", "request", headers={"Retry-After": str(wait)}
-            )
-
     def _left(self, key: str) -> float:
         left, then = self._buckets.get(key, (self._burst, self._clock()))
         return min(self._burst, left + (self._clock() - then) * self._rate)

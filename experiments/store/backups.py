@@ -15,7 +15,8 @@ from bitfront.experiments.store.errors import ConflictError
 from bitfront.experiments.store.owner import Owner
 from bitfront.supernet.errors import CorruptFileError, MissingFileError, StorageError, UnsupportedError
 
-_PAGES = 4096  # copied between two looks for writers
+# In one step: between two SQLite would begin anew whenever somebody wrote, and it keeps no writer waiting.
+_ALL_PAGES = -1
 
 
 def write_backup(engine: Engine, path: Path) -> None:
@@ -30,7 +31,7 @@ def write_backup(engine: Engine, path: Path) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with explained(engine.url), contextlib.closing(engine.raw_connection()) as raw, _opened(beside) as copy:
-            raw.driver_connection.backup(copy, pages=_PAGES)  # type: ignore[union-attr]
+            raw.driver_connection.backup(copy, pages=_ALL_PAGES)  # type: ignore[union-attr]
             # A copy is one file: nothing of it lies in a log beside it.
             copy.execute("PRAGMA journal_mode = DELETE")
         check_backup(beside)

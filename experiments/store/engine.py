@@ -48,7 +48,11 @@ def make_engine(url: URL) -> Engine:
     if url.get_backend_name() == "postgresql":
         return _postgresql(url, serializer)
     engine = create_engine(
-        url, json_serializer=serializer, connect_args={"timeout": BUSY_SECONDS}, max_overflow=_MOST_CONNECTIONS
+        url,
+        json_serializer=serializer,
+        connect_args={"timeout": BUSY_SECONDS},
+        max_overflow=_MOST_CONNECTIONS,
+        hide_parameters=True,  # errors are logged, and there may be secrets in what was stored
     )
     engine.dialect.statement_compiler = _Advised
     event.listen(engine, "connect", _prepare_sqlite)
@@ -63,6 +67,7 @@ def _postgresql(url: URL, serializer: Callable[[Any], str]) -> Engine:
             url.set(drivername="postgresql+psycopg"),
             json_serializer=serializer,
             connect_args=settings,
+            hide_parameters=True,
             pool_pre_ping=True,  # the server may have been restarted since the connection was made
             max_overflow=_MOST_CONNECTIONS,
         )

@@ -134,9 +134,10 @@ def _manifest(archive: Path, tar: tarfile.TarFile, member: tarfile.TarInfo) -> d
 def _write(
     archive: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, done: dict[str, str]
 ) -> str:
-    parts = PurePosixPath(member.name).parts
+    name = PurePosixPath(member.name)
+    parts = name.parts
     file = tar.extractfile(member) if member.isreg() else None
-    if file is None or not parts or parts[0] == "/" or ".." in parts or member.name in done:
+    if file is None or not parts or name.is_absolute() or ".." in parts or member.name in done:
         raise _corrupt(archive, f"{member.name!r} is no file that a backup holds")
     path, digest = folder.joinpath(*parts), hashlib.sha256()
     try:

@@ -17,8 +17,8 @@ _METRICS = "text/plain; version=1.0.0; charset=utf-8"
 
 
 @router.get("/healthz", operation_id="healthz")
-def healthz() -> Health:
-    """Whether the service answers; needs no token."""
+async def healthz() -> Health:
+    """Whether the service answers, also while every thread waits for the store; needs no token."""
     return Health(status="ok")
 
 

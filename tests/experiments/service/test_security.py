@@ -118,9 +118,21 @@ def test_guessing_is_slowed_down(api: TestClient, token: Token, refused: Refused
     statuses = [api.get(PLACE, headers={"Authorization": f"Bearer {i}"}).status_code for i in range(30)]
     assert statuses[:20] == [401] * 20
     assert set(statuses[20:]) == {429}
-    answer = api.get(PLACE, headers=good)
+    answer = api.get(PLACE, headers={"Authorization": "Bearer another"})
     refused(answer, 429)
     assert int(answer.headers["Retry-After"]) >= 1
+    assert api.get(PLACE, headers=good).status_code == 200  # of the same address, as behind a proxy
+
+
+def test_a_page_left_open_locks_nobody_out(api: TestClient, store: Store, token: Token) -> None:
+    good = token("read")
+    shown, _ = new_token(store, "ended", ["read"])
+    assert api.post("/api/v1/session", json={"token": shown}).status_code == 201
+    store.revoke_token("ended")
+    assert {api.get(PLACE).status_code for _ in range(40)} == {401}
+    api.cookies.clear()
+    assert api.get(PLACE, headers={"Authorization": "Bearer wrong"}).status_code == 401
+    assert api.get(PLACE, headers=good).status_code == 200
 
 
 # -- addresses ---------------------------------------------------------------------------------------------
@@ -204,6 +216,13 @@ def test_own_pages_and_programs_may(api: TestClient) -> None:
     own = {"Origin": "http://127.0.0.1:8317", "Sec-Fetch-Site": "same-origin"}
     assert api.post("/api/v1/specs/check", json=SPEC, headers=own).status_code == 200
     assert api.post("/api/v1/specs/check", json=SPEC).status_code == 200
+
+
+def test_behind_a_proxy_own_pages_come_over_https(serve: Serve, settings: Settings, refused: Refused) -> None:
+    api = serve(replace(settings, secure_cookies=True, names=("front.example",)))
+    own = {"Host": "front.example", "Origin": "https://front.example", "Sec-Fetch-Site": "same-origin"}
+    assert api.post("/api/v1/specs/check", json=SPEC, headers=own).status_code == 200
+    refused(api.post("/api/v1/specs/check", json=SPEC, headers={**own, "Origin": "http://front.example"}), 403)
 
 
 def test_a_session_stands_for_its_token(api: TestClient, store: Store, refused: Refused) -> None:

@@ -78,6 +78,7 @@ _SENT: list[tuple[str, str]] = [
     (YAML, "seed: 1" + "0" * 5000),
     (YAML, "when: 2026-99-99\n"),
     (YAML, "<<: {a: 1}\n"),
+    *((YAML, f"seed: !!{tag}\n") for tag in ("bool x", 'int ""', 'float ""', "timestamp x", "binary ä", "set x")),
     (JSON, "{"),
     (JSON, "[]"),
     (JSON, "null"),

@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import tarfile
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -117,6 +118,27 @@ class TestRoundTrip:
             assert after.get(waiting).status is Status.QUEUED
         assert store.get(running).status is Status.RUNNING
 
+    def test_it_ends_beside_somebody_who_writes_without_a_pause(
+        self, store: Store, home: Path, tmp_path: Path
+    ) -> None:
+        for i in range(20):
+            store.create_experiment("large", {"text": f"{i}" * 2**20}, 0)
+        enough = threading.Event()
+
+        def write() -> None:
+            while not enough.is_set():
+                store.create_experiment("small", {}, 0)
+
+        writer = threading.Thread(target=write)
+        backup = threading.Thread(target=store.backup, args=(tmp_path / "copy.sqlite",), daemon=True)
+        writer.start()
+        backup.start()
+        backup.join(60)
+        enough.set()
+        writer.join()
+        assert not backup.is_alive()
+        assert (tmp_path / "copy.sqlite").stat().st_size > 20 * 2**20
+
     def test_an_archive_inside_the_home_does_not_hold_itself(self, store: Store, home: Path, done: str) -> None:
         back_up(store, home, home / "first.tar", quiet)
         back_up(store, home, home / "second.tar", quiet)
@@ -178,7 +200,7 @@ class TestRefused:
         rewrite(archive, change)
         self.check_unchanged(archive, home, CorruptFileError, "is missing")
 
-    @pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/../../evil"])
+    @pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "//tmp/evil", "///tmp/evil", "a/../../evil"])
     def test_names_that_lead_out(self, archive: Path, home: Path, name: str) -> None:
         rewrite(archive, lambda members: members.insert(0, (tarfile.TarInfo(name), b"x")))
         self.check_unchanged(archive, home, CorruptFileError, "no file that a backup holds")
