@@ -22,18 +22,16 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str,
 
 
 def insert_columns(connection: Connection, table: Table, columns: Mapping[str, Sequence[object]]) -> None:
-    """Insert many rows, given by columns of one length, leaving out those that are there already.
+    """Insert many rows, given by columns of one length.
 
     SQLAlchemy's own way to many rows spends twice the time of the database on preparing them.
     """
     names = ", ".join(columns)
     if connection.dialect.name == "postgresql":
         arrays = ", ".join(f"%s::{table.c[name].type.compile(connection.dialect)}[]" for name in columns)
-        statement = f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING"
+        statement = f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays})"
         connection.exec_driver_sql(statement, tuple(map(list, columns.values())))
         return
-    statement = (
-        f"INSERT INTO {table.name} ({names}) VALUES ({', '.join('?' * len(columns))}) ON CONFLICT DO NOTHING"
-    )
+    statement = f"INSERT INTO {table.name} ({names}) VALUES ({', '.join('?' * len(columns))})"
     if rows := list(zip(*columns.values(), strict=True)):
         connection.exec_driver_sql(statement, rows)

@@ -169,22 +169,26 @@ candidates = Table(
     Column("on_front", Boolean, nullable=False),
     Column("error", Text),
     Column("by_device", JSON(none_as_null=True)),  # METRIC@DEVICE to its value
-    UniqueConstraint("experiment_number", "genome"),
+    # That a genome is there once is seen to where they are added: an index of genomes, each of which goes to
+    # another place in it, slows storing many candidates down three times.
     # In the order of its key: what no index answers reads an experiment's rows one after the other.
     sqlite_with_rowid=False,
 )
-# They hold every metric, so that any filter and order is answered from them alone and few rows are looked up.
-# Each slows storing down, so that there are two, for what everybody sorts by.
-for _metric in ("top1", "latency_ms"):
-    _others = [candidates.c[name] for name in METRICS if name != _metric]
-    _key = (candidates.c.experiment_number, candidates.c[_metric], candidates.c.number)
-    Index(f"ix_candidates_{_metric}", *_key, *_others)
 Index(
     "ix_candidates_on_front",
     candidates.c.experiment_number,
     candidates.c.number,
     sqlite_where=text("on_front = 1"),
     postgresql_where=text("on_front"),
+)
+
+metric_blocks = Table(
+    "metric_blocks",
+    METADATA,
+    _experiment(primary_key=True),
+    Column("metric", Text, primary_key=True),
+    Column("first", Integer, primary_key=True, autoincrement=False),  # number of the block's first candidate
+    Column("packed", LargeBinary, nullable=False),  # see metric_blocks.py
 )
 
 trials = Table(

@@ -10,6 +10,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from bitfront.experiments.store.base import Store
+from bitfront.experiments.store.column_cache import ColumnCache
 from bitfront.experiments.store.engine import explained, make_engine, use_wal
 from bitfront.experiments.store.migrate import upgrade
 from bitfront.experiments.store.records import utc_now
@@ -43,6 +44,7 @@ class SqlStore(ExperimentsSql, SearchSql, CandidatesSql, SharedSql, OperationsSq
     ) -> None:
         self._clock = clock
         self._patience = patience
+        self._cache = ColumnCache()
         try:
             parsed = make_url(url)
         except ArgumentError as error:

@@ -6,24 +6,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, func, select, tuple_
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Engine, Row, Select, select
 
 from bitfront.experiments.store.base import MOST_PER_PAGE
+from bitfront.experiments.store.choosing import first_in_order, first_of_cells, meeting
+from bitfront.experiments.store.column_cache import ColumnCache
 from bitfront.experiments.store.cursors import decode_cursor, encode_cursor
 from bitfront.experiments.store.engine import reading
-from bitfront.experiments.store.filters import COMPARE, Filter
+from bitfront.experiments.store.filters import Filter
+from bitfront.experiments.store.metric_blocks import Columns, count_in_blocks, read_columns
 from bitfront.experiments.store.records import Candidate, Page
 from bitfront.experiments.store.retry import repeatable
 from bitfront.experiments.store.schema import candidates, front_members
 from bitfront.experiments.store.service_records import ComparedMember, Thinned
-from bitfront.experiments.store.sql_experiments import check_limit, number_of
-from bitfront.experiments.store.sqlite_plans import SORTED, by_any, by_fewest, by_front
-from bitfront.experiments.store.thinning import first_of_cells
+from bitfront.experiments.store.sql_experiments import check_limit, number_of, row_of
 from bitfront.search.constraints import METRICS, base_metric, check_metric, is_of_device
 from bitfront.supernet.errors import UnknownNameError
 
 _NEAR = 1000
 _NO_NUMBER = 2**31
+_MOST_PARAMETERS = 500
 _MEASURED = {"top1": "top1_validation", "latency_ms": "latency_ms"}
 
 
@@ -32,6 +35,7 @@ class CandidatesSql:
 
     _engine: Engine
     _patience: float
+    _cache: ColumnCache
 
     @repeatable
     def candidates(
@@ -45,21 +49,30 @@ class CandidatesSql:
     ) -> Page[Candidate]:
         """See `Store.candidates`."""
         check_limit(limit)
+        metric = _ordered_by(order)
         listing = _listing(experiment_id, order, on_front, where)
-        keys = _keys(order)
-        met = [keys[0].is_not(None), *map(_meets, where)]
-        if on_front:
-            met.append(candidates.c.on_front)
-        if cursor is not None:
-            met.append(_behind(keys, order, decode_cursor(listing, cursor, len(keys))))
+        after = None if cursor is None else decode_cursor(listing, cursor, 1 if metric is None else 2)
+        descending = order.startswith("-")
         with reading(self._engine) as connection:
-            mine = candidates.c.experiment_number == number_of(connection, experiment_id)
-            chosen = _chosen(keys, order, [mine, *met], limit + 1)
-            chosen = by_front(chosen) if on_front else _planned(connection, chosen, mine, order, where)
-            rows = connection.execute(_page(chosen, order)).all()
-        last = rows[limit - 1] if len(rows) > limit else None
-        following = None if last is None else encode_cursor(listing, [last.sorted_by, last.number][-len(keys) :])
-        return Page(tuple(candidate_of(row) for row in rows[:limit]), following)
+            mine = row_of(connection, experiment_id)
+            if metric is None and not where:
+                rows = connection.execute(_by_id(mine.number, on_front, descending, after).limit(limit + 1)).all()
+            else:
+                asked = [one.metric for one in where] + ([] if metric is None else [metric])
+                columns = self._columns(connection, mine, asked)
+                met = meeting(where, columns.values, len(columns.numbers))
+                if on_front:
+                    met &= np.isin(columns.numbers, _front_numbers(connection, mine.number))
+                values = columns.numbers if metric is None else columns.values[metric]
+                behind = None if after is None else (after[0], after[-1])
+                places = first_in_order(values, columns.numbers, met, limit + 1, descending, behind)
+                rows = _rows(connection, mine.number, columns.numbers[places].tolist())
+        page = tuple(map(candidate_of, rows[:limit]))
+        if len(rows) <= limit:
+            return Page(page, None)
+        last = page[-1]
+        key = [last.id] if metric is None else [last.predicted[metric], last.id]
+        return Page(page, encode_cursor(listing, key))
 
     @repeatable
     def candidate(self, experiment_id: str, candidate_id: int) -> Candidate:
@@ -79,12 +92,11 @@ class CandidatesSql:
     def count_candidates(self, experiment_id: str, where: Sequence[Filter] = ()) -> int:
         """See `Store.count_candidates`."""
         with reading(self._engine) as connection:
-            number = number_of(connection, experiment_id)
-            query = select(func.count()).select_from(candidates).where(candidates.c.experiment_number == number)
-            query = query.where(*map(_meets, where))
-            # With a range of a sorted metric SQLite finds the index by itself.
-            others = where and all(one.metric in METRICS and one.metric not in SORTED for one in where)
-            return int(connection.execute(by_any(query) if others else query).scalar_one())
+            mine = row_of(connection, experiment_id)
+            if not where:
+                return count_in_blocks(connection, mine.number)
+            columns = self._columns(connection, mine, [one.metric for one in where])
+        return int(meeting(where, columns.values, len(columns.numbers)).sum())
 
     @repeatable
     def thinned(
@@ -93,17 +105,25 @@ class CandidatesSql:
         """See `Store.thinned`."""
         if not 1 <= most <= MOST_PER_PAGE:
             raise ValueError(f"most is {most}, but must be from 1 to {MOST_PER_PAGE}")
-        across, up = metric_column(x), metric_column(y)
+        check_metric(x)
+        check_metric(y)
         with reading(self._engine) as connection:
-            number = number_of(connection, experiment_id)
-            mine = [candidates.c.experiment_number == number, across.is_not(None), up.is_not(None)]
-            mine += map(_meets, where)
-            front = connection.execute(by_front(select(candidates).where(*mine, candidates.c.on_front))).all()
-            total, cells = first_of_cells(connection, across, up, mine, most - len(front))
-        stands_for = {row.number: 0 for row in front} | {row.number: row.stands_for for row in cells}
-        found = {row.number: candidate_of(row) for row in (*front, *cells)}
-        ids = sorted(found)
-        return Thinned(tuple(found[one] for one in ids), tuple(stands_for[one] for one in ids), total)
+            mine = row_of(connection, experiment_id)
+            columns = self._columns(connection, mine, [x, y, *(one.metric for one in where)])
+            met = meeting(where, columns.values, len(columns.numbers))
+            met &= ~np.isnan(columns.values[x]) & ~np.isnan(columns.values[y])
+            places = np.flatnonzero(met)
+            front = _front_numbers(connection, mine.number)
+            front = front[met[np.searchsorted(columns.numbers, front)]]
+            cells, counts = first_of_cells(columns.values[x][places], columns.values[y][places], most - len(front))
+            stands_for = dict.fromkeys(front.tolist(), 0)
+            stands_for |= dict(zip(columns.numbers[places[cells]].tolist(), counts.tolist(), strict=True))
+            rows = _rows(connection, mine.number, sorted(stands_for))
+        thin = tuple(map(candidate_of, rows))
+        return Thinned(thin, tuple(stands_for[one.id] for one in thin), len(places))
+
+    def _columns(self, connection: Connection, mine: Row[Any], names: Sequence[str]) -> Columns:
+        return read_columns(connection, mine.number, names, self._cache, (mine.id, mine.forgotten))
 
     @repeatable
     def compare(self, experiment_ids: Sequence[str], objectives: Sequence[str]) -> tuple[ComparedMember, ...]:
@@ -122,17 +142,6 @@ class CandidatesSql:
         )
 
 
-def metric_column(name: str) -> ColumnElement[Any]:
-    """Where the database has a metric or METRIC@DEVICE.
-
-    Raises:
-        UnknownNameError, InvalidConstraintError: it is neither.
-    """
-    check_metric(name)
-    # A device's metric is as the database reads the number: a cursor is compared with that.
-    return candidates.c[name] if name in METRICS else candidates.c.by_device[name].as_float()
-
-
 def candidate_of(row: Row[Any]) -> Candidate:
     """The candidate in a row that has all columns of the table."""
     values = row._mapping
@@ -141,63 +150,51 @@ def candidate_of(row: Row[Any]) -> Candidate:
     return Candidate(row.number, row.generation_index, row.genome, predicted, row.on_front, row.error)
 
 
-def _meets(one: Filter) -> ColumnElement[bool]:
-    meets: ColumnElement[bool] = COMPARE[one.op](metric_column(one.metric), float(one.value))
-    return meets
-
-
 def _listing(experiment_id: str, order: str, on_front: bool, where: Sequence[Filter]) -> str:
     # The same filters in another order are the same listing.
     filters = sorted({f"{one.metric}{one.op}{float(one.value)!r}" for one in where})
     return " ".join(["candidates", experiment_id, order, "front" if on_front else "all", *filters])
 
 
-def _keys(order: str) -> list[ColumnElement[Any]]:
-    """The columns that decide the order: a metric where there is one, the number."""
+def _ordered_by(order: str) -> str | None:
+    """The metric that an order is by, or nothing where it is by id."""
     name = order.removeprefix("-")
     if name == "id":
-        return [candidates.c.number]
+        return None
     if name not in METRICS and not is_of_device(name):
         raise UnknownNameError("order", order, ["id", *METRICS, "-id", *(f"-{metric}" for metric in METRICS)])
-    return [metric_column(name), candidates.c.number]
+    check_metric(name)
+    return name
 
 
-def _chosen(
-    keys: Sequence[ColumnElement[Any]], order: str, met: Sequence[ColumnElement[bool]], limit: int
-) -> Select[Any]:
-    """Which are the first rows that meet all, with the metric that they are ordered by as ``sorted_by``."""
-    chosen = select(candidates.c.experiment_number, candidates.c.number, keys[0].label("sorted_by"))
-    return chosen.where(*met).order_by(*_directed(keys, order)).limit(limit)
+def _by_id(mine: int, on_front: bool, descending: bool, after: Sequence[float] | None) -> Select[Any]:
+    number = candidates.c.number
+    query = select(candidates).where(candidates.c.experiment_number == mine)
+    if on_front:
+        query = by_front(query.where(candidates.c.on_front))
+    if after is not None:
+        query = query.where(number < after[0] if descending else number > after[0])
+    return query.order_by(number.desc() if descending else number)
 
 
-def _page(chosen: Select[Any], order: str) -> Select[Any]:
-    """The chosen rows whole: which they are was found in an index alone, and only these are looked up."""
-    found, mine = chosen.subquery(), candidates.c.experiment_number
-    same = and_(mine == found.c.experiment_number, candidates.c.number == found.c.number)
-    query = select(candidates, found.c.sorted_by).join(found, same)
-    return query.order_by(*_directed([found.c.sorted_by, found.c.number], order))
+def _front_numbers(connection: Connection, mine: int) -> NDArray[np.int64]:
+    query = select(candidates.c.number).where(candidates.c.experiment_number == mine, candidates.c.on_front)
+    return np.array(connection.execute(by_front(query)).scalars().all(), dtype=np.int64)
 
 
-def _planned(
-    connection: Connection, chosen: Select[Any], mine: ColumnElement[bool], order: str, where: Sequence[Filter]
-) -> Select[Any]:
-    name = order.removeprefix("-")
-    ranges = {
-        metric: [_meets(one) for one in where if one.metric == metric]
-        for metric in dict.fromkeys(one.metric for one in where if one.metric in SORTED)
-    }
-    if is_of_device(name) or not all(one.metric in METRICS for one in where):
-        return chosen
-    return by_fewest(connection, chosen, mine, name, ranges)
+def _rows(connection: Connection, mine: int, numbers: Sequence[int]) -> list[Row[Any]]:
+    """The rows of candidates, in the order of their numbers here."""
+    found: dict[int, Row[Any]] = {}
+    for start in range(0, len(numbers), _MOST_PARAMETERS):
+        part = candidates.c.number.in_(numbers[start : start + _MOST_PARAMETERS])
+        query = select(candidates).where(candidates.c.experiment_number == mine, part)
+        found |= {row.number: row for row in connection.execute(query)}
+    return [found[number] for number in numbers]
 
 
-def _directed(keys: Sequence[ColumnElement[Any]], order: str) -> list[ColumnElement[Any]]:
-    return [key.desc() if order.startswith("-") else key for key in keys]
-
-
-def _behind(keys: Sequence[ColumnElement[Any]], order: str, values: Sequence[int | float]) -> ColumnElement[bool]:
-    row, last = tuple_(*keys), tuple_(*values)
-    return row < last if order.startswith("-") else row > last
+def by_front(query: Select[Any]) -> Select[Any]:
+    """A query of members of the predicted front: SQLite would read all candidates to find them."""
+    return query.with_hint(candidates, "INDEXED BY ix_candidates_on_front", "sqlite")
 
 
 def _check_objectives(objectives: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from bitfront.experiments.store.backups import write_backup
 from bitfront.experiments.store.engine import outside_transactions, reading, writing
 from bitfront.experiments.store.errors import ConflictError, StatusError
 from bitfront.experiments.store.inserting import insert_new
+from bitfront.experiments.store.metric_blocks import count_in_blocks, forget_in_blocks
 from bitfront.experiments.store.retry import repeatable, repeatable_if_undone
 from bitfront.experiments.store.schema import (
     candidates,
@@ -37,7 +38,6 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MINUTE = timedelta(minutes=1)
 _COUNTED = {
     "generations": generations,
-    "candidates": candidates,
     "front_members": front_members,
     "exports": exports,
     "trials": trials,
@@ -125,6 +125,7 @@ class OperationsSql:
                 name: connection.execute(select(func.count()).select_from(table)).scalar_one()
                 for name, table in _COUNTED.items()
             }
+            sizes["candidates"] = count_in_blocks(connection)
         return Counts({status: found.get(status, 0) for status in Status}, **sizes)
 
     @repeatable_if_undone
@@ -164,7 +165,8 @@ class OperationsSql:
     ) -> Iterator[int]:
         """Remove candidates some at a time, as long as the experiment passes ``check``; how many each time."""
         with reading(self._engine) as connection:
-            mine = candidates.c.experiment_number == check(row_of(connection, experiment_id)).number
+            number = check(row_of(connection, experiment_id)).number
+            mine = candidates.c.experiment_number == number
             newest = connection.execute(select(func.max(candidates.c.number)).where(mine)).scalar()
         for start in range(0, 0 if newest is None else newest + 1, _AT_ONCE):
             part = candidates.c.number.between(start, start + _AT_ONCE - 1)
@@ -172,6 +174,7 @@ class OperationsSql:
                 check(row_of(connection, experiment_id, lock=True))
                 n = connection.execute(delete(candidates).where(mine, part, *which)).rowcount
                 if n:
+                    forget_in_blocks(connection, number, start, start + _AT_ONCE - 1)
                     _count_forgotten(connection, experiment_id, n)
             yield n
 

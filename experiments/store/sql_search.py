@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,12 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, func, insert, sel
 from bitfront.experiments.store.engine import reading, writing
 from bitfront.experiments.store.errors import ConflictError
 from bitfront.experiments.store.inserting import insert_columns, insert_new
+from bitfront.experiments.store.known_genomes import KnownGenomes, digests_of
+from bitfront.experiments.store.metric_blocks import DIGEST, NUMBER, add_to_blocks
 from bitfront.experiments.store.records import CandidateBatch, FrontMember, Generation, Measurement
 from bitfront.experiments.store.retry import repeatable
 from bitfront.experiments.store.schema import candidates, front_members, generations, search_states
-from bitfront.experiments.store.sql_candidates import candidate_of
+from bitfront.experiments.store.sql_candidates import by_front, candidate_of
 from bitfront.experiments.store.sql_experiments import number_of, row_of
 from bitfront.experiments.store.state_blob import decode_state, encode_state
 from bitfront.search.constraints import METRICS
@@ -32,6 +34,7 @@ class SearchSql:
 
     _engine: Engine
     _patience: float
+    _known: KnownGenomes | None = None  # of the experiment that this process added to last
 
     @repeatable
     def add_generation(
@@ -54,10 +57,12 @@ class SearchSql:
             if _is_stored(connection, number, generation):
                 return
             _check_next(connection, experiment_id, number, generation.index)
+            known = KnownGenomes.read(connection, number, self._known)
             _insert_generation(connection, number, generation)
-            _insert_candidates(connection, number, generation.index, batch)
-            _set_front(connection, number, {row.tobytes() for row in front})
+            known = _insert_candidates(connection, known, generation, batch)
+            _set_front(connection, known, _genomes(front))
             _put_state(connection, number, generation.index, blob)
+        self._known = known
 
     @repeatable
     def last_generation(self, experiment_id: str) -> tuple[Generation, dict[str, Any]] | None:
@@ -155,22 +160,38 @@ def _insert_generation(connection: Connection, number: int, generation: Generati
     )
 
 
-def _insert_candidates(connection: Connection, number: int, index: int, batch: CandidateBatch) -> None:
-    query = select(func.max(candidates.c.number)).where(candidates.c.experiment_number == number)
-    newest = connection.execute(query).scalar_one()
-    first = 0 if newest is None else newest + 1
-    n, errors = len(batch.genomes), batch.errors
+def _insert_candidates(
+    connection: Connection, known: KnownGenomes, generation: Generation, batch: CandidateBatch
+) -> KnownGenomes:
+    genomes = _genomes(batch.genomes)
+    # Of several that are equal the first counts.
+    places = {genome: row for row, genome in reversed(list(enumerate(genomes)))}
+    digests = digests_of(genomes)
+    for genome in known.numbers_of(connection, genomes, digests):
+        del places[genome]
+    rows = np.array(sorted(places.values()), dtype=np.int64)
+    numbers = np.arange(len(rows)) + known.next_number(connection)
+    metrics = _scored(batch, rows)
+    by_device = {name: values for name, values in metrics.items() if name not in METRICS}
     columns: dict[str, Sequence[object]] = {
-        "experiment_number": [number] * n,
-        "number": range(first, first + n),
-        "generation_index": [index] * n,
-        "genome": _genomes(batch.genomes),
-        "on_front": [False] * n,
-        "error": [errors.get(row) for row in range(n)] if errors else [None] * n,
-        **{metric: _numbers(values, errors) for metric, values in batch.predicted.items() if metric in METRICS},
-        "by_device": _by_device(batch),
+        "experiment_number": [known.experiment] * len(rows),
+        "number": numbers.tolist(),
+        "generation_index": [generation.index] * len(rows),
+        "genome": [genomes[row] for row in rows],
+        "on_front": [False] * len(rows),
+        "error": [batch.errors.get(row) for row in rows.tolist()],
+        **{name: _numbers(values) for name, values in metrics.items() if name in METRICS},
+        "by_device": _by_device(by_device, len(rows)),
     }
     insert_columns(connection, candidates, columns)
+    add_to_blocks(connection, known.experiment, {NUMBER: numbers, DIGEST: digests[rows], **metrics})
+    return known.after((generation.index, generation.created_at), digests[rows], numbers)
+
+
+def _scored(batch: CandidateBatch, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    """The metrics of some rows, NaN where one could not be scored."""
+    failed = np.isin(rows, list(batch.errors))
+    return {name: np.where(failed, np.nan, values[rows]) for name, values in batch.predicted.items()}
 
 
 def _genomes(genomes: Genomes) -> list[bytes]:
@@ -178,47 +199,42 @@ def _genomes(genomes: Genomes) -> list[bytes]:
     return [data[start : start + width] for start in range(0, len(genomes) * width, width)]
 
 
-def _numbers(values: NDArray[np.float64], errors: Collection[int]) -> list[float | None]:
+def _numbers(values: NDArray[np.float64]) -> list[float | None]:
     """Values of a metric, and nothing where a candidate could not be scored."""
-    numbers: list[float | None] = np.asarray(values, dtype=float).tolist()
-    for row in errors:
+    numbers: list[float | None] = values.tolist()
+    for row in np.flatnonzero(np.isnan(values)).tolist():
         numbers[row] = None
     return numbers
 
 
-def _by_device(batch: CandidateBatch) -> list[str | None]:
+def _by_device(metrics: Mapping[str, NDArray[np.float64]], n: int) -> list[str | None]:
     """Each candidate's METRIC@DEVICE values as JSON; nothing where there are none."""
-    columns = {name: values.tolist() for name, values in batch.predicted.items() if name not in METRICS}
-    if not columns:
-        return [None] * len(batch.genomes)
-    rows = enumerate(zip(*columns.values(), strict=True))
-    return [None if i in batch.errors else json.dumps(dict(zip(columns, row, strict=True))) for i, row in rows]
+    if not metrics:
+        return [None] * n
+    rows = zip(*(values.tolist() for values in metrics.values()), strict=True)
+    return [None if math.isnan(row[0]) else json.dumps(dict(zip(metrics, row, strict=True))) for row in rows]
 
 
-def _set_front(connection: Connection, number: int, front: set[bytes]) -> None:
-    mine = candidates.c.experiment_number == number
-    query = select(candidates.c.genome, candidates.c.number).where(mine, candidates.c.on_front)
+def _set_front(connection: Connection, known: KnownGenomes, front: Sequence[bytes]) -> None:
+    mine = candidates.c.experiment_number == known.experiment
+    query = by_front(select(candidates.c.genome, candidates.c.number).where(mine, candidates.c.on_front))
     old = {row.genome: row.number for row in connection.execute(query)}
-    left = [candidate for genome, candidate in old.items() if genome not in front]
-    joined = sorted(front - old.keys())
-    _flag(connection, mine, candidates.c.number, left, False)
-    flagged = _flag(connection, mine, candidates.c.genome, joined, True)
-    if flagged != len(joined):
-        raise ConflictError(f"{len(joined) - flagged} members of the front are no candidates of the experiment")
+    kept = set(front)
+    left = [candidate for genome, candidate in old.items() if genome not in kept]
+    joining = sorted(kept - old.keys())
+    joined = known.numbers_of(connection, joining, digests_of(joining)) if joining else {}
+    if len(joined) != len(joining):
+        raise ConflictError(
+            f"{len(joining) - len(joined)} members of the front are no candidates of the experiment"
+        )
+    _flag(connection, mine, left, False)
+    _flag(connection, mine, sorted(joined.values()), True)
 
 
-def _flag(
-    connection: Connection,
-    mine: ColumnElement[bool],
-    column: ColumnElement[Any],
-    values: Sequence[object],
-    on_front: bool,
-) -> int:
-    changed = 0
-    for start in range(0, len(values), _MOST_PARAMETERS):
-        part = column.in_(values[start : start + _MOST_PARAMETERS])
-        changed += connection.execute(update(candidates).where(mine, part).values(on_front=on_front)).rowcount
-    return changed
+def _flag(connection: Connection, mine: ColumnElement[bool], numbers: Sequence[int], on_front: bool) -> None:
+    for start in range(0, len(numbers), _MOST_PARAMETERS):
+        part = candidates.c.number.in_(numbers[start : start + _MOST_PARAMETERS])
+        connection.execute(update(candidates).where(mine, part).values(on_front=on_front))
 
 
 def _put_state(connection: Connection, number: int, index: int, blob: bytes) -> None:

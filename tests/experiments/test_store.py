@@ -65,9 +65,10 @@ class TestFile:
         open_store().close()
         assert (tmp_path / "my %home?" / "bitfront.sqlite").is_file()
         monkeypatch.setenv("BITFRONT_STORE", f"sqlite:///{tmp_path}/elsewhere/other.sqlite")
-        open_store(tmp_path / "new").close()
+        open_store().close()
         assert (tmp_path / "elsewhere" / "other.sqlite").is_file()
-        assert not (tmp_path / "new").exists()
+        open_store(tmp_path / "new").close()  # another home than the one that the variable is about
+        assert (tmp_path / "new" / "bitfront.sqlite").is_file()
 
     def test_a_reader_does_not_wait_for_the_writer(self, tmp_path: Path) -> None:
         with SqlStore(url_of(tmp_path)) as store:

@@ -5,6 +5,13 @@ Frozen: later changes are later revisions.
 
 from __future__ import annotations
 
+import hashlib
+import json
+import struct
+from collections.abc import Sequence
+from math import nan
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -15,11 +22,13 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add columns to experiments, number predictors and device_tables, create tokens and indexes to sort by."""
+    """Add columns to experiments, number predictors and device_tables, create tokens and metrics by column."""
     _experiments()
     if op.get_bind().dialect.name == "sqlite":
         _order_candidates()
-    _sorted_by_metrics()
+    else:
+        op.drop_constraint("uq_candidates_experiment_number_genome", "candidates")
+    _metric_blocks()
     for table in ("predictors", "device_tables"):
         _number(table)
     op.create_table(
@@ -70,13 +79,60 @@ def _order_candidates() -> None:
     op.execute("CREATE INDEX ix_candidates_on_front ON candidates (experiment_number, number) WHERE on_front = 1")
 
 
-def _sorted_by_metrics() -> None:
-    others = ["energy_mj", "size_bytes", "peak_memory_bytes", "macs", "bitops"]
-    key = ("experiment_number", "number")
-    for metric, other in (("top1", "latency_ms"), ("latency_ms", "top1")):
-        op.create_index(f"ix_candidates_{metric}", "candidates", [key[0], metric, key[1], other, *others])
+def _metric_blocks() -> None:
+    op.create_table(
+        "metric_blocks",
+        sa.Column("experiment_number", sa.Integer, nullable=False),
+        sa.Column("metric", sa.Text, nullable=False),
+        sa.Column("first", sa.Integer, nullable=False),
+        sa.Column("packed", sa.LargeBinary, nullable=False),
+        sa.PrimaryKeyConstraint("experiment_number", "metric", "first", name="pk_metric_blocks"),
+        sa.ForeignKeyConstraint(
+            ["experiment_number"],
+            ["experiments.number"],
+            name="fk_metric_blocks_experiment_number",
+            ondelete="CASCADE",
+        ),
+    )
+    if op.get_bind().dialect.name == "postgresql":
+        # Numbers do not get smaller by packing, and elsewhere than in the row they are read slowly.
+        op.execute("ALTER TABLE metric_blocks ALTER COLUMN packed SET STORAGE PLAIN")
+    connection = op.get_bind()
+    for (number,) in connection.execute(sa.text("SELECT number FROM experiments")).all():
+        _fill_blocks(connection, number)
 
 
+def _fill_blocks(connection: sa.Connection, experiment: int) -> None:
+    names = ", ".join(_METRICS)
+    query = sa.text(
+        f"SELECT number, genome, by_device, {names} FROM candidates WHERE experiment_number = :experiment "
+        "AND number > :last ORDER BY number LIMIT 480"
+    )
+    statement = sa.text("INSERT INTO metric_blocks VALUES (:experiment, :metric, :first, :packed)")
+    last = -1
+    while rows := connection.execute(query, {"experiment": experiment, "last": last}).all():
+        for metric, packed in _packed(rows).items():
+            values = {"experiment": experiment, "metric": metric, "first": rows[0].number, "packed": packed}
+            connection.execute(statement, values)
+        last = rows[-1].number
+
+
+def _packed(rows: Sequence[sa.Row[Any]]) -> dict[str, bytes]:
+    devices = [json.loads(one) if isinstance(one, str) else one or {} for one in (row.by_device for row in rows)]
+    columns = {name: [getattr(row, name) for row in rows] for name in _METRICS}
+    columns |= {name: [one.get(name) for one in devices] for name in sorted(set().union(*devices))}
+    return {
+        "number": struct.pack(f"<{len(rows)}q", *(row.number for row in rows)),
+        "digest": b"".join(hashlib.sha256(row.genome).digest()[:8] for row in rows),
+        **{
+            metric: struct.pack(f"<{len(rows)}d", *(nan if value is None else value for value in values))
+            for metric, values in columns.items()
+            if any(value is not None for value in values)
+        },
+    }
+
+
+_METRICS = ("top1", "latency_ms", "energy_mj", "size_bytes", "peak_memory_bytes", "macs", "bitops")
 _COLUMNS = {
     "candidates": "experiment_number, number, generation_index, genome, top1, latency_ms, energy_mj, "
     "size_bytes, peak_memory_bytes, macs, bitops, on_front, error, by_device",
@@ -105,7 +161,6 @@ CREATE TABLE candidates (
     error TEXT,
     by_device JSON,
     CONSTRAINT pk_candidates PRIMARY KEY (experiment_number, number),
-    CONSTRAINT uq_candidates_experiment_number_genome UNIQUE (experiment_number, genome),
     CONSTRAINT fk_candidates_experiment_number {_OF_EXPERIMENT}
 ) WITHOUT ROWID""",
     "front_members": f"""
