@@ -16,6 +16,7 @@ from bitfront.experiments.places import experiment_folder
 from bitfront.experiments.reporter import Reporter
 from bitfront.experiments.spec import Spec
 from bitfront.experiments.store.base import Store
+from bitfront.experiments.store.owner import Owner
 from bitfront.experiments.store.records import Progress as StoredProgress
 from bitfront.experiments.store.statuses import Status
 from bitfront.latency_lut.device import Device
@@ -41,6 +42,7 @@ class Run:
     spec: Spec
     reporter: Reporter
     shared: tuple[str, object] | None = field(default=None, repr=False)
+    owner: Owner = field(default_factory=Owner.current, repr=False)
     _dataset: Dataset | None = field(default=None, repr=False)
     _executor: Executor | None = field(default=None, repr=False)
     _last_beat: float = field(default=float("-inf"), repr=False)
@@ -56,7 +58,7 @@ class Run:
 
     def stage(self, title: str) -> None:
         """Begin a stage: tell the store and the listeners."""
-        self.store.set_stage(self.experiment_id, title)
+        self.store.set_stage(self.experiment_id, title, self.owner)
         self.reporter.stage(title)
         if self._executor is not None:
             self._executor.dismiss()
@@ -87,7 +89,7 @@ class Run:
         """
         self._last_beat = time.monotonic()
         try:
-            status = self.store.heartbeat(self.experiment_id, progress=progress)
+            status = self.store.heartbeat(self.experiment_id, self.owner, progress)
         except StorageError as error:
             self.reporter.say(f"the work goes on, though the store does not answer: {error}")
             return

@@ -48,6 +48,8 @@ class Store(Operations, ABC):
       `CorruptFileError` when what is stored can not be read; what was stored before is then unchanged.
     * A database that goes away (`LostError`) is waited for: what reads, or may be done twice, is asked again, and
       what may be done once only where it is certain that nothing was stored.
+    * Where an ``owner`` is given, nothing is changed unless that process works on the experiment: one that was
+      given up, and lives after all, gets a `StatusError` and must stop.
     * Listings come in pages. A cursor goes on where its page ended, also when rows were added since; a row
       that was there all the time is listed once. `CursorError` is raised for a cursor of another listing,
       `ValueError` for a limit outside 1 .. `MOST_PER_PAGE`.
@@ -108,7 +110,12 @@ class Store(Operations, ABC):
 
     @abstractmethod
     def set_status(
-        self, experiment_id: str, status: Status, reason: str = "", expected: Status | None = None
+        self,
+        experiment_id: str,
+        status: Status,
+        reason: str = "",
+        expected: Status | None = None,
+        owner: Owner | None = None,
     ) -> Experiment:
         """Change the status; ``reason`` replaces the stored one.
 
@@ -124,7 +131,7 @@ class Store(Operations, ABC):
         """
 
     @abstractmethod
-    def set_stage(self, experiment_id: str, stage: str) -> None:
+    def set_stage(self, experiment_id: str, stage: str, owner: Owner | None = None) -> None:
         """Say what the experiment does now, in a word or two; how far the stage before was is cleared."""
 
     @abstractmethod
@@ -136,6 +143,7 @@ class Store(Operations, ABC):
         predictor_id: str | None = None,
         table_id: str | None = None,
         table_ids: Mapping[str, str] | None = None,
+        owner: Owner | None = None,
     ) -> None:
         """Say which supernet, transferred predictor and cost table it uses; None leaves what is stored.
 
@@ -178,6 +186,7 @@ class Store(Operations, ABC):
         batch: CandidateBatch,
         front: Genomes,
         state: Mapping[str, Any],
+        owner: Owner | None = None,
     ) -> None:
         """Store a generation: its candidates, the front they led to and the strategy's state.
 

@@ -31,10 +31,13 @@ _POSTGRESQL: Mapping[str, Any] = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 25_000,
-    "options": f"-c lock_timeout={BUSY_SECONDS:.0f}s",
+    # One that vanished holds its locks no longer than that either.
+    "options": f"-c lock_timeout={BUSY_SECONDS:.0f}s -c idle_in_transaction_session_timeout=60s "
+    "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3",
 }
-# Connection errors, too many connections, shut down, crashed, starting; serialization failure and deadlock.
-_LOST_STATES = ("08", "53300", "57P01", "57P02", "57P03", "40001", "40P01")
+# Connection errors, too many connections, shut down, crashed, starting; ended as it did nothing in a transaction;
+# serialization failure and deadlock; a lock that did not come free: nothing was stored, and asking again may do.
+_LOST_STATES = ("08", "53300", "57P01", "57P02", "57P03", "25P03", "40001", "40P01", "55P03")
 _DAMAGED = ("not a database", "malformed", "unsupported file format")
 
 
@@ -192,7 +195,7 @@ def _meaning(error: DBAPIError | sqlite3.Error, url: URL, committing: bool) -> B
     place = place_of(url)
     if isinstance(error, DBAPIError) and _is_lost(error):
         doubt = "Whether the last change was stored is unknown." if committing else "Nothing was stored."
-        return LostError(f"{place} is gone ({words}). {doubt} Check that the database can be reached.", committing)
+        return LostError(f"{place} does not answer ({words}). {doubt} Check that it can be reached.", committing)
     if isinstance(error, IntegrityError):
         return ConflictError(f"{place}: {words}; nothing was stored")
     if any(sign in words for sign in _DAMAGED):

@@ -132,11 +132,16 @@ class ExperimentsSql:
 
     @repeatable_if_undone
     def set_status(
-        self, experiment_id: str, status: Status, reason: str = "", expected: Status | None = None
+        self,
+        experiment_id: str,
+        status: Status,
+        reason: str = "",
+        expected: Status | None = None,
+        owner: Owner | None = None,
     ) -> Experiment:
         """See `Store.set_status`."""
         with writing(self._engine) as connection:
-            old = _experiment(row_of(connection, experiment_id, lock=True))
+            old = _experiment(held_by(owner, row_of(connection, experiment_id, lock=True)))
             if expected not in (None, old.status):
                 raise StatusError(f"experiment {experiment_id!r} is {old.status}, not {expected} any more")
             check_transition(experiment_id, old.status, status)
@@ -152,10 +157,10 @@ class ExperimentsSql:
             return _changed(connection, experiment_id, self._moved(old, status, reason))
 
     @repeatable
-    def set_stage(self, experiment_id: str, stage: str) -> None:
+    def set_stage(self, experiment_id: str, stage: str, owner: Owner | None = None) -> None:
         """See `Store.set_stage`."""
         with writing(self._engine) as connection:
-            row_of(connection, experiment_id)
+            held_by(owner, row_of(connection, experiment_id, lock=owner is not None))
             _changed(connection, experiment_id, {"stage": stage, **_NO_PROGRESS})
 
     @repeatable
@@ -167,6 +172,7 @@ class ExperimentsSql:
         predictor_id: str | None = None,
         table_id: str | None = None,
         table_ids: Mapping[str, str] | None = None,
+        owner: Owner | None = None,
     ) -> None:
         """See `Store.link`."""
         links: dict[str, Any] = {
@@ -177,7 +183,7 @@ class ExperimentsSql:
         }
         given = {name: value for name, value in links.items() if value is not None}
         with writing(self._engine) as connection:
-            row_of(connection, experiment_id)
+            held_by(owner, row_of(connection, experiment_id, lock=owner is not None))
             _check_tables(connection, table_ids or {})
             if given:
                 _changed(connection, experiment_id, given)
@@ -189,12 +195,7 @@ class ExperimentsSql:
         """See `Store.heartbeat`."""
         owner = owner or Owner.current()
         with writing(self._engine) as connection:
-            old = _experiment(row_of(connection, experiment_id, lock=True))
-            if not old.status.is_held or old.owner != owner:
-                raise StatusError(
-                    f"experiment {experiment_id!r} is {old.status} and not held by {owner} any more: "
-                    "this process must stop working on it"
-                )
+            held_by(owner, row_of(connection, experiment_id, lock=True))
             values = {"heartbeat_at": self._clock(), **_progress_columns(progress)}
             return _changed(connection, experiment_id, values).status
 
@@ -261,6 +262,22 @@ def row_of(connection: Connection, experiment_id: str, lock: bool = False) -> Ro
     if row is None:
         newest = select(table.c.id).order_by(table.c.number.desc()).limit(_NEAR)
         raise UnknownNameError("experiment", experiment_id, connection.execute(newest).scalars().all())
+    return row
+
+
+def held_by(owner: Owner | None, row: Row[Any]) -> Row[Any]:
+    """The row of an experiment, where ``owner`` works on it or nobody in particular must.
+
+    Raises:
+        StatusError: another process has it, or none.
+    """
+    if owner is not None:
+        found = _experiment(row)
+        if not found.status.is_held or found.owner != owner:
+            raise StatusError(
+                f"experiment {found.id!r} is {found.status} and not held by {owner} any more: "
+                "this process must stop working on it"
+            )
     return row
 
 

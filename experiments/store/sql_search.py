@@ -16,11 +16,12 @@ from bitfront.experiments.store.errors import ConflictError
 from bitfront.experiments.store.inserting import insert_columns, insert_new
 from bitfront.experiments.store.known_genomes import KnownGenomes, digests_of
 from bitfront.experiments.store.metric_blocks import DIGEST, NUMBER, add_to_blocks
+from bitfront.experiments.store.owner import Owner
 from bitfront.experiments.store.records import CandidateBatch, FrontMember, Generation, Measurement
 from bitfront.experiments.store.retry import repeatable
 from bitfront.experiments.store.schema import candidates, front_members, generations, search_states
 from bitfront.experiments.store.sql_candidates import by_front, candidate_of
-from bitfront.experiments.store.sql_experiments import number_of, row_of
+from bitfront.experiments.store.sql_experiments import held_by, number_of, row_of
 from bitfront.experiments.store.state_blob import decode_state, encode_state
 from bitfront.search.constraints import METRICS
 from bitfront.supernet.errors import NumericalError
@@ -44,6 +45,7 @@ class SearchSql:
         batch: CandidateBatch,
         front: Genomes,
         state: Mapping[str, Any],
+        owner: Owner | None = None,
     ) -> None:
         """See `Store.add_generation`."""
         if not math.isfinite(generation.hypervolume):
@@ -53,7 +55,7 @@ class SearchSql:
             )
         blob = encode_state(state)
         with writing(self._engine) as connection:
-            number = int(row_of(connection, experiment_id, lock=True).number)
+            number = int(held_by(owner, row_of(connection, experiment_id, lock=True)).number)
             if _is_stored(connection, number, generation):
                 return
             _check_next(connection, experiment_id, number, generation.index)

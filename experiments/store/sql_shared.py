@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Engine, Row, Select, Table, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, Select, Table, func, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from bitfront.experiments.store.engine import reading, writing
 from bitfront.experiments.store.inserting import insert_new
@@ -155,12 +156,12 @@ def _put(
     values: Mapping[str, Any],
     kept: Collection[str] = ("created_at",),
 ) -> None:
-    """Update the row with this key, all but what is ``kept``, or insert it."""
-    mine = [table.c[name] == value for name, value in key.items()]
-    changed = {name: value for name, value in values.items() if name not in {*key, *kept}}
-    if not connection.execute(update(table).where(*mine).values(**changed)).rowcount:
-        order = {"number": _next(table)} if "number" in table.c else {}
-        connection.execute(insert(table).values(**{**values, **key, **order}))
+    """Insert a row, or, where there is one with this key, update all of that but what is ``kept``."""
+    order = {"number": _next(table)} if "number" in table.c else {}
+    made = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+    changed = {name: made.excluded[name] for name in values if name not in {*key, *kept}}
+    whole = made.values(**{**values, **key, **order})
+    connection.execute(whole.on_conflict_do_update(index_elements=list(key), set_=changed))
 
 
 def _next(table: Table) -> Any:

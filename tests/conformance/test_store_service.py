@@ -608,3 +608,61 @@ class TestAskingAgain:
             store.add_generation(
                 experiment, replace(one, created_at=one.created_at + timedelta(seconds=1)), batch, genomes[:1], {}
             )
+
+
+class TestOwners:
+    """One that was given up, and lives after all, changes nothing any more."""
+
+    @pytest.fixture
+    def taken(self, store: SqlStore, experiment: str) -> str:
+        """An experiment that another process works on by now."""
+        store.claim(experiment, ELSEWHERE)
+        return experiment
+
+    @pytest.mark.parametrize("what", ["generation", "stage", "link", "status"])
+    def test_only_who_holds_it_changes_it(self, store: SqlStore, taken: str, what: str) -> None:
+        one, empty = Generation(0, 1, 0.5), CandidateBatch(genomes_of(1), {})
+        store.put_table(TableRecord("t", "host", "h", "p", {}))
+        change = {
+            "generation": lambda owner: store.add_generation(taken, one, empty, genomes_of(0), {}, owner),
+            "stage": lambda owner: store.set_stage(taken, "training", owner),
+            "link": lambda owner: store.link(taken, table_id="t", owner=owner),
+            "status": lambda owner: store.set_status(taken, Status.FAILED, "it broke", owner=owner),
+        }[what]
+        before = store.get(taken)
+        with pytest.raises(StatusError, match=r"not held by process .* any more"):
+            change(Owner.current())
+        assert (store.get(taken), store.generations(taken)) == (before, ())
+        change(ELSEWHERE)
+        assert (store.get(taken) != before) or store.generations(taken)
+
+    def test_nobody_holds_what_was_given_up(self, store: SqlStore, taken: str) -> None:
+        store.set_status(taken, Status.INTERRUPTED)
+        with pytest.raises(StatusError, match="INTERRUPTED and not held"):
+            store.set_stage(taken, "training", ELSEWHERE)
+
+
+class TestShared:
+    def test_several_that_store_one_thing_at_once(self, store: SqlStore, store_url: str) -> None:
+        """Two workers that made the same table: both have it, and neither is refused."""
+        begin, failed = threading.Barrier(6), list[BaseException]()
+
+        def put(number: int) -> None:
+            try:
+                with SqlStore(store_url) as mine:
+                    for round_ in range(10):
+                        begin.wait(30)
+                        mine.put_table(TableRecord(f"t{round_}", "host", "h", str(number), {}))
+                        mine.put_supernet(
+                            SupernetRecord(f"s{round_}", "a", "h", "d", "h", {}, str(number), {}, "ready")
+                        )
+            except BaseException as error:
+                failed.append(error)
+
+        threads = [threading.Thread(target=put, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failed == []
+        assert len(store.tables()) == 10

@@ -97,6 +97,7 @@ def _metric_blocks() -> None:
     if op.get_bind().dialect.name == "postgresql":
         # Numbers do not get smaller by packing, and elsewhere than in the row they are read slowly.
         op.execute("ALTER TABLE metric_blocks ALTER COLUMN packed SET STORAGE PLAIN")
+        op.execute("ALTER TABLE search_states ALTER COLUMN state SET STORAGE EXTERNAL")  # it is packed already
     connection = op.get_bind()
     for (number,) in connection.execute(sa.text("SELECT number FROM experiments")).all():
         _fill_blocks(connection, number)
