@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +28,7 @@ from bitfront.supernet.space import SearchSpace
 from bitfront.supernet.spaces.settings import load_space
 
 _MOST_TABLES = 16
+_MOST_SPACES = 16
 
 Networks = Mapping[str, NDArray[np.uint8]]
 """By device, or under ``""`` where one network serves all, a genome (n_genes,) of the space."""
@@ -45,7 +47,7 @@ def candidate_facts(store: Store, home: Path, experiment_id: str, candidate_id: 
         UnknownNameError: there is no such experiment or candidate.
     """
     experiment, candidate = store.get(experiment_id), store.candidate(experiment_id, candidate_id)
-    space = load_space(space_settings(experiment.spec["space"]))
+    space = _space(json.dumps(experiment.spec["space"], sort_keys=True))
     found = networks_of(space, policy_owners(experiment.spec), candidate.array[None])
     networks = {owner: genomes[0] for owner, genomes in found.items()}
     blocks = {owner: space.blocks(genome) for owner, genome in networks.items()}
@@ -121,6 +123,12 @@ def _costs(
         except (BitfrontError, TypeError) as error:
             missing.append(f"of {name} they can not be read here ({type(error).__name__})")
     return costs, "; ".join(missing)
+
+
+@lru_cache(maxsize=_MOST_SPACES)
+def _space(section: str) -> SearchSpace:
+    """The space of a stored spec's section, as JSON: a page of one candidate after another asks for the same."""
+    return load_space(space_settings(json.loads(section)))
 
 
 def _table(path: Path) -> Table:

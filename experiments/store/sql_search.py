@@ -127,7 +127,9 @@ class SearchSql:
         with reading(self._engine) as connection:
             number = number_of(connection, experiment_id)
             query = select(candidates, *member).join(front_members, same)
-            mine = query.where(front_members.c.experiment_number == number).order_by(candidates.c.number)
+            # Ordered by the members' own column, so that SQLite begins with them and not with all candidates.
+            order = front_members.c.candidate_number
+            mine = query.where(front_members.c.experiment_number == number).order_by(order)
             return tuple(_member(row) for row in connection.execute(mine))
 
 
