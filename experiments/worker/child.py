@@ -11,6 +11,7 @@ from bitfront.experiments.concluding import DRAINED, concluded
 from bitfront.experiments.places import log_path
 from bitfront.experiments.reporter import LogReporter
 from bitfront.experiments.store.base import Store
+from bitfront.experiments.store.errors import LostError
 from bitfront.experiments.store.home import open_store
 from bitfront.experiments.store.records import Experiment
 from bitfront.experiments.termination import terminated_as_interrupted
@@ -41,6 +42,8 @@ def work_on_next(home: Path, work: Work | None = None) -> bool:
                 raise
             if not isinstance(error, BitfrontError | KeyboardInterrupt | SystemExit):
                 traceback.print_exc()
+            if isinstance(error, LostError):
+                return True  # counts as a crash, or a store that never answers would be asked forever
         forget_tries(home, experiment.id)
     return True
 
