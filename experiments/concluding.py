@@ -60,7 +60,7 @@ def _conclude(
     try:
         now = store.heartbeat(experiment_id)  # refused where another process works on it since
         if status is Status.INTERRUPTED and now is Status.CANCELLING:
-            # It did not hear that it was to be cancelled: that is why the signal came, or while the store was away.
+            # It did not hear that it was to be cancelled: why the signal came, or as the store was away.
             status, reason = Status.CANCELLED, f"experiment {experiment_id} was cancelled"
         store.set_status(experiment_id, status, reason)
         log.say(f"{status.value.lower()} {reason}".rstrip())

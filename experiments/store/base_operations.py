@@ -83,19 +83,12 @@ class Operations(ABC):
         """
 
     @abstractmethod
-    def forget_before(self, time: datetime, keep_front: bool = True) -> dict[str, int]:
-        """`forget_candidates` of every experiment that ended before ``time``; returns how many of which.
-
-        Experiments that can still be resumed (all but COMPLETED ones) are left as they are.
-        """
-
-    @abstractmethod
     def upkeep(self) -> None:
         """Give room that was freed back to the disk, and let the database look at its numbers to plan queries."""
 
     @abstractmethod
     def backup(self, path: Path) -> None:
-        """Write the whole store as it is now to a new file, while others read and write. See `backups.restore`.
+        """Write the whole store as it is now to a new file, while others read and write. See `backups`.
 
         Raises:
             StorageError: there is such a file, it can not be written, or the copy is not sound.

@@ -140,17 +140,6 @@ class OperationsSql:
         """See `Operations.forget_candidates`."""
         return sum(self._removed(experiment_id, _not_needed(keep_front), _over))
 
-    @repeatable
-    def forget_before(self, time: datetime, keep_front: bool = True) -> dict[str, int]:
-        """See `Operations.forget_before`."""
-        ended = select(experiments.c.id).where(
-            experiments.c.status == Status.COMPLETED, experiments.c.finished_at < time
-        )
-        with reading(self._engine) as connection:
-            ids = connection.execute(ended.order_by(experiments.c.number)).scalars().all()
-        forgotten = {one: self.forget_candidates(one, keep_front) for one in ids}
-        return {one: n for one, n in forgotten.items() if n}
-
     def upkeep(self) -> None:
         """See `Operations.upkeep`."""
         outside_transactions(self._engine, "VACUUM", "ANALYZE")

@@ -13,6 +13,7 @@ from bitfront.experiments.store.home import open_store
 from bitfront.experiments.store.owner import Owner
 from bitfront.experiments.store.records import Experiment
 from bitfront.experiments.store.statuses import Status
+from bitfront.experiments.store.swapping import in_use
 from bitfront.experiments.worker.pauses import Pause, Signals
 from bitfront.experiments.worker.processes import Child, Start, start_child
 from bitfront.experiments.worker.recovery import Cancelling, Recovery, experiments
@@ -148,7 +149,7 @@ def work_through_queue(home: Path, settings: WorkerSettings, start: Start = star
         store = _opened(home, signals, pause)
         if store is None:
             return
-        with store:
+        with store, in_use(home):
             worker = Worker(store, home, settings, start)
             _LOG.info("worker %s takes what is queued in %s, %d at once", Owner.current(), home, settings.slots)
             _loop(worker, settings, signals, pause)

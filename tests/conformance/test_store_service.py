@@ -552,18 +552,6 @@ class TestSize:
         with pytest.raises(StatusError, match=r"3 of its candidates were forgotten"):
             store.set_status(experiment, Status.QUEUED)
 
-    def test_retention(self, store: SqlStore, done: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        failed = store.create_experiment("failed", {}, 0).id
-        add(store, failed, {"top1": np.zeros(3)})
-        store.claim(failed)
-        store.set_status(failed, Status.FAILED)
-        ended = store.get(done).finished_at
-        assert ended is not None
-        assert store.forget_before(ended) == {}
-        assert store.forget_before(ended + timedelta(days=1)) == {done: 23}
-        assert store.forget_before(ended + timedelta(days=1)) == {}
-        assert store.count_candidates(failed) == 3
-
     def test_deleting(self, store: SqlStore, done: str) -> None:
         other = store.create_experiment("other", {}, 0).id
         add(store, other, {"top1": np.zeros(3)}, [0])
