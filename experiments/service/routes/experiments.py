@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
 
-from bitfront.experiments.places import experiment_folder, log_path
+from bitfront.experiments.places import log_path
 from bitfront.experiments.service.answers import experiment_answer, experiment_details
 from bitfront.experiments.service.auth import Admin, Reader, Writer, needs
 from bitfront.experiments.service.context import Served, Service
@@ -24,6 +23,7 @@ from bitfront.experiments.spec import Spec
 from bitfront.experiments.store.base import LONGEST_KEY
 from bitfront.experiments.store.records import Experiment
 from bitfront.experiments.store.statuses import Status
+from bitfront.experiments.upkeep.pruning import delete_files
 
 router = APIRouter(tags=["experiments"])
 _KEY = re.compile(r"[\x21-\x7e]+")
@@ -99,7 +99,7 @@ def delete(experiment_id: ExperimentId, service: Served, _: Admin) -> NothingAns
     found = service.store.get(experiment_id)
     service.store.delete_experiment(found.id)
     # Named by the store's id and not by the request's word for it.
-    shutil.rmtree(experiment_folder(service.home, found.id), ignore_errors=True)
+    delete_files(service.home, found.id)
     return NothingAnswer()
 
 
