@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +78,20 @@ def _mark(store: Store, home: Path, experiment: Experiment) -> str:
         found["supernet"] = record.state if record else None
         found["trials"] = [len(store.trials(supernet_id, split).top1) for split in ("validation", "test")]
         found["checkpoints"] = [
-            path.stat().st_mtime_ns for path in sorted((home / "supernets" / supernet_id).glob(_CHECKPOINTS))
+            status.st_mtime_ns for _, status in _files(home / "supernets" / supernet_id, _CHECKPOINTS)
         ]
     return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
 
 
 def _sizes(folder: Path, pattern: str) -> list[list[object]]:
     # Written again without anything new, a file has the same size, though not the same time.
-    return [[path.name, path.stat().st_size] for path in sorted(folder.glob(pattern))]
+    return [[name, status.st_size] for name, status in _files(folder, pattern)]
+
+
+def _files(folder: Path, pattern: str) -> Iterator[tuple[str, os.stat_result]]:
+    for path in sorted(folder.glob(pattern)):
+        with suppress(FileNotFoundError):  # others replace and delete files meanwhile
+            yield path.name, path.stat()
 
 
 def _path(home: Path, experiment_id: str) -> Path:
