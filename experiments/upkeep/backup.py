@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import tempfile
@@ -21,6 +22,7 @@ from bitfront.supernet.progress import Progress
 STORE = "bitfront.sqlite"
 _LEFT_OUT = ("workers", *OF_SWAPS)  # who works now says nothing to the home that is restored
 _COPY = ".bitfront-"
+_LOG = logging.getLogger(__name__)
 _PARTIAL = (".part", ".tmp", "-wal", "-shm", "-journal")
 
 
@@ -33,6 +35,7 @@ def back_up(store: Store, home: Path, path: Path, progress: Progress) -> int:
 
     The store comes first. All that it speaks of was there before it was copied, and is taken afterwards: a
     restored experiment may find more than it knows of, which it makes again with the same result, but never less.
+    Links are left out, and a warning names each.
 
     Raises:
         BackupError: there is such a file.
@@ -80,7 +83,11 @@ def _files(home: Path) -> Iterator[Path]:
         if inside.parts[0] in _LEFT_OUT or str(inside) == STORE or path.name.endswith(_PARTIAL):
             continue
         # Where it is written may be anywhere in the home, and a copy of the store lies beside it meanwhile.
-        if path.is_file() and not path.is_symlink() and not any(one.startswith(_COPY) for one in inside.parts):
+        if any(one.startswith(_COPY) for one in inside.parts):
+            continue
+        if path.is_symlink():
+            _LOG.warning("not in the backup: %s, as it is a link to %s. Back that up too", path, path.resolve())
+        elif path.is_file():
             yield path
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from bitfront.experiments.places import experiment_folder
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.records import Experiment
-from bitfront.supernet.errors import BitfrontError
+from bitfront.supernet.errors import BitfrontError, StorageError
 from bitfront.supernet.files import read_json, write_json
 
 MOST = 3
@@ -38,8 +38,18 @@ def tries_without_progress(store: Store, home: Path, experiment: Experiment) -> 
 
 
 def forget_tries(home: Path, experiment_id: str) -> None:
-    """What comes next is a first try again."""
-    _path(home, experiment_id).unlink(missing_ok=True)
+    """What comes next is a first try again.
+
+    Raises:
+        StorageError: the file that counts them can not be deleted.
+    """
+    path = _path(home, experiment_id)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"can not delete {path}: {error.strerror or error}. Make its folder writable"
+        ) from error
 
 
 class _Tries:

@@ -10,6 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
 
 from bitfront.experiments.places import log_path
+from bitfront.experiments.resuming import resume as queued_again
 from bitfront.experiments.service.answers import experiment_answer, experiment_details
 from bitfront.experiments.service.auth import Admin, Reader, Writer, needs
 from bitfront.experiments.service.context import Served, Service
@@ -125,10 +126,7 @@ def cancelled(service: Service, experiment_id: str) -> Experiment:
 @router.post("/experiments/{experiment_id}/resume", operation_id="resumeExperiment", status_code=202)
 def resume(experiment_id: ExperimentId, service: Served, _: Writer) -> ExperimentAnswer:
     """Queue an experiment again that was cancelled, interrupted or failed; it goes on from where it was."""
-    found = service.store.get(experiment_id)
-    if found.status is Status.QUEUED:
-        return experiment_answer(found)
-    return experiment_answer(service.store.set_status(found.id, Status.QUEUED))
+    return experiment_answer(queued_again(service.store, service.home, experiment_id))
 
 
 @router.get(

@@ -176,6 +176,16 @@ class TestRoundTrip:
         assert names[-1] == MANIFEST
         assert not [path.name for path in home.iterdir() if path.name.startswith(".")]
 
+    def test_links_are_left_out_aloud(
+        self, store: Store, home: Path, done: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (tmp_path / "elsewhere").mkdir()
+        (home / "supernets" / "other").symlink_to(tmp_path / "elsewhere")
+        back_up(store, home, tmp_path / "home.tar", quiet)
+        assert [record.getMessage() for record in caplog.records] == [
+            f"not in the backup: {home}/supernets/other, as it is a link to {tmp_path}/elsewhere. Back that up too"
+        ]
+
     def test_commands(self, call: Call, home: Path, done: str, tmp_path: Path) -> None:
         file = tmp_path / "home.tar"
         assert "wrote" in call("backup", file).stderr
