@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from bitfront.experiments.reporter import LogReporter
 from bitfront.experiments.store.base import Store
-from bitfront.experiments.store.errors import StatusError
+from bitfront.experiments.store.errors import LostError, StatusError
 from bitfront.experiments.store.statuses import Status
 from bitfront.supernet.errors import BitfrontError, StorageError
 
@@ -15,6 +15,8 @@ BY_SIGNAL = "interrupted by a signal"
 """Why an experiment is INTERRUPTED that a person stopped: it stays so until somebody resumes it."""
 DRAINED = "its worker was stopped"
 """Why one is INTERRUPTED that goes on with the next worker."""
+LOST = "its database was away for too long"
+"""With what went wrong behind it: why one is INTERRUPTED that a worker resumes, as what crashed."""
 
 
 class CancelledError(BitfrontError):
@@ -36,6 +38,9 @@ def concluded(store: Store, experiment_id: str, log: LogReporter, by_signal: str
         raise
     except StatusError:
         raise  # another process has it now: what becomes of it is not ours to say
+    except LostError as error:  # says nothing about the experiment, which can go on when the database is back
+        _conclude(store, experiment_id, log, Status.INTERRUPTED, f"{LOST}: {error}", error)
+        raise
     except BaseException as error:
         _conclude(store, experiment_id, log, Status.FAILED, f"{type(error).__name__}: {error}", error)
         raise
@@ -55,7 +60,7 @@ def _conclude(
     try:
         now = store.heartbeat(experiment_id)  # refused where another process works on it since
         if status is Status.INTERRUPTED and now is Status.CANCELLING:
-            # The signal came because it did not hear that it was to be cancelled.
+            # It did not hear that it was to be cancelled: why the signal came, or as the store was away.
             status, reason = Status.CANCELLED, f"experiment {experiment_id} was cancelled"
         store.set_status(experiment_id, status, reason)
         log.say(f"{status.value.lower()} {reason}".rstrip())

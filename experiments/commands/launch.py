@@ -101,6 +101,8 @@ def work(experiment_id: str) -> None:
 
 
 def _queue(store: Store, experiment: Experiment) -> None:
+    from bitfront.experiments.resuming import resume as queued_again
+    from bitfront.experiments.store.home import home
     from bitfront.experiments.store.statuses import Status
 
     one = experiment
@@ -112,7 +114,7 @@ def _queue(store: Store, experiment: Experiment) -> None:
         )
     if one.status is Status.COMPLETED:
         raise UnfinishedError(f"{one.id} is COMPLETED, there is nothing to resume: see 'bitfront front {one.id}'")
-    store.set_status(one.id, Status.QUEUED)
+    queued_again(store, home(), one.id)
 
 
 def _start(ctx: typer.Context, store: Store, experiment: Experiment, detach: bool) -> None:
@@ -144,9 +146,10 @@ def _start(ctx: typer.Context, store: Store, experiment: Experiment, detach: boo
 def _work(store: Store, experiment_id: str, reporter: Reporter) -> None:
     from bitfront.experiments.pipeline import run_experiment
     from bitfront.experiments.store.home import home
+    from bitfront.experiments.store.swapping import in_use
     from bitfront.experiments.termination import terminated_as_interrupted
 
-    with terminated_as_interrupted():
+    with terminated_as_interrupted(), in_use(home()):
         run_experiment(store, home(), experiment_id, reporter)
     _check_completed(store, experiment_id)
 

@@ -6,6 +6,7 @@ import codecs
 import csv
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,6 +20,7 @@ from bitfront.supernet.errors import MissingFileError, UnknownNameError
 
 if TYPE_CHECKING:
     from bitfront.experiments.store.base import Store
+    from bitfront.experiments.store.records import Experiment
     from bitfront.experiments.store.statuses import Status
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
@@ -92,7 +94,7 @@ def logs(
 
 
 def follow_log(store: Store, experiment_id: str) -> None:
-    """Print an experiment's log as it grows, until the experiment is over."""
+    """Print an experiment's log as it grows, until it is over and no worker will resume it."""
     from bitfront.experiments.store.home import home
 
     path = log_path(home(), experiment_id)
@@ -100,7 +102,7 @@ def follow_log(store: Store, experiment_id: str) -> None:
     place = 0
     while True:
         # Asked before reading, so that nothing written before the end is missed.
-        over = store.get(experiment_id).status.is_over
+        over = _stays_over(home(), store.get(experiment_id))
         if path.is_file():
             with path.open("rb") as file:
                 file.seek(place)
@@ -112,6 +114,17 @@ def follow_log(store: Store, experiment_id: str) -> None:
             return
         time.sleep(_POLL_SECONDS)
         store.mark_interrupted()
+
+
+def _stays_over(home: Path, one: Experiment) -> bool:
+    """Whether nothing comes any more: what was interrupted otherwise than by a person, a worker resumes soon."""
+    from bitfront.experiments.concluding import BY_SIGNAL
+    from bitfront.experiments.store.statuses import Status
+    from bitfront.experiments.worker.roster import living_workers
+
+    if one.status is Status.INTERRUPTED and one.reason != BY_SIGNAL:
+        return not living_workers(home)
+    return one.status.is_over
 
 
 def _status(text: str | None) -> Status | None:

@@ -14,6 +14,8 @@ from bitfront.experiments.service.app import create_app
 from bitfront.experiments.service.auth import check_address
 from bitfront.experiments.service.settings import Settings
 from bitfront.experiments.store.base import Store
+from bitfront.experiments.store.swapping import in_use
+from bitfront.experiments.termination import terminated_as_interrupted
 
 WORKER = "bitfront.experiments.worker"
 """The package whose function ``beside(home)`` gives a context in which a worker works."""
@@ -22,14 +24,17 @@ _GRACE_SECONDS = 5
 
 
 def run_server(settings: Settings, store: Store, with_worker: bool) -> None:
-    """Serve until a signal ends it.
+    """Serve until a signal ends it; then the worker beside it is stopped too.
 
     Raises:
         UnsupportedError: it would listen beyond this machine, and there is no token.
+        StorageError: the home is being restored from a backup.
     """
     check_address(store, settings.host)
     app = create_app(settings, store)
-    with worker_beside(settings.home, with_worker):
+    # uvicorn shuts down in order and then raises the signal again, for which it finds the handler from before:
+    # SIGTERM's own would end this process at once, and nobody would stop the worker.
+    with terminated_as_interrupted(), in_use(settings.home), worker_beside(settings.home, with_worker):
         uvicorn.run(
             app,
             host=settings.host,

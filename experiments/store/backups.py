@@ -1,4 +1,4 @@
-"""Copies of a SQLite store: made while it is used, checked, and put back."""
+"""Copies of a SQLite store: made while it is used, and checked."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from sqlalchemy import URL, Engine
+from sqlalchemy import Engine
 
 from bitfront.experiments.store.engine import explained, place_of
-from bitfront.experiments.store.errors import ConflictError
 from bitfront.experiments.store.owner import Owner
 from bitfront.supernet.errors import CorruptFileError, MissingFileError, StorageError, UnsupportedError
 
@@ -64,37 +63,12 @@ def check_backup(path: Path) -> None:
         raise CorruptFileError(f"the copy {path} is damaged ({what}): use another")
 
 
-def restore(backup: Path, target: Path) -> None:
-    """Put a checked copy in the place of the SQLite store ``target``: all of it, or nothing if it fails.
-
-    Processes that have the store open see the copy from then on. An older copy is migrated when it is opened.
-
-    Raises:
-        MissingFileError, CorruptFileError: as `check_backup`; the store is then untouched.
-        ConflictError: a living process of this host works on an experiment of the store.
-        StorageError: the store can not be written.
-    """
-    check_backup(backup)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"can not make the folder {target.parent}: {error.strerror or error}") from error
-    with explained(URL.create("sqlite", database=str(target))), _opened(target) as store:
-        _refuse_while_used(store, target)
-        with _opened(backup, "?mode=ro") as copy:
-            copy.backup(store)
-        store.execute("PRAGMA journal_mode = WAL")
-
-
-def _refuse_while_used(store: sqlite3.Connection, target: Path) -> None:
-    with contextlib.suppress(sqlite3.DatabaseError):  # a damaged store is what a copy is for
-        held = store.execute("SELECT id, host, pid, process_started FROM experiments WHERE host IS NOT NULL")
-        for experiment_id, *process in held.fetchall():
-            owner = Owner(*process)
-            if owner.is_here and owner.is_alive:
-                raise ConflictError(
-                    f"{owner} works on {experiment_id!r} in {target}: cancel it, or wait until it has ended"
-                )
+def owners_in(path: Path) -> list[Owner]:
+    """Who holds experiments of a SQLite store, which is only read and not migrated; nobody where it is damaged."""
+    with contextlib.suppress(sqlite3.DatabaseError), _opened(path, "?mode=ro") as store:
+        held = store.execute("SELECT host, pid, process_started FROM experiments WHERE host IS NOT NULL")
+        return [Owner(*process) for process in held]
+    return []
 
 
 @contextlib.contextmanager

@@ -98,7 +98,7 @@ class Store(Operations, ABC):
         Of several processes that try, exactly one succeeds. The first claim sets the start time.
 
         Raises:
-            StatusError: it is not QUEUED.
+            StatusError: it is not QUEUED, or candidates of it were forgotten.
         """
 
     @abstractmethod

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from bitfront.experiments.store.service_records import Counts, Token
+from bitfront.experiments.store.statuses import Status
 
 
 class Operations(ABC):
@@ -61,32 +62,30 @@ class Operations(ABC):
         """How much is stored."""
 
     @abstractmethod
-    def delete_experiment(self, experiment_id: str) -> None:
+    def delete_experiment(self, experiment_id: str, expected: Status | None = None) -> None:
         """Remove an experiment and all that is its own; what it shares with others stays. Files are not touched.
 
+        ``expected``: only where this is the present status. A QUEUED one is CANCELLED first, so that nobody claims
+        what is half gone.
+
         Many candidates go in several transactions, so that other writers get their turns. What dies in between has
-        removed a part, and is asked again.
+        removed a part, and is asked again; in each the status must still be what it was.
 
         Raises:
-            StatusError: it is RUNNING or CANCELLING.
+            StatusError: it is RUNNING or CANCELLING, is not as ``expected``, or is resumed meanwhile.
         """
 
     @abstractmethod
-    def forget_candidates(self, experiment_id: str, keep_front: bool = True) -> int:
+    def forget_candidates(
+        self, experiment_id: str, keep_front: bool = True, expected: Status | None = None
+    ) -> int:
         """Remove the candidates of an experiment that is over; returns how many. It can not be resumed afterwards.
 
         Those that were exported or are measured front members stay, and with ``keep_front`` those on the predicted
-        front. In several transactions, as `delete_experiment`.
+        front. In several transactions, and only where the status is ``expected``, as `delete_experiment`.
 
         Raises:
-            StatusError: it is not over.
-        """
-
-    @abstractmethod
-    def forget_before(self, time: datetime, keep_front: bool = True) -> dict[str, int]:
-        """`forget_candidates` of every experiment that ended before ``time``; returns how many of which.
-
-        Experiments that can still be resumed (all but COMPLETED ones) are left as they are.
+            StatusError: it is not over, is not as ``expected``, or is resumed meanwhile.
         """
 
     @abstractmethod
@@ -95,7 +94,7 @@ class Operations(ABC):
 
     @abstractmethod
     def backup(self, path: Path) -> None:
-        """Write the whole store as it is now to a new file, while others read and write. See `backups.restore`.
+        """Write the whole store as it is now to a new file, while others read and write. See `backups`.
 
         Raises:
             StorageError: there is such a file, it can not be written, or the copy is not sound.

@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.retry import PATIENCE_SECONDS
 from bitfront.experiments.store.sql import SqlStore
+from bitfront.experiments.store.swapping import opening
 from bitfront.supernet.errors import StorageError
 
 DATABASE = "BITFRONT_STORE"
@@ -52,5 +53,7 @@ def open_store(folder: Path | None = None, patience: float = PATIENCE_SECONDS) -
 
     Raises:
         StoreVersionError, CorruptFileError, StorageError: see `SqlStore`.
+        StorageError: the home is being restored from a backup.
     """
-    return SqlStore(store_url(folder), patience=patience)
+    with opening(folder or home()):
+        return SqlStore(store_url(folder), patience=patience)

@@ -69,7 +69,11 @@ class SqlStore(ExperimentsSql, SearchSql, CandidatesSql, SharedSql, OperationsSq
 
 
 def _make_folder(database: str | None) -> None:
-    if not database or database == ":memory:" or database.startswith("file:"):
+    if not database or database == ":memory:":
+        raise StorageError(
+            "a store in memory would be gone with its process: use sqlite:///FOLDER/bitfront.sqlite"
+        )
+    if database.startswith("file:"):
         return
     try:
         Path(database).parent.mkdir(parents=True, exist_ok=True)

@@ -101,7 +101,7 @@ class ExperimentsSql:
             old = _experiment(row_of(connection, experiment_id, lock=True))
             if (old.status, old.owner, old.heartbeat_at) == (Status.RUNNING, owner, now):
                 return old  # this very claim was stored before the answer was lost
-            if old.status is not Status.QUEUED:
+            if old.status is not Status.QUEUED or old.forgotten:
                 raise StatusError(_why_not(old))
             return _claimed(connection, old, owner, now)
 
@@ -111,7 +111,8 @@ class ExperimentsSql:
 
     @repeatable
     def _claim_next(self, owner: Owner, now: datetime) -> Experiment | None:
-        queued = select(table).where(table.c.status == Status.QUEUED).order_by(table.c.number).limit(1)
+        whole = (table.c.status == Status.QUEUED, table.c.forgotten == 0)
+        queued = select(table).where(*whole).order_by(table.c.number).limit(1)
         # This very claim may have been stored before the answer was lost.
         mine = select(table).where(
             table.c.status == Status.RUNNING,
@@ -150,10 +151,7 @@ class ExperimentsSql:
                     f"experiment {experiment_id!r} becomes RUNNING by claim(), which names its owner"
                 )
             if status is Status.QUEUED and old.forgotten:
-                raise StatusError(
-                    f"experiment {experiment_id!r} can not be resumed, as {old.forgotten} of its candidates were "
-                    "forgotten: launch a new one"
-                )
+                raise StatusError(_why_not(old))
             return _changed(connection, experiment_id, self._moved(old, status, reason))
 
     @repeatable
@@ -347,6 +345,11 @@ def _check_tables(connection: Connection, table_ids: Mapping[str, str]) -> None:
 
 
 def _why_not(experiment: Experiment) -> str:
+    if experiment.forgotten:
+        return (
+            f"experiment {experiment.id!r} can not be resumed, as {experiment.forgotten} of its candidates were "
+            "forgotten: launch a new one"
+        )
     start = f"experiment {experiment.id!r} is {experiment.status}"
     if experiment.status.is_held:
         return f"{start} and held by {experiment.owner}: wait for it"

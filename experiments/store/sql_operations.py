@@ -35,6 +35,7 @@ from bitfront.supernet.errors import UnknownNameError
 
 _AT_ONCE = 20_000  # candidates that go in one transaction: about a quarter of a second
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_DELETING = "it is being deleted"
 _MINUTE = timedelta(minutes=1)
 _COUNTED = {
     "generations": generations,
@@ -129,28 +130,25 @@ class OperationsSql:
         return Counts({status: found.get(status, 0) for status in Status}, **sizes)
 
     @repeatable_if_undone
-    def delete_experiment(self, experiment_id: str) -> None:
+    def delete_experiment(self, experiment_id: str, expected: Status | None = None) -> None:
         """See `Operations.delete_experiment`."""
-        sum(self._removed(experiment_id, [], _not_held))
         with writing(self._engine) as connection:
-            _not_held(row_of(connection, experiment_id, lock=True))
+            status = self._dequeued(
+                connection, _as_expected(row_of(connection, experiment_id, lock=True), expected)
+            )
+        sum(self._removed(experiment_id, [], status))
+        with writing(self._engine) as connection:
+            _as_expected(row_of(connection, experiment_id, lock=True), status)
             connection.execute(delete(experiments).where(experiments.c.id == experiment_id))
 
     @repeatable
-    def forget_candidates(self, experiment_id: str, keep_front: bool = True) -> int:
+    def forget_candidates(
+        self, experiment_id: str, keep_front: bool = True, expected: Status | None = None
+    ) -> int:
         """See `Operations.forget_candidates`."""
-        return sum(self._removed(experiment_id, _not_needed(keep_front), _over))
-
-    @repeatable
-    def forget_before(self, time: datetime, keep_front: bool = True) -> dict[str, int]:
-        """See `Operations.forget_before`."""
-        ended = select(experiments.c.id).where(
-            experiments.c.status == Status.COMPLETED, experiments.c.finished_at < time
-        )
         with reading(self._engine) as connection:
-            ids = connection.execute(ended.order_by(experiments.c.number)).scalars().all()
-        forgotten = {one: self.forget_candidates(one, keep_front) for one in ids}
-        return {one: n for one, n in forgotten.items() if n}
+            status = _over(_as_expected(row_of(connection, experiment_id), expected))
+        return sum(self._removed(experiment_id, _not_needed(keep_front), status))
 
     def upkeep(self) -> None:
         """See `Operations.upkeep`."""
@@ -160,18 +158,25 @@ class OperationsSql:
         """See `Operations.backup`."""
         write_backup(self._engine, path)
 
-    def _removed(
-        self, experiment_id: str, which: Sequence[ColumnElement[bool]], check: Callable[[Row[Any]], Row[Any]]
-    ) -> Iterator[int]:
-        """Remove candidates some at a time, as long as the experiment passes ``check``; how many each time."""
+    def _dequeued(self, connection: Connection, row: Row[Any]) -> Status:
+        """The status in which an experiment is removed: one that somebody may claim any moment is made another."""
+        status = _not_held(row)
+        if status is not Status.QUEUED:
+            return status
+        values = {"status": Status.CANCELLED, "reason": _DELETING, "finished_at": self._clock()}
+        connection.execute(update(experiments).where(experiments.c.id == row.id).values(**values))
+        return Status.CANCELLED
+
+    def _removed(self, experiment_id: str, which: Sequence[ColumnElement[bool]], status: Status) -> Iterator[int]:
+        """Remove candidates some at a time, as long as the experiment has this status; how many each time."""
         with reading(self._engine) as connection:
-            number = check(row_of(connection, experiment_id)).number
+            number = row_of(connection, experiment_id).number
             mine = candidates.c.experiment_number == number
             newest = connection.execute(select(func.max(candidates.c.number)).where(mine)).scalar()
         for start in range(0, 0 if newest is None else newest + 1, _AT_ONCE):
             part = candidates.c.number.between(start, start + _AT_ONCE - 1)
             with writing(self._engine) as connection:
-                check(row_of(connection, experiment_id, lock=True))
+                _as_expected(row_of(connection, experiment_id, lock=True), status)
                 n = connection.execute(delete(candidates).where(mine, part, *which)).rowcount
                 if n:
                     forget_in_blocks(connection, number, start, start + _AT_ONCE - 1)
@@ -198,16 +203,26 @@ def _not_needed(keep_front: bool) -> list[ColumnElement[bool]]:
     return [~one for one in needed] + ([candidates.c.on_front.is_(False)] if keep_front else [])
 
 
-def _not_held(row: Row[Any]) -> Row[Any]:
-    if Status(row.status).is_held:
-        raise StatusError(f"experiment {row.id!r} is {row.status}: cancel it and wait until it has ended")
+def _as_expected(row: Row[Any], expected: Status | None) -> Row[Any]:
+    if expected not in (None, Status(row.status)):
+        raise StatusError(
+            f"experiment {row.id!r} is {row.status} and not {expected} any more: look at it, and ask again"
+        )
     return row
 
 
-def _over(row: Row[Any]) -> Row[Any]:
-    if not Status(row.status).is_over:
-        raise StatusError(f"experiment {row.id!r} is {row.status}: it needs its candidates until it is over")
-    return row
+def _not_held(row: Row[Any]) -> Status:
+    status = Status(row.status)
+    if status.is_held:
+        raise StatusError(f"experiment {row.id!r} is {status}: cancel it and wait until it has ended")
+    return status
+
+
+def _over(row: Row[Any]) -> Status:
+    status = Status(row.status)
+    if not status.is_over:
+        raise StatusError(f"experiment {row.id!r} is {status}: it needs its candidates until it is over")
+    return status
 
 
 def _token(row: Row[Any]) -> Token:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -18,6 +19,7 @@ from bitfront.supernet.errors import CorruptFileError, StorageError
 MANIFEST = "bitfront-backup.json"
 FORMAT = 1
 _CHUNK = 1 << 20
+_MODES = 0o666  # what can be run is made anew, and nothing runs as somebody else
 
 
 class ArchiveWriter:
@@ -27,8 +29,8 @@ class ArchiveWriter:
         self._tar = tarfile.TarFile(fileobj=file, mode="w", format=tarfile.PAX_FORMAT)
         self._sums: dict[str, str] = {}
 
-    def add(self, name: str, path: Path) -> None:
-        """Add a file as it is now; one that is gone since it was listed is left out.
+    def add(self, name: str, path: Path, like: Path | None = None) -> None:
+        """Add a file as it is now, as closed as ``like`` (default: as itself); one that is gone is left out.
 
         Raises:
             StorageError: it shrank while it was read, or the tar can not be written.
@@ -38,10 +40,10 @@ class ArchiveWriter:
         except FileNotFoundError:
             return
         with file:
-            info = tarfile.TarInfo(name)
+            info, status = tarfile.TarInfo(name), os.fstat(file.fileno())
             # What is appended to it from now on, such as a log, is for the next backup.
             info.size = file.seek(0, io.SEEK_END)
-            info.mtime, info.mode = int(path.stat().st_mtime), 0o600
+            info.mtime, info.mode = int(status.st_mtime), (like or path).stat().st_mode & _MODES
             file.seek(0)
             self._add(info, file)
 
@@ -140,9 +142,12 @@ def _write(
     if file is None or not parts or name.is_absolute() or ".." in parts or member.name in done:
         raise _corrupt(archive, f"{member.name!r} is no file that a backup holds")
     path, digest = folder.joinpath(*parts), hashlib.sha256()
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise _corrupt(archive, f"{member.name!r} leads out of the folder")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("xb") as out:
+            os.fchmod(out.fileno(), member.mode & _MODES | 0o600)
             while data := file.read(_CHUNK):
                 digest.update(data)
                 out.write(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import tempfile
@@ -13,12 +14,15 @@ from pathlib import Path
 from typing import IO
 
 from bitfront.experiments.store.base import Store
+from bitfront.experiments.store.swapping import OF_SWAPS
 from bitfront.experiments.upkeep.archive import ArchiveWriter
 from bitfront.supernet.errors import BitfrontError, StorageError
 from bitfront.supernet.progress import Progress
 
 STORE = "bitfront.sqlite"
-_LEFT_OUT = ("workers",)  # who works now says nothing to the home that is restored
+_LEFT_OUT = ("workers", *OF_SWAPS)  # who works now says nothing to the home that is restored
+_COPY = ".bitfront-"
+_LOG = logging.getLogger(__name__)
 _PARTIAL = (".part", ".tmp", "-wal", "-shm", "-journal")
 
 
@@ -31,6 +35,7 @@ def back_up(store: Store, home: Path, path: Path, progress: Progress) -> int:
 
     The store comes first. All that it speaks of was there before it was copied, and is taken afterwards: a
     restored experiment may find more than it knows of, which it makes again with the same result, but never less.
+    Links are left out, and a warning names each.
 
     Raises:
         BackupError: there is such a file.
@@ -42,7 +47,8 @@ def back_up(store: Store, home: Path, path: Path, progress: Progress) -> int:
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("xb") as file:
+        # Only for who wrote it: it holds the hashes of tokens, which others could guess at.
+        with open(beside, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             count = _write(store, home, file, {path.absolute(), beside.absolute()}, progress)
             file.flush()
             os.fsync(file.fileno())
@@ -56,15 +62,15 @@ def back_up(store: Store, home: Path, path: Path, progress: Progress) -> int:
 
 def _write(store: Store, home: Path, file: IO[bytes], without: set[Path], progress: Progress) -> int:
     writer = ArchiveWriter(file)
-    with tempfile.TemporaryDirectory(dir=Path(file.name).parent, prefix=".bitfront-") as folder:
+    with tempfile.TemporaryDirectory(dir=Path(file.name).parent, prefix=_COPY) as folder:
         copy = Path(folder) / STORE
         store.backup(copy)
-        writer.add(STORE, copy)
+        writer.add(STORE, copy, home / STORE if (home / STORE).is_file() else None)
         found = [one for one in _files(home) if one.absolute() not in without]
         for done, one in enumerate(found):
             progress(done, len(found))
             name = one.relative_to(home).as_posix()
-            writer.add(name, _still(one, Path(folder)) if one.suffix == ".sqlite" else one)
+            writer.add(name, _still(one, Path(folder)) if one.suffix == ".sqlite" else one, one)
         progress(len(found), len(found))
     return writer.close(
         {"home": str(home), "version": version("bitfront"), "created_at": datetime.now(UTC).isoformat()}
@@ -76,7 +82,12 @@ def _files(home: Path) -> Iterator[Path]:
         inside = path.relative_to(home)
         if inside.parts[0] in _LEFT_OUT or str(inside) == STORE or path.name.endswith(_PARTIAL):
             continue
-        if path.is_file() and not path.is_symlink() and not inside.parts[0].startswith(".bitfront-"):
+        # Where it is written may be anywhere in the home, and a copy of the store lies beside it meanwhile.
+        if any(one.startswith(_COPY) for one in inside.parts):
+            continue
+        if path.is_symlink():
+            _LOG.warning("not in the backup: %s, as it is a link to %s. Back that up too", path, path.resolve())
+        elif path.is_file():
             yield path
 
 

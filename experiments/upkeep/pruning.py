@@ -14,6 +14,7 @@ from bitfront.experiments.store.base import MOST_PER_PAGE, Store
 from bitfront.experiments.store.records import Experiment
 from bitfront.experiments.store.statuses import Status
 from bitfront.experiments.worker.recovery import experiments
+from bitfront.supernet.errors import StorageError
 from bitfront.supernet.progress import Progress
 
 What = Literal["candidates", "experiment"]
@@ -61,18 +62,39 @@ def prune(store: Store, home: Path, found: Sequence[Prunable], progress: Progres
 
     Raises:
         StatusError: somebody resumed one of them in between; those before it are gone.
-        StorageError: the store can not be written.
+        StorageError: the store can not be written, or files can not be deleted.
     """
     for done, one in enumerate(found):
         progress(done, len(found))
         if one.what == "candidates":
-            store.forget_candidates(one.experiment_id)
+            store.forget_candidates(one.experiment_id, expected=one.status)
         else:
-            store.delete_experiment(one.experiment_id)
-            shutil.rmtree(experiment_folder(home, one.experiment_id), ignore_errors=True)
+            store.delete_experiment(one.experiment_id, expected=one.status)
+            delete_files(home, one.experiment_id)
     if found:
         store.upkeep()
     progress(len(found), len(found))
+
+
+def delete_files(home: Path, experiment_id: str) -> None:
+    """Delete the files of an experiment that the store does not know any more.
+
+    Raises:
+        StorageError: some are left; it says where.
+    """
+    folder = experiment_folder(home, experiment_id)
+    try:
+        shutil.rmtree(folder, onerror=_unless_gone)
+    except OSError as error:
+        raise StorageError(
+            f"{experiment_id} is deleted, but can not delete its files in {folder}: {error.strerror or error}. "
+            "Delete that folder"
+        ) from error
+
+
+def _unless_gone(function: object, path: str, raised: tuple[type[BaseException], BaseException, object]) -> None:
+    if not isinstance(raised[1], FileNotFoundError):  # it never was there, or somebody else deletes it too
+        raise raised[1]
 
 
 def _is_old(one: Experiment, now: datetime, days: float | None) -> bool:

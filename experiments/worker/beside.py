@@ -59,7 +59,10 @@ def _watch(
         pause.failed()
         if ended.wait(pause.seconds):
             return
-        process[0] = _start(home, command)
+        try:
+            process[0] = _start(home, command)
+        except OSError as error:  # no memory, or no process more; looked at again, as it is still none that runs
+            _LOG.error("can not start a worker: %s", error.strerror or error)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -11,8 +11,10 @@ from bitfront.experiments.concluding import DRAINED, concluded
 from bitfront.experiments.places import log_path
 from bitfront.experiments.reporter import LogReporter
 from bitfront.experiments.store.base import Store
+from bitfront.experiments.store.errors import LostError
 from bitfront.experiments.store.home import open_store
 from bitfront.experiments.store.records import Experiment
+from bitfront.experiments.store.swapping import in_use
 from bitfront.experiments.termination import terminated_as_interrupted
 from bitfront.experiments.worker.tries import begin_try, forget_tries
 from bitfront.supernet.errors import BitfrontError, StorageError
@@ -30,7 +32,7 @@ def work_on_next(home: Path, work: Work | None = None) -> bool:
         StorageError: the store does not answer, or the end could not be stored; the experiment is resumed then.
         StatusError: another process took it over.
     """
-    with terminated_as_interrupted(), open_store(home) as store:
+    with terminated_as_interrupted(), open_store(home) as store, in_use(home):
         experiment = store.claim_next()
         if experiment is None:
             return False
@@ -41,6 +43,8 @@ def work_on_next(home: Path, work: Work | None = None) -> bool:
                 raise
             if not isinstance(error, BitfrontError | KeyboardInterrupt | SystemExit):
                 traceback.print_exc()
+            if isinstance(error, LostError):
+                return True  # counts as a crash, or a store that never answers would be asked forever
         forget_tries(home, experiment.id)
     return True
 

@@ -30,7 +30,7 @@ class Recovery:
     Args:
         store: where the experiments are.
         home: where their files are.
-        pause_seconds: between a second crash and the third try; four times as long each time after.
+        pause_seconds: the second try comes at once, the third one four times this after the second crash.
         clock: seconds that only go forward.
     """
 
@@ -93,18 +93,21 @@ class Cancelling:
     def __init__(self, grace_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._grace, self._clock = grace_seconds, clock
         self._since: dict[str, float] = {}
+        self._asked: set[str] = set()
 
     def enforce(self, cancelling: Iterable[Experiment], children: Iterable[Child]) -> None:
         """Look at all CANCELLING experiments; those that other processes work on are left alone."""
         by_owner = {child.owner: child for child in children}
         stuck = {one.id: by_owner[one.owner] for one in cancelling if one.owner in by_owner}
         self._since = {key: self._since.get(key, self._clock()) for key in stuck}
+        self._asked &= stuck.keys()
         for experiment_id, child in stuck.items():
             waited = self._clock() - self._since[experiment_id]
             if waited >= 2 * self._grace:
                 _LOG.warning("%s does not end: killed", experiment_id, extra={"experiment": experiment_id})
                 child.kill()
-            elif waited >= self._grace:
+            elif waited >= self._grace and experiment_id not in self._asked:
+                self._asked.add(experiment_id)  # once: a second SIGTERM would cut off what it does about the first
                 child.stop()
 
 

@@ -43,7 +43,7 @@ def touch_record(home: Path, owner: Owner) -> None:
 
 
 def remove_record(home: Path, owner: Owner) -> None:
-    """The worker is gone, and so are its children."""
+    """The worker is gone, and so are its children, or another has them."""
     with suppress(OSError):
         _path(home, owner).unlink(missing_ok=True)
 
@@ -63,17 +63,9 @@ def living_workers(home: Path) -> list[WorkerRecord]:
     return [record for record, alive in records(home) if alive]
 
 
-def inherited(home: Path) -> list[Owner]:
-    """Living children of workers of this host that are gone; their workers' records are kept until `bury`."""
-    gone = [record for record, alive in records(home) if not alive and record.owner.is_here]
-    return [child for record in gone for child in record.children if child.is_here and child.is_alive]
-
-
-def bury(home: Path) -> None:
-    """Remove the records of workers of this host that are gone."""
-    for record, alive in records(home):
-        if not alive and record.owner.is_here:
-            remove_record(home, record.owner)
+def dead_workers(home: Path) -> list[WorkerRecord]:
+    """Workers of this host that are gone; their records are to be removed once somebody has their children."""
+    return [record for record, alive in records(home) if not alive and record.owner.is_here]
 
 
 def _is_alive(owner: Owner, path: Path) -> bool:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from bitfront.experiments.places import experiment_folder
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.records import Experiment
-from bitfront.supernet.errors import BitfrontError
+from bitfront.supernet.errors import BitfrontError, StorageError
 from bitfront.supernet.files import read_json, write_json
 
 MOST = 3
@@ -35,8 +38,18 @@ def tries_without_progress(store: Store, home: Path, experiment: Experiment) -> 
 
 
 def forget_tries(home: Path, experiment_id: str) -> None:
-    """What comes next is a first try again."""
-    _path(home, experiment_id).unlink(missing_ok=True)
+    """What comes next is a first try again.
+
+    Raises:
+        StorageError: the file that counts them can not be deleted.
+    """
+    path = _path(home, experiment_id)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"can not delete {path}: {error.strerror or error}. Make its folder writable"
+        ) from error
 
 
 class _Tries:
@@ -75,14 +88,20 @@ def _mark(store: Store, home: Path, experiment: Experiment) -> str:
         found["supernet"] = record.state if record else None
         found["trials"] = [len(store.trials(supernet_id, split).top1) for split in ("validation", "test")]
         found["checkpoints"] = [
-            path.stat().st_mtime_ns for path in sorted((home / "supernets" / supernet_id).glob(_CHECKPOINTS))
+            status.st_mtime_ns for _, status in _files(home / "supernets" / supernet_id, _CHECKPOINTS)
         ]
     return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
 
 
 def _sizes(folder: Path, pattern: str) -> list[list[object]]:
     # Written again without anything new, a file has the same size, though not the same time.
-    return [[path.name, path.stat().st_size] for path in sorted(folder.glob(pattern))]
+    return [[name, status.st_size] for name, status in _files(folder, pattern)]
+
+
+def _files(folder: Path, pattern: str) -> Iterator[tuple[str, os.stat_result]]:
+    for path in sorted(folder.glob(pattern)):
+        with suppress(FileNotFoundError):  # others replace and delete files meanwhile
+            yield path.name, path.stat()
 
 
 def _path(home: Path, experiment_id: str) -> Path:

@@ -13,13 +13,13 @@ from bitfront.experiments.store.home import open_store
 from bitfront.experiments.store.owner import Owner
 from bitfront.experiments.store.records import Experiment
 from bitfront.experiments.store.statuses import Status
+from bitfront.experiments.store.swapping import in_use
 from bitfront.experiments.worker.pauses import Pause, Signals
 from bitfront.experiments.worker.processes import Child, Start, start_child
 from bitfront.experiments.worker.recovery import Cancelling, Recovery, experiments
 from bitfront.experiments.worker.roster import (
     WorkerRecord,
-    bury,
-    inherited,
+    dead_workers,
     remove_record,
     touch_record,
     write_record,
@@ -36,7 +36,7 @@ class Worker:
     """Works through the queue of a home.
 
     Any number of workers may do so at once: children claim, and each claim succeeds once. A worker that is killed
-    leaves its children running; the next one of this host counts them as its own.
+    leaves its children running; another one of this host, or the next, counts them as its own.
 
     Args:
         store: the home's store.
@@ -62,12 +62,14 @@ class Worker:
             clock,
         )
         self._me = Owner.current()
-        self._children = [Child(owner) for owner in inherited(home)]
+        self._children: list[Child] = []
+        self._dead: list[WorkerRecord] = []
         self._recovery = Recovery(store, home, settings.poll_seconds, clock)
         self._cancelling = Cancelling(settings.grace_seconds, clock)
         self._failed_starts = Pause(settings.poll_seconds)
         self._may_start = clock()
         self._told: WorkerRecord | None = None
+        self._adopt()
 
     @property
     def children(self) -> tuple[Child, ...]:
@@ -81,6 +83,7 @@ class Worker:
             StorageError: the store or the disk does not answer; children go on, and the next step does the rest.
         """
         self._reap()
+        self._adopt()
         waiting = self._recovery.recover()
         held = [*experiments(self._store, Status.RUNNING), *experiments(self._store, Status.CANCELLING)]
         self._cancelling.enforce((one for one in held if one.status is Status.CANCELLING), self._children)
@@ -113,10 +116,18 @@ class Worker:
         for child in gone:
             _LOG.info("process %d %s", child.owner.pid, child.ending)
             if child.could_not_work:  # and neither could the next one, at once
-                self._failed_starts.failed()
-                self._may_start = self._clock() + self._failed_starts.seconds
+                self._hold_back()
             else:
                 self._failed_starts.succeeded()
+
+    def _adopt(self) -> None:
+        """Count as ours the living children of workers that are gone; `_tell` says so before it buries these."""
+        self._dead = dead_workers(self._home)
+        known = {child.owner for child in self._children}
+        for owner in (child for dead in self._dead for child in dead.children):
+            if owner not in known and owner.is_here and owner.is_alive:
+                _LOG.info("process %d is taken over from a worker that is gone", owner.pid)
+                self._children.append(Child(owner))
 
     def _start(self, held: Sequence[Experiment]) -> int:
         """Start children for what is queued, as far as there are slots; how many of them were seen."""
@@ -126,15 +137,32 @@ class Worker:
         free = self._settings.slots - len(self._children)
         if self._clock() >= self._may_start:
             for _ in range(min(free, queued - unclaimed)):
-                self._children.append(self._start_child(self._home))
+                if not self._started():
+                    break
         return queued
+
+    def _started(self) -> bool:
+        try:
+            self._children.append(self._start_child(self._home))
+        except OSError as error:  # no memory, or no process more
+            self._hold_back()
+            words = error.strerror or error
+            _LOG.error("can not start a process: %s. Tried again in %.1f s", words, self._failed_starts.seconds)
+            return False
+        return True
+
+    def _hold_back(self) -> None:
+        """Start nothing for a while, and longer each time in a row."""
+        self._failed_starts.failed()
+        self._may_start = self._clock() + self._failed_starts.seconds
 
     def _tell(self) -> None:
         record = WorkerRecord(self._me, self._settings.slots, tuple(child.owner for child in self._children))
         if record != self._told:
             write_record(self._home, record)
-            bury(self._home)
             self._told = record
+        for dead in self._dead:
+            remove_record(self._home, dead.owner)
         touch_record(self._home, self._me)
 
 
@@ -148,7 +176,7 @@ def work_through_queue(home: Path, settings: WorkerSettings, start: Start = star
         store = _opened(home, signals, pause)
         if store is None:
             return
-        with store:
+        with store, in_use(home):
             worker = Worker(store, home, settings, start)
             _LOG.info("worker %s takes what is queued in %s, %d at once", Owner.current(), home, settings.slots)
             _loop(worker, settings, signals, pause)
@@ -161,7 +189,7 @@ def _loop(worker: Worker, settings: WorkerSettings, signals: Signals, pause: Pau
             busy = worker.step()
             if pause.succeeded():
                 _LOG.warning("the store answers again")
-        except StorageError as error:
+        except (StorageError, OSError) as error:  # whatever it is, children are not left alone for it
             _wait_for_store(pause, error)
         if settings.once and not busy:
             break
@@ -183,6 +211,6 @@ def _opened(home: Path, signals: Signals, pause: Pause) -> Store | None:
     return None
 
 
-def _wait_for_store(pause: Pause, error: StorageError) -> None:
+def _wait_for_store(pause: Pause, error: StorageError | OSError) -> None:
     if pause.failed():
         _LOG.error("%s Tried again until it answers.", error)

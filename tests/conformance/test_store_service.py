@@ -14,7 +14,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from sqlalchemy import text
+from sqlalchemy import ColumnElement, text
 
 from bitfront.experiments.store import sql_operations
 from bitfront.experiments.store.base import LONGEST_KEY, SILENCE
@@ -552,18 +552,6 @@ class TestSize:
         with pytest.raises(StatusError, match=r"3 of its candidates were forgotten"):
             store.set_status(experiment, Status.QUEUED)
 
-    def test_retention(self, store: SqlStore, done: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        failed = store.create_experiment("failed", {}, 0).id
-        add(store, failed, {"top1": np.zeros(3)})
-        store.claim(failed)
-        store.set_status(failed, Status.FAILED)
-        ended = store.get(done).finished_at
-        assert ended is not None
-        assert store.forget_before(ended) == {}
-        assert store.forget_before(ended + timedelta(days=1)) == {done: 23}
-        assert store.forget_before(ended + timedelta(days=1)) == {}
-        assert store.count_candidates(failed) == 3
-
     def test_deleting(self, store: SqlStore, done: str) -> None:
         other = store.create_experiment("other", {}, 0).id
         add(store, other, {"top1": np.zeros(3)}, [0])
@@ -584,6 +572,50 @@ class TestSize:
         with pytest.raises(StatusError, match="cancel it"):
             store.delete_experiment(experiment)
         assert store.count_candidates(experiment) == 3
+
+    def test_one_that_is_resumed_before_anything_is_gone_is_left_whole(
+        self, store: SqlStore, done: str, experiment: str
+    ) -> None:
+        other = store.create_experiment("other", {}, 0).id
+        add(store, other, {"top1": np.zeros(9)}, range(7))
+        store.set_status(other, Status.CANCELLED)
+        parts = store._removed(other, sql_operations._not_needed(True), Status.CANCELLED)
+        assert next(parts) == 0  # as the front stays
+        store.set_status(other, Status.QUEUED)
+        with pytest.raises(StatusError, match="QUEUED and not CANCELLED any more"):
+            sum(parts)
+        for remove in (store.delete_experiment, store.forget_candidates):
+            with pytest.raises(StatusError, match="QUEUED and not FAILED any more"):
+                remove(other, expected=Status.FAILED)
+        assert (store.get(other).forgotten, store.count_candidates(other)) == (0, 9)
+        assert store.claim(other).status is Status.RUNNING
+
+    def test_one_that_is_half_gone_is_neither_claimed_nor_resumed(self, store: SqlStore, done: str) -> None:
+        other = store.create_experiment("other", {}, 0).id
+        add(store, other, {"top1": np.zeros(9)})
+        removed = store._removed
+        seen = []
+
+        def claimed_meanwhile(
+            experiment_id: str, which: Sequence[ColumnElement[bool]], status: Status
+        ) -> Iterator[int]:
+            for n in removed(experiment_id, which, status):
+                yield n
+                seen.append(store.get(other).status)
+                assert store.claim_next() is None
+                with pytest.raises(StatusError):
+                    store.claim(other)
+                if store.get(other).forgotten:
+                    with pytest.raises(StatusError, match="forgotten"):
+                        store.set_status(other, Status.QUEUED)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(store, "_removed", claimed_meanwhile)
+            store.delete_experiment(other)
+        assert set(seen) == {Status.CANCELLED}
+        assert len(seen) == 2
+        with pytest.raises(UnknownNameError):
+            store.get(other)
 
     def test_counts(self, store: SqlStore, done: str) -> None:
         found = store.counts()

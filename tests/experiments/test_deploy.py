@@ -4,6 +4,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from configparser import ConfigParser
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ import pytest
 from typer.main import get_command
 
 from bitfront.experiments.cli import app
+from bitfront.experiments.worker.settings import WorkerSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = sorted((ROOT / "deploy").glob("*.service"))
 
 
 COMMANDS: Any = get_command(app)
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
 
 class Unit(ConfigParser):
@@ -80,3 +83,14 @@ def test_the_image_copies_what_is_installed_and_runs_a_command_that_exists() -> 
     assert command is not None
     check_command([word.strip(' "') for word in command[1].split(",")])
     assert re.search(r"^USER bitfront$", text, re.MULTILINE)
+    assert "psycopg" in EXTRAS["postgres"][0]
+    assert "'.[postgres]'" in text  # or BITFRONT_STORE could not name one
+
+
+def test_who_stops_a_container_leaves_it_the_time_that_its_processes_are_given() -> None:
+    longest = WorkerSettings().grace_seconds
+    given = re.findall(r"(?:--stop-timeout|stop -t) (\d+)", (ROOT / "docs" / "operations.md").read_text())
+    assert given
+    assert min(map(int, given)) > longest
+    for path in UNITS:
+        assert int(unit(path)["Service"]["TimeoutStopSec"]) > longest

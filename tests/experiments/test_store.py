@@ -255,6 +255,9 @@ class TestFaults:
             SqlStore("not a url")
         with pytest.raises(StorageError, match="'mysql'"):
             SqlStore("mysql://host/name")
+        for url in ("sqlite://", "sqlite:///:memory:"):
+            with pytest.raises(StorageError, match="gone with its process"):
+                SqlStore(url)
 
     def test_a_writer_that_never_ends(self, tmp_path: Path) -> None:
         with SqlStore(url_of(tmp_path)) as store:

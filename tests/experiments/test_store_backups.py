@@ -1,4 +1,4 @@
-"""Copies of a SQLite store: made while it is used, checked, put back."""
+"""Copies of a SQLite store: made while it is used, and checked."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bitfront.experiments.store.backups import check_backup, restore
-from bitfront.experiments.store.errors import ConflictError
+from bitfront.experiments.store.backups import check_backup, owners_in
 from bitfront.experiments.store.owner import Owner
 from bitfront.experiments.store.records import CandidateBatch, Generation
 from bitfront.experiments.store.sql import SqlStore
@@ -62,36 +61,6 @@ def test_a_copy_while_a_writer_is_half_way(store: SqlStore, file: Path, tmp_path
         assert [one.stage for one in copy.list_experiments().items] == [""]
 
 
-def test_restored_under_a_store_that_is_open(store: SqlStore, file: Path, tmp_path: Path) -> None:
-    store.backup(tmp_path / "copy.sqlite")
-    made = store.list_experiments().items
-    store.delete_experiment(made[0].id)
-    restore(tmp_path / "copy.sqlite", file)
-    assert store.list_experiments().items == made
-    assert store.count_candidates(made[0].id) == 3000
-    store.set_stage(made[0].id, "goes on")
-
-
-def test_restored_where_there_is_none(store: SqlStore, tmp_path: Path) -> None:
-    store.backup(tmp_path / "copy.sqlite")
-    restore(tmp_path / "copy.sqlite", tmp_path / "new" / "bitfront.sqlite")
-    with SqlStore(f"sqlite:///{tmp_path}/new/bitfront.sqlite") as found:
-        assert found.list_experiments().items == store.list_experiments().items
-
-
-def test_restored_over_a_damaged_store(store: SqlStore, file: Path, tmp_path: Path) -> None:
-    store.backup(tmp_path / "copy.sqlite")
-    made = store.list_experiments().items
-    store.close()
-    size = file.stat().st_size
-    with file.open("r+b") as raw:
-        raw.seek(8192)
-        raw.write(b"\xa5" * (size - 8192))
-    restore(tmp_path / "copy.sqlite", file)
-    with SqlStore(f"sqlite:///{file}") as found:
-        assert found.list_experiments().items == made
-
-
 def test_what_is_there_is_not_overwritten(store: SqlStore, tmp_path: Path) -> None:
     (tmp_path / "copy.sqlite").write_text("mine")
     with pytest.raises(StorageError, match="another name"):
@@ -101,10 +70,10 @@ def test_what_is_there_is_not_overwritten(store: SqlStore, tmp_path: Path) -> No
         store.backup(tmp_path / "missing" / "copy.sqlite")
 
 
-def test_a_damaged_copy_is_refused_and_the_store_untouched(store: SqlStore, file: Path, tmp_path: Path) -> None:
+def test_a_damaged_copy_is_refused(store: SqlStore, tmp_path: Path) -> None:
     copy = tmp_path / "copy.sqlite"
     store.backup(copy)
-    before = contents(file)
+    check_backup(copy)
     whole = copy.read_bytes()
     middle = len(whole) // 2
     for damaged in (
@@ -115,25 +84,30 @@ def test_a_damaged_copy_is_refused_and_the_store_untouched(store: SqlStore, file
     ):
         copy.write_bytes(damaged)
         with pytest.raises(CorruptFileError, match="use another"):
-            restore(copy, file)
+            check_backup(copy)
     with pytest.raises(MissingFileError, match="no backup"):
         check_backup(tmp_path / "none.sqlite")
-    assert contents(file) == before
 
 
-def test_another_programs_file_is_refused(file: Path, tmp_path: Path) -> None:
+def test_another_programs_file_is_refused(tmp_path: Path) -> None:
     raw = sqlite3.connect(tmp_path / "recipes.sqlite")
     raw.execute("CREATE TABLE recipes (name TEXT)")
     raw.close()
     with pytest.raises(CorruptFileError, match="no sound copy"):
-        restore(tmp_path / "recipes.sqlite", file)
-    assert not file.exists()
+        check_backup(tmp_path / "recipes.sqlite")
 
 
-def test_not_under_a_living_process(store: SqlStore, file: Path, tmp_path: Path) -> None:
-    store.backup(tmp_path / "copy.sqlite")
-    one = store.list_experiments().items[0].id
-    store.claim(one)
-    with pytest.raises(ConflictError, match=f"works on '{one}'"):
-        restore(tmp_path / "copy.sqlite", file)
-    assert store.get(one).owner == Owner.current()
+def test_who_holds_experiments_is_read_without_changing_anything(store: SqlStore, file: Path) -> None:
+    assert owners_in(file) == []
+    store.claim(store.list_experiments().items[0].id)
+    assert owners_in(file) == [Owner.current()]
+    store.close()
+    with sqlite3.connect(file) as raw:
+        raw.execute("UPDATE alembic_version SET version_num = '0002'")
+    raw.close()
+    before = contents(file)
+    assert owners_in(file) == [Owner.current()]
+    assert contents(file) == before  # it was not migrated
+    file.write_bytes(b"damaged" * 9999)
+    assert owners_in(file) == []
+    assert owners_in(file.with_name("none.sqlite")) == []

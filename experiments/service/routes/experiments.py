@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import shutil
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
 
-from bitfront.experiments.places import experiment_folder, log_path
+from bitfront.experiments.places import log_path
+from bitfront.experiments.resuming import resume as queued_again
 from bitfront.experiments.service.answers import experiment_answer, experiment_details
 from bitfront.experiments.service.auth import Admin, Reader, Writer, needs
 from bitfront.experiments.service.context import Served, Service
@@ -24,6 +24,7 @@ from bitfront.experiments.spec import Spec
 from bitfront.experiments.store.base import LONGEST_KEY
 from bitfront.experiments.store.records import Experiment
 from bitfront.experiments.store.statuses import Status
+from bitfront.experiments.upkeep.pruning import delete_files
 
 router = APIRouter(tags=["experiments"])
 _KEY = re.compile(r"[\x21-\x7e]+")
@@ -99,7 +100,7 @@ def delete(experiment_id: ExperimentId, service: Served, _: Admin) -> NothingAns
     found = service.store.get(experiment_id)
     service.store.delete_experiment(found.id)
     # Named by the store's id and not by the request's word for it.
-    shutil.rmtree(experiment_folder(service.home, found.id), ignore_errors=True)
+    delete_files(service.home, found.id)
     return NothingAnswer()
 
 
@@ -125,10 +126,7 @@ def cancelled(service: Service, experiment_id: str) -> Experiment:
 @router.post("/experiments/{experiment_id}/resume", operation_id="resumeExperiment", status_code=202)
 def resume(experiment_id: ExperimentId, service: Served, _: Writer) -> ExperimentAnswer:
     """Queue an experiment again that was cancelled, interrupted or failed; it goes on from where it was."""
-    found = service.store.get(experiment_id)
-    if found.status is Status.QUEUED:
-        return experiment_answer(found)
-    return experiment_answer(service.store.set_status(found.id, Status.QUEUED))
+    return experiment_answer(queued_again(service.store, service.home, experiment_id))
 
 
 @router.get(

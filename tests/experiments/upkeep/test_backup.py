@@ -6,6 +6,9 @@ import json
 import os
 import shutil
 import sqlite3
+import stat
+import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Callable
@@ -16,17 +19,25 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
+from bitfront.experiments.store import swapping
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.home import open_store
 from bitfront.experiments.store.owner import Owner
 from bitfront.experiments.store.sql import SqlStore
 from bitfront.experiments.store.statuses import Status
+from bitfront.experiments.store.swapping import NEW, in_use
 from bitfront.experiments.upkeep import restore
-from bitfront.experiments.upkeep.archive import MANIFEST
+from bitfront.experiments.upkeep.archive import MANIFEST, about
 from bitfront.experiments.upkeep.backup import BackupError, back_up
 from bitfront.experiments.upkeep.restore import RESTORED, put_back
 from bitfront.experiments.worker.roster import WorkerRecord, write_record
-from bitfront.supernet.errors import BitfrontError, CorruptFileError, MissingFileError, StorageError
+from bitfront.supernet.errors import (
+    BitfrontError,
+    CorruptFileError,
+    MissingFileError,
+    StorageError,
+    UnsupportedError,
+)
 
 Call = Callable[..., Result]
 Find = Callable[[Store, str], None]
@@ -69,6 +80,14 @@ def archive(store: Store, home: Path, done: str, tmp_path: Path) -> Path:
 def contents(home: Path) -> dict[str, str]:
     found = (path for path in home.rglob("*") if path.is_file() and not path.name.startswith("bitfront.sqlite"))
     return {str(path.relative_to(home)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+def befall(archive: Path, home: Path, scratch: Path) -> list[dict[str, Any]]:
+    script = Path(__file__).with_name("killed.py")
+    command = [sys.executable, str(script), str(archive), str(home), str(scratch)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def rewrite(archive: Path, change: Callable[[list[tuple[tarfile.TarInfo, bytes]]], None]) -> None:
@@ -139,6 +158,14 @@ class TestRoundTrip:
         assert not backup.is_alive()
         assert (tmp_path / "copy.sqlite").stat().st_size > 20 * 2**20
 
+    def test_an_archive_deep_inside_the_home_holds_the_store_once(
+        self, store: Store, home: Path, done: str
+    ) -> None:
+        back_up(store, home, home / "my" / "backups" / "home.tar", quiet)
+        with tarfile.open(home / "my" / "backups" / "home.tar") as tar:
+            names = [name for name in tar.getnames() if name.endswith(".sqlite")]
+        assert names == ["bitfront.sqlite", "tuning.sqlite"]
+
     def test_an_archive_inside_the_home_does_not_hold_itself(self, store: Store, home: Path, done: str) -> None:
         back_up(store, home, home / "first.tar", quiet)
         back_up(store, home, home / "second.tar", quiet)
@@ -148,6 +175,16 @@ class TestRoundTrip:
         assert "second.tar" not in names
         assert names[-1] == MANIFEST
         assert not [path.name for path in home.iterdir() if path.name.startswith(".")]
+
+    def test_links_are_left_out_aloud(
+        self, store: Store, home: Path, done: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (tmp_path / "elsewhere").mkdir()
+        (home / "supernets" / "other").symlink_to(tmp_path / "elsewhere")
+        back_up(store, home, tmp_path / "home.tar", quiet)
+        assert [record.getMessage() for record in caplog.records] == [
+            f"not in the backup: {home}/supernets/other, as it is a link to {tmp_path}/elsewhere. Back that up too"
+        ]
 
     def test_commands(self, call: Call, home: Path, done: str, tmp_path: Path) -> None:
         file = tmp_path / "home.tar"
@@ -159,6 +196,72 @@ class TestRoundTrip:
         assert (home / "tables" / "a.json").read_text() == "{}"
         assert not [path for path in home.parent.iterdir() if path.name.startswith(".")]
         assert call("show", done).exit_code == 0
+
+
+class TestPlace:
+    """Where the home is, whose it is and who may read it stay as they are."""
+
+    def test_nothing_is_written_beside_the_home(self, archive: Path, home: Path) -> None:
+        """Where it is a mount point, or lies in a folder of root's."""
+        folder = home.stat().st_ino
+        os.utime(home.parent, (1, 1))  # whatever is made, moved or deleted in it would change that
+        put_back(archive, home, True, quiet)
+        assert (home.parent.stat().st_mtime, home.stat().st_ino) == (1, folder)
+        assert not [path.name for path in home.iterdir() if path.name.startswith(".")]
+
+    def test_a_link_to_the_home_stays_one(self, archive: Path, home: Path, done: str) -> None:
+        real = home.rename(home.with_name("disk"))
+        home.symlink_to(real)
+        (real / "tables" / "a.json").write_text("changed")
+        put_back(archive, home, True, quiet)
+        assert home.is_symlink()
+        assert (real / "tables" / "a.json").read_text() == "{}"
+        with open_store(home) as store:
+            assert store.exports(done)[0].path.startswith(f"{home}/")
+
+    def test_nobody_else_may_read_what_nobody_else_could(self, store: Store, home: Path, done: str) -> None:
+        home.chmod(0o750)
+        (home / "bitfront.sqlite").chmod(0o600)
+        (home / "tables" / "a.json").chmod(0o640)
+        archive = home.parent / "home.tar"
+        back_up(store, home, archive, quiet)
+        other = home.parent / "other"
+        put_back(archive, other, False, quiet)
+        put_back(archive, home, True, quiet)
+        modes = {
+            path: stat.S_IMODE(path.stat().st_mode)
+            for path in (archive, home, home / "tables", home / "bitfront.sqlite", home / "tables/a.json", other)
+        }
+        assert list(modes.values()) == [0o600, 0o750, 0o750, 0o600, 0o640, 0o700]
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+    def test_root_restores_for_whose_home_it_is(self, archive: Path, home: Path) -> None:
+        os.chown(home, 12345, 54321)
+        put_back(archive, home, True, quiet)
+        owners = {(path.stat().st_uid, path.stat().st_gid) for path in [home, *home.rglob("*")]}
+        assert owners == {(12345, 54321)}
+
+    def test_killed_at_any_step_it_is_the_old_home_or_the_new_one(
+        self, store: Store, home: Path, done: str, tmp_path: Path
+    ) -> None:
+        store.create_experiment("two", {}, 0)
+        (home / "mark.txt").write_text("new")
+        back_up(store, home, tmp_path / "home.tar", quiet)
+        (home / "mark.txt").write_text("old")
+        (home / "only-old").mkdir()
+        store.create_experiment("three", {}, 0)
+        store.close()
+        found = befall(tmp_path / "home.tar", home, tmp_path / "homes")
+        is_old = [one["mark"] == "old" for one in found]
+        assert is_old == sorted(is_old, reverse=True)
+        assert 5 < sum(is_old) < len(found) - 5
+        for one in found:
+            old = one["mark"] == "old"
+            assert one["experiments"] == (["three", "two", "one"] if old else ["two", "one"])
+            assert ("only-old" in one["files"]) == old
+            assert ("workers" in one["files"]) == old
+            assert not [name for name in one["files"] if name.startswith(".") and name != NEW]
+        assert NEW not in found[-1]["files"]
 
 
 class TestRefused:
@@ -237,15 +340,20 @@ class TestRefused:
         self.check_unchanged(archive, home, BackupError, "stop it first")
 
     def test_a_swap_that_fails_half_way(self, archive: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        inner = Path.rename
+        """At each of its steps: what goes is moved out, what comes is moved in."""
+        inner, left = Path.rename, [0]
 
         def rename(self: Path, target: Path) -> Path:
-            if self.name.endswith(".restoring"):
+            left[0] -= 1
+            if left[0] == 0:
                 raise OSError(28, "No space left on device")
             return inner(self, target)
 
         monkeypatch.setattr(Path, "rename", rename)
-        self.check_unchanged(archive, home, StorageError, "No space left")
+        for step in range(1, 15):
+            left[0] = step
+            self.check_unchanged(archive, home, StorageError, "No space left")
+            assert not [path.name for path in home.iterdir() if path.name.startswith(".")]
 
     def test_a_damaged_home_is_what_a_backup_is_for(self, archive: Path, home: Path, done: str) -> None:
         for path in home.glob("bitfront.sqlite*"):
@@ -267,6 +375,49 @@ class TestRefused:
         with pytest.raises(StorageError, match="No space left"):
             back_up(store, home, target / "home.tar", quiet)
         assert not list(target.iterdir())
+
+    def test_it_leaves_an_archive_alone_that_lies_in_the_home(self, archive: Path, home: Path) -> None:
+        inside = home / "backups" / "home.tar"
+        inside.parent.mkdir()
+        archive.rename(inside)
+        self.check_unchanged(inside, home, BackupError, "move it elsewhere first")
+        (home.parent / "link.tar").symlink_to(inside)
+        self.check_unchanged(home.parent / "link.tar", home, BackupError, "move it elsewhere first")
+        assert about(inside)
+
+    def test_a_home_that_somebody_serves(self, archive: Path, home: Path) -> None:
+        with in_use(home):
+            self.check_unchanged(archive, home, BackupError, "a server, a worker or another command uses")
+        put_back(archive, home, True, quiet)
+
+    def test_nobody_opens_a_home_that_is_being_replaced(self, archive: Path, home: Path) -> None:
+        told = []
+
+        def progress(done: int, total: int) -> None:
+            with pytest.raises(StorageError, match="is being restored") as caught, open_store(home):
+                pass
+            told.append(caught.value)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(swapping, "_WAIT_SECONDS", 0.0)
+            put_back(archive, home, True, progress)
+        assert told
+
+    def test_a_home_that_is_refused_is_not_even_migrated(self, archive: Path, home: Path, store: Store) -> None:
+        store.claim(store.create_experiment("x", {}, 0).id)
+        store.close()
+        with closing(sqlite3.connect(home / "bitfront.sqlite")) as raw:
+            raw.execute("UPDATE alembic_version SET version_num = '0002'")
+            raw.commit()
+        self.check_unchanged(archive, home, BackupError, "works on an experiment")
+        with closing(sqlite3.connect(home / "bitfront.sqlite")) as raw:
+            assert raw.execute("SELECT version_num FROM alembic_version").fetchall() == [("0002",)]
+
+    def test_a_store_that_is_elsewhere(
+        self, archive: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("BITFRONT_STORE", f"sqlite:///{tmp_path}/elsewhere.sqlite")
+        self.check_unchanged(archive, home, UnsupportedError, "unset BITFRONT_STORE")
 
     def test_a_store_that_vanished_is_no_home(self, home: Path, archive: Path) -> None:
         assert restore._working(home.parent / "nowhere" / "x") == []

@@ -1,7 +1,9 @@
 """What may go goes, and nothing else."""
 
 import json
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,12 @@ import pytest
 from typer.testing import Result
 
 from bitfront.experiments.store.base import Store
+from bitfront.experiments.store.errors import StatusError
 from bitfront.experiments.store.home import store_url
 from bitfront.experiments.store.records import utc_now
 from bitfront.experiments.store.statuses import Status
-from bitfront.experiments.upkeep.pruning import prunable, prune
+from bitfront.experiments.upkeep.pruning import delete_files, prunable, prune
+from bitfront.supernet.errors import StorageError
 
 Call = Callable[..., Result]
 Find = Callable[[Store, str], None]
@@ -69,6 +73,45 @@ def test_whole_experiments_with_their_files(store: Store, home: Path, ended: dic
 def test_nothing_that_is_young(store: Store, home: Path, ended: dict[Status, str]) -> None:
     assert prunable(store, home, in_days(29), 30, 30) == []
     assert prunable(store, home, in_days(-400), 30, 30) == []  # the clock moved back
+
+
+@pytest.mark.parametrize(("candidates", "experiments"), [(30, None), (None, 30)])
+def test_what_was_resumed_in_between_is_left_whole(
+    store: Store, home: Path, ended: dict[Status, str], candidates: float | None, experiments: float | None
+) -> None:
+    """Found, and then resumed and waiting for a worker: its status is not what it was found with."""
+    status = Status.FAILED if experiments else Status.COMPLETED
+    found = [
+        one
+        for one in prunable(store, home, in_days(31), candidates, experiments)
+        if one.experiment_id == ended[status]
+    ]
+    if status is Status.FAILED:
+        store.set_status(ended[status], Status.QUEUED)
+    else:  # which a COMPLETED one can not be, but another that was read as one
+        found = [replace(found[0], experiment_id=ended[Status.FAILED])]
+    with pytest.raises(StatusError, match="any more"):
+        prune(store, home, found, lambda done, total: None)
+    kept = store.get(found[0].experiment_id)
+    assert (kept.forgotten, store.count_candidates(kept.id)) == (0, 6)
+    assert (home / "experiments" / kept.id / "log.txt").exists()
+
+
+def test_files_that_can_not_be_deleted_are_told_of(
+    store: Store, home: Path, ended: dict[Status, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: object, **_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    found = prunable(store, home, in_days(31), None, 30)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", refuse)
+        with pytest.raises(StorageError, match=r"Operation not permitted\. Delete that folder") as caught:
+            prune(store, home, found, lambda done, total: None)
+    assert str(home / "experiments" / found[0].experiment_id) in str(caught.value)
+    delete_files(home, found[0].experiment_id)
+    assert not (home / "experiments" / found[0].experiment_id).exists()
+    delete_files(home, found[0].experiment_id)  # nothing is left to do
 
 
 class TestCommand:

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from bitfront.experiments.concluding import DRAINED, CancelledError
+from bitfront.experiments.concluding import DRAINED, LOST, CancelledError
 from bitfront.experiments.store.base import Store
+from bitfront.experiments.store.errors import LostError
 from bitfront.experiments.store.home import open_store
 from bitfront.experiments.store.owner import Owner
 from bitfront.experiments.store.records import Experiment
@@ -19,6 +20,7 @@ from bitfront.experiments.store.sql import SqlStore
 from bitfront.experiments.store.statuses import Status
 from bitfront.experiments.worker import child
 from bitfront.experiments.worker.child import Work, work_on_next
+from bitfront.experiments.worker.recovery import Recovery
 from bitfront.experiments.worker.tries import tries_without_progress
 from bitfront.supernet.errors import NumericalError, StorageError
 
@@ -155,6 +157,26 @@ def test_an_end_that_can_not_be_stored_counts_as_a_crash(tmp_path: Path, monkeyp
         held = store.get(one)
         assert held.status is Status.RUNNING
         assert tries_without_progress(store, tmp_path, held) == 1
+
+
+def test_a_database_that_was_away_for_too_long_makes_a_crash_and_no_failure(tmp_path: Path) -> None:
+    ended = worked(tmp_path, raising(LostError("the store is gone (terminating connection).")))
+    assert (ended.status, ended.reason) == (
+        Status.INTERRUPTED,
+        f"{LOST}: the store is gone (terminating connection).",
+    )
+    with open_store(tmp_path) as store:
+        assert tries_without_progress(store, tmp_path, ended) == 1
+        assert not Recovery(store, tmp_path, 1.0).recover()
+        assert store.get(ended.id).status is Status.QUEUED
+
+
+def test_one_that_was_cancelled_while_the_database_was_away(tmp_path: Path) -> None:
+    def work(store: Store, home: Path, experiment: Experiment) -> None:
+        store.set_status(experiment.id, Status.CANCELLING)
+        raise LostError("gone")
+
+    assert worked(tmp_path, work).status is Status.CANCELLED
 
 
 def test_the_real_child_has_nothing_to_do_in_an_empty_home(tmp_path: Path) -> None:

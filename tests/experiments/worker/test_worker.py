@@ -12,7 +12,7 @@ from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.home import open_store
 from bitfront.experiments.store.owner import Owner
 from bitfront.experiments.store.statuses import Status
-from bitfront.experiments.worker import roster
+from bitfront.experiments.worker import roster, tries
 from bitfront.experiments.worker import worker as module
 from bitfront.experiments.worker.pauses import LONGEST_SECONDS, Pause, Signals
 from bitfront.experiments.worker.processes import Child
@@ -146,6 +146,26 @@ class TestStarting:
             worker.step()
             assert len(crew.children) == failures + 1
 
+    def test_a_machine_without_room_for_a_process_is_asked_again(
+        self, store: Store, crew: Crew, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        queue(store, 2)
+        tries = []
+
+        def start(home: Path) -> Child:
+            tries.append(clock.now)
+            if len(tries) < 4:
+                raise BlockingIOError(11, "Resource temporarily unavailable")
+            return crew.start(home)
+
+        worker = Worker(store, tmp_path, WorkerSettings(slots=2, poll_seconds=1.0), start, clock)
+        for _ in range(40):
+            assert worker.step()
+            clock.now += 0.25
+        assert [at - 100 for at in tries] == [0.0, 1.0, 3.0, 7.0, 7.0]
+        assert len(worker.children) == 2
+        assert caplog.text.count("can not start a process: Resource temporarily unavailable") == 3
+
     def test_one_that_failed_and_said_so_holds_up_nothing(
         self, store: Store, crew: Crew, clock: Clock, tmp_path: Path
     ) -> None:
@@ -274,7 +294,8 @@ class TestCancelling:
         worker.step()
         crew.claim(0)
         store.set_status(one, Status.CANCELLING)
-        for seconds, heard in ((0, ()), (9.9, ()), (0.2, ("stop",)), (10, ("stop", "kill"))):
+        waits = ((0, ()), (9.9, ()), (0.2, ("stop",)), (1, ("stop",)), (1, ("stop",)), (8, ("stop", "kill")))
+        for seconds, heard in waits:
             clock.now += seconds
             worker.step()
             assert crew.children[0].heard == heard
@@ -310,6 +331,37 @@ class TestRoster:
         ((record, alive),) = roster.records(tmp_path)
         assert (record.owner, record.children, alive) == (me, (me,), True)
 
+    def test_one_that_works_takes_over_from_one_that_dies(
+        self, store: Store, crew: Crew, clock: Clock, tmp_path: Path
+    ) -> None:
+        """And its record says so before the dead one's is gone, so that they are never nobody's."""
+        worker = make(store, crew, clock, tmp_path)
+        worker.step()
+        me = Owner.current()
+        gone = WorkerRecord(Owner(me.host, 4_194_303, "never"), 1, (me,))
+        write_record(tmp_path, gone)
+        worker.step()
+        assert [child.owner for child in worker.children] == [me]
+        assert [record for record, _ in roster.records(tmp_path)] == [WorkerRecord(me, 1, (me,))]
+        write_record(tmp_path, gone)
+        worker.step()
+        assert [child.owner for child in worker.children] == [me]  # once
+
+    def test_a_record_that_can_not_be_written_buries_nobody(
+        self, store: Store, crew: Crew, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: object) -> None:
+            raise StorageError("No space left on device")
+
+        me = Owner.current()
+        gone = Owner(me.host, 4_194_303, "never")
+        write_record(tmp_path, WorkerRecord(gone, 1, (me,)))
+        worker = make(store, crew, clock, tmp_path)
+        monkeypatch.setattr(module, "write_record", full)
+        with pytest.raises(StorageError):
+            worker.step()
+        assert [record.owner for record, _ in roster.records(tmp_path)] == [gone]
+
     def test_a_living_worker_keeps_its_children(
         self, store: Store, crew: Crew, clock: Clock, tmp_path: Path
     ) -> None:
@@ -325,8 +377,7 @@ class TestRoster:
         long_ago = path.stat().st_mtime - 2 * roster.SILENT_SECONDS
         os.utime(path, (long_ago, long_ago))
         assert roster.living_workers(tmp_path) == []
-        roster.bury(tmp_path)
-        assert path.exists()  # it is for its own host to say
+        assert roster.dead_workers(tmp_path) == []  # it is for its own host to say
 
     @pytest.mark.parametrize("damaged", ["", "[]", "{}", '{"owner": 3, "slots": 1, "children": []}', "{"])
     def test_damaged_records_are_left_out(self, tmp_path: Path, damaged: str) -> None:
@@ -339,14 +390,18 @@ class TestLoop:
     def test_waits_for_a_store_that_does_not_answer(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        gone: list[StorageError | bool] = [StorageError("gone")] * 3
+        gone: list[Exception | bool] = [
+            StorageError("gone"),
+            OSError(5, "Input/output error"),
+            StorageError("gone"),
+        ]
         answers = iter([*gone, True, False])
         steps = []
 
         def step(self: Worker) -> bool:
             answer = next(answers)
             steps.append(answer)
-            if isinstance(answer, StorageError):
+            if isinstance(answer, Exception):
                 raise answer
             return answer
 
@@ -418,6 +473,23 @@ class TestSmallThings:
         child = FakeChild(4_000_000)
         child.code = code
         assert words in child.ending
+
+
+def test_files_that_vanish_while_progress_is_looked_at(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (one,) = queue(store)
+    experiment = store.get(one)
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "a.json").touch()
+    before = tries._mark(store, tmp_path, experiment)
+    inner = Path.glob
+
+    def glob(self: Path, pattern: str) -> list[Path]:
+        return [*inner(self, pattern), self / "gone.json"]
+
+    monkeypatch.setattr(Path, "glob", glob)
+    assert tries._mark(store, tmp_path, experiment) == before
 
 
 def _supernet(supernet_id: str) -> Any:
