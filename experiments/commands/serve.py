@@ -17,6 +17,8 @@ from bitfront.experiments.commands.opened import opened, opened_existing
 if TYPE_CHECKING:
     from bitfront.experiments.store.service_records import Token
 
+# Who asks is told to come back (503), rather than that every thread waits for a database that is away.
+_PATIENCE_SECONDS = 1.5
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 app = typer.Typer(
@@ -57,7 +59,7 @@ def serve(
     """Serve REST and web pages, and work on what is launched there."""
     from bitfront.experiments.service.serving import run_server
     from bitfront.experiments.service.settings import Settings
-    from bitfront.experiments.store.home import home
+    from bitfront.experiments.store.home import home, open_store
 
     settings = Settings(
         home=home(),
@@ -68,7 +70,8 @@ def serve(
         ray_addresses=tuple(ray_address or ()),
         secure_cookies=https,
     )
-    with opened() as store:
+    with open_store(patience=_PATIENCE_SECONDS) as store:
+        store.mark_interrupted()
         tell(f"bitfront serves at http://{f'[{host}]' if ':' in host else host}:{port}; Ctrl-C ends it")
         run_server(settings, store, with_worker=not no_worker)
 

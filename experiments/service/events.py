@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
+from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from prometheus_client import Gauge
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _BEAT_SECONDS = 15.0
 _RETRY_MS = 2000
+_THREADS = 8
 _ID = re.compile(r"g(\d{1,9})")
 
 
@@ -80,6 +82,8 @@ class Streams:
 
     def __init__(self, most: int, gauge: Gauge) -> None:
         self._most, self._gauge, self._now = most, gauge, 0
+        # Their own threads: streams that wait for the store leave those of requests alone.
+        self.threads = CapacityLimiter(_THREADS)
 
     def check(self) -> None:
         """Refuse one more.
@@ -114,7 +118,7 @@ async def stream(service: Service, news: News) -> AsyncIterator[str]:
     with service.streams.counted():
         yield f"retry: {_RETRY_MS}\n\n"
         while True:
-            events = await run_sync(_asked, news)
+            events = await run_sync(_asked, news, limiter=service.streams.threads)
             for event in events:
                 yield event
             now = time.monotonic()

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
 from prometheus_client import Gauge
 
 from bitfront.experiments.service.refusals import RateLimitError
@@ -20,6 +21,7 @@ from bitfront.supernet.errors import BitfrontError
 
 _ERROR = re.compile(r"^error: (.*)", re.DOTALL | re.MULTILINE)
 _MOST_KEPT = 1000
+_LOOK_SECONDS = 0.1
 
 
 class JobError(BitfrontError):
@@ -153,6 +155,13 @@ class Jobs:
             finally:
                 with self._lock:
                     self._processes.discard(process)
+
+
+async def until_done(job: Job, seconds: float) -> None:
+    """Wait for a job at most so long, without a thread that waits."""
+    with anyio.move_on_after(seconds):
+        while not job.done.is_set():
+            await anyio.sleep(_LOOK_SECONDS)
 
 
 def _told(err: str, code: int) -> str:

@@ -80,15 +80,20 @@ def test_serve_is_told_what_it_needs(
     call: Call, home: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     told: list[tuple[Settings, bool]] = []
-    monkeypatch.setattr(
-        serving, "run_server", lambda settings, _, with_worker: told.append((settings, with_worker))
-    )
+    patience: list[float] = []
+
+    def serves(settings: Settings, store: Any, with_worker: bool) -> None:
+        told.append((settings, with_worker))
+        patience.append(store._patience)
+
+    monkeypatch.setattr(serving, "run_server", serves)
     assert (
         call("serve", "--port", 99, "--name", "a.example", "--data-folder", tmp_path, "--no-worker").exit_code == 0
     )
     settings, with_worker = told[0]
     assert (settings.home, settings.host, settings.port) == (home, "127.0.0.1", 99)
     assert (settings.names, settings.data_folders, with_worker) == (("a.example",), (tmp_path,), False)
+    assert patience[0] <= 2  # a database that is away is told at once, and not waited for by every thread
 
 
 def test_serve_refuses_to_be_open_to_all(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
