@@ -82,7 +82,8 @@ class Guard:
         self._metrics.served(scope["method"], path, status, seconds)
         facts = {"method": scope["method"], "path": path, "status": status, "ms": round(seconds * 1e3, 1)}
         facts["who"] = scope.get("state", {}).get("who", "")
-        LOG.info("%s %s %s", scope["method"], path, status, extra=facts)
+        words = "%(method)s %(path)s %(status)s in %(ms)s ms" + (" by %(who)s" if facts["who"] else "")
+        LOG.info(words, facts, extra=facts)
 
 
 class _Sending:

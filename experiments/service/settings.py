@@ -6,6 +6,8 @@ import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
+from bitfront.experiments.logs import LogFormat
+
 MIB = 2**20
 PORT = 8317
 
@@ -33,6 +35,7 @@ class Settings:
         job_memory: bytes of address space that an import may take.
         secure_cookies: cookies are sent over HTTPS alone.
         trust_everyone: for tests without a network: whoever asks counts as being on this machine.
+        log_format: how the log of the service, and of the worker beside it, looks.
     """
 
     home: Path
@@ -54,6 +57,7 @@ class Settings:
     job_memory: int = 8 * 2**30
     secure_cookies: bool = False
     trust_everyone: bool = False
+    log_format: LogFormat = LogFormat.TEXT
 
     @property
     def is_loopback(self) -> bool:

@@ -76,6 +76,7 @@ def test_tokens_are_made_listed_and_revoked(call: Call, store: Store) -> None:
     assert [token.name for token in store.tokens()] == ["ci"]
 
 
+@pytest.mark.usefixtures("loggers_as_before")
 def test_serve_is_told_what_it_needs(
     call: Call, home: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
@@ -96,6 +97,7 @@ def test_serve_is_told_what_it_needs(
     assert patience[0] <= 2  # a database that is away is told at once, and not waited for by every thread
 
 
+@pytest.mark.usefixtures("loggers_as_before")
 def test_serve_refuses_to_be_open_to_all(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("uvicorn.run", lambda *_, **__: pytest.fail("it would have listened"))
     result = call("serve", "--host", "0.0.0.0", "--no-worker")
