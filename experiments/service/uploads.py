@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,14 +19,19 @@ from bitfront.experiments.service.limits import too_large
 from bitfront.experiments.service.machine_models import ImportedTable, UploadedPredictor
 from bitfront.experiments.service.refusals import InvalidRequestError
 from bitfront.experiments.store.errors import ConflictError
+from bitfront.experiments.uploaded_predictors import (
+    UnusableError,
+    facts_of,
+    is_predictor_name,
+    keep,
+    predictor_file,
+)
 from bitfront.latency_lut.devices import DEVICES
 from bitfront.latency_lut.imports import IMPORTERS
-from bitfront.predictors import stored
-from bitfront.supernet.errors import CorruptFileError, UnknownNameError
+from bitfront.supernet.errors import UnknownNameError
 from bitfront.supernet.spaces import SPACES
 
 ENDINGS = {"csv": ".csv", "parquet": ".parquet", "apq": ".dict", "ofa": ".yaml"}
-_PREDICTOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}")
 _PARQUET = b"PAR1"
 
 
@@ -115,21 +119,16 @@ def _check_begin(sent: Sent, format_name: str) -> None:
         raise InvalidRequestError("the body is no text", "send a text file in UTF-8", "body")
 
 
-def predictors_folder(home: Path) -> Path:
-    """Where predictors that were sent are."""
-    return home / "predictors" / "uploaded"
-
-
 def uploaded_path(home: Path, name: str) -> Path:
     """Where the predictor of a name is, or would be.
 
     Raises:
         InvalidRequestError: it is no name.
     """
-    if _PREDICTOR.fullmatch(name) is None:
+    if not is_predictor_name(name):
         rule = f"{name!r} can not name a predictor"
         raise InvalidRequestError(rule, "use letters, digits, '-', '_' and '.', a letter or digit first", "name")
-    return predictors_folder(home) / f"{name}.safetensors"
+    return predictor_file(home, name)
 
 
 def keep_predictor(service: Service, sent: Sent, name: str, replace: bool) -> UploadedPredictor:
@@ -143,13 +142,12 @@ def keep_predictor(service: Service, sent: Sent, name: str, replace: bool) -> Up
     if path.exists() and not replace:
         raise ConflictError(f"there is a predictor {name!r}: choose another name, or send replace=true")
     try:
-        about = stored.read(sent.path)[1]
-    except CorruptFileError as error:
+        facts = facts_of(sent.path)
+    except UnusableError as error:
         raise InvalidRequestError(
-            "the body is no predictor", "send a file that 'bitfront predictor fit' wrote", "body"
+            f"the body is no predictor that can be used ({error})",
+            "send a file that 'bitfront predictor fit' wrote",
+            "body",
         ) from error
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sent.path.replace(path)
-    return UploadedPredictor(
-        id=name, kind=str(about["kind"]), space=str(about["space"]), sha256=sent.sha256, size_bytes=sent.size
-    )
+    keep(sent.path, service.home, name, facts)
+    return UploadedPredictor(id=name, kind=facts.kind, space=facts.space, sha256=sent.sha256, size_bytes=sent.size)
