@@ -12,7 +12,7 @@ from bitfront.experiments.service.errors import LOG, answer, unexpected
 from bitfront.experiments.service.limits import RateLimiter, limited, too_large
 from bitfront.experiments.service.metrics import Metrics
 from bitfront.experiments.service.refusals import BadRequestError, RefusedError
-from bitfront.experiments.service.settings import Settings, as_address, is_loopback
+from bitfront.experiments.service.settings import Settings, as_address, host_name, is_loopback
 
 CONTENT_SECURITY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
@@ -112,7 +112,7 @@ def check_host(host: str, settings: Settings) -> None:
     Raises:
         BadRequestError: ``host``, the header, is none of the service's.
     """
-    name = _name(host)
+    name = host_name(host)
     known = is_loopback(name) if settings.is_loopback else as_address(name) is not None or is_loopback(name)
     if not known and name.lower() not in {one.lower() for one in (*settings.names, settings.host)}:
         raise BadRequestError(
@@ -120,9 +120,3 @@ def check_host(host: str, settings: Settings) -> None:
             "ask by an address that it listens at, or start it with --name NAME",
             "header.host",
         )
-
-
-def _name(host: str) -> str:
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.rpartition(":")[0] if ":" in host else host

@@ -25,9 +25,9 @@ def run_server(settings: Settings, store: Store, with_worker: bool) -> None:
     """Serve until a signal ends it.
 
     Raises:
-        UnsupportedError: it would listen beyond this machine, and there is no token.
+        UnsupportedError: it would be reached from beyond this machine, and there is no token.
     """
-    check_address(store, settings.host)
+    check_address(store, settings)
     app = create_app(settings, store)
     with worker_beside(settings, with_worker):
         uvicorn.run(

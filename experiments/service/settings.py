@@ -73,6 +73,13 @@ def is_loopback(host: str) -> bool:
     return address is not None and address.is_loopback
 
 
+def host_name(header: str) -> str:
+    """The name or address in a header ``Host``, without its port."""
+    if header.startswith("["):
+        return header.partition("]")[0] + "]"
+    return header.rpartition(":")[0] if ":" in header else header
+
+
 def as_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """An IP address, which may stand in brackets; None for a name."""
     try:
