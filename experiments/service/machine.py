@@ -15,11 +15,10 @@ from bitfront.experiments.service.machine_models import (
     PredictorAnswer,
     TableAnswer,
 )
+from bitfront.experiments.service.told import without_folders
 from bitfront.experiments.store.records import TableRecord
 from bitfront.experiments.uploaded_predictors import uploaded_facts, uploaded_names
 from bitfront.supernet.errors import BitfrontError
-
-_NAMES_A_FILE = ("file", "path")
 
 
 def device_answer(row: Mapping[str, Any]) -> DeviceAnswer:
@@ -55,14 +54,6 @@ def table_answer(record: TableRecord) -> TableAnswer:
         provenance=without_folders(record.provenance),
         created_at=record.created_at,
     )
-
-
-def without_folders(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of which those that name a file keep its name alone."""
-    return {
-        name: Path(value).name if name in _NAMES_A_FILE and isinstance(value, str) else value
-        for name, value in values.items()
-    }
 
 
 def predictor_answers(service: Service) -> list[PredictorAnswer]:

@@ -14,10 +14,10 @@ from fastapi.concurrency import run_in_threadpool
 
 from bitfront.experiments.device_places import imported_path, is_device_name
 from bitfront.experiments.service.context import Service
-from bitfront.experiments.service.jobs import JobError
+from bitfront.experiments.service.jobs import JobError, JobFailedError
 from bitfront.experiments.service.limits import too_large
 from bitfront.experiments.service.machine_models import ImportedTable, UploadedPredictor
-from bitfront.experiments.service.refusals import InvalidRequestError
+from bitfront.experiments.service.refusals import InvalidRequestError, UnavailableError
 from bitfront.experiments.store.errors import ConflictError
 from bitfront.experiments.uploaded_predictors import (
     UnusableError,
@@ -97,13 +97,17 @@ def import_table(
     Raises:
         InvalidRequestError: the table can not be taken; nothing of it is kept.
         RateLimitError: as many as may be are read at once.
+        UnavailableError: it was not read for a reason that is not in it; nothing of it is kept either.
     """
     _check_begin(sent, format_name)
     options = [f"--name={name}", f"--space={space}", f"--format={format_name}", *(["--force"] if replace else [])]
     try:
         service.jobs.run(["device", "import", *options, "--", str(sent.path)])
+    except JobFailedError as error:
+        rule, _, fix = str(error).partition(": ")
+        raise UnavailableError(f"the table was not read: {rule}", fix, headers={"Retry-After": "30"}) from error
     except JobError as error:
-        words = str(error).replace(str(sent.path), "the table")
+        words = str(error).replace(sent.path.name, "the table")
         rule, _, fix = words.partition(": ")
         raise InvalidRequestError(rule, fix or "send a table as docs/devices.md describes it", "body") from error
     return ImportedTable(device=name, space=space, format=format_name, sha256=sent.sha256, size_bytes=sent.size)
