@@ -6,6 +6,7 @@ import re
 import shutil
 from typing import Annotated
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
@@ -64,21 +65,21 @@ async def launch(
 ) -> ExperimentAnswer:
     """Queue an experiment; a worker takes it up. The body is its spec, as JSON or YAML."""
     body = await request.body()
-    experiment = await run_in_threadpool(
-        _launched, service, body, request.headers.get("content-type", ""), idempotency_key
-    )
+    kind = request.headers.get("content-type", "")
+    _check_key(idempotency_key)
+    spec = await run_sync(read_sent, body, kind, service.settings, limiter=service.parsing)
+    experiment = await run_in_threadpool(create, service, spec, idempotency_key)
     response.headers["Location"] = f"{PREFIX}/experiments/{experiment.id}"
     return experiment_answer(experiment)
 
 
-def _launched(service: Service, body: bytes, content_type: str, key: str | None) -> Experiment:
+def _check_key(key: str | None) -> None:
     if key is not None and (len(key) > LONGEST_KEY or not _KEY.fullmatch(key)):
         raise InvalidRequestError(
             "an idempotency key is visible ASCII without spaces",
             f"give 1 to {LONGEST_KEY} such characters",
             "header.idempotency-key",
         )
-    return create(service, read_sent(body, content_type, service.settings), key)
 
 
 def create(service: Service, spec: Spec, key: str | None = None) -> Experiment:

@@ -14,7 +14,9 @@ from fastapi.testclient import TestClient
 
 from bitfront.experiments.service import exports
 from bitfront.experiments.service.jobs import Job, until_done
+from bitfront.experiments.service.routes import specs
 from bitfront.experiments.service.settings import Settings
+from bitfront.experiments.service.specs import read_sent
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.records import Experiment
 
@@ -108,6 +110,28 @@ def test_streams_that_wait_leave_threads_to_others(
         assert (await client.get(f"{PLACE}/{done.id}/events")).status_code == 200
 
     assert _beside(serve(replace(settings, most_streams=MANY)).app, watch, _listed, away) < 5
+
+
+def test_specs_that_take_long_to_read_leave_threads_to_others(
+    api: TestClient, away: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once, most = [0], [0]
+
+    def wait(*given: Any) -> Any:
+        at_once[0] += 1
+        most[0] = max(most[0], at_once[0])
+        away.wait(30)
+        at_once[0] -= 1
+        return read_sent(*given)
+
+    monkeypatch.setattr(specs, "read_sent", wait)
+
+    async def check(client: httpx.AsyncClient) -> None:
+        spec = {"space": "digits", "data": "digits", "device": "bitfusion"}
+        assert (await client.post("/api/v1/specs/check", json=spec)).status_code == 200
+
+    assert _beside(api.app, check, _listed, away) < 5
+    assert most[0] <= 2
 
 
 def test_a_wait_for_a_job_ends_with_it_or_in_time() -> None:
