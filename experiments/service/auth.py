@@ -72,7 +72,7 @@ def _checked(
     principal = _who(service, request, shown)
     request.state.who = principal.name
     limiter = service.reads if request.method in SAFE else service.writes
-    limiter.take(_key(principal, request))
+    limiter.take(key_of(principal, request))
     if shown is None and request.method not in SAFE:
         check_origin(request)
         if principal.session is not None:
@@ -217,5 +217,6 @@ def _address(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def _key(principal: Principal, request: Request) -> str:
+def key_of(principal: Principal, request: Request) -> str:
+    """By what somebody's requests are counted: their token, or the address where there is none."""
     return principal.name if principal.name != "this machine" else _address(request)

@@ -54,7 +54,7 @@ def make_service(settings: Settings, store: Store) -> Service:
         metrics=metrics,
         sessions=Sessions(),
         jobs=Jobs(s.home, s.most_jobs, s.job_seconds, s.job_memory, metrics.jobs),
-        streams=Streams(s.most_streams, metrics.streams),
+        streams=Streams(s.most_streams, metrics.streams, s.most_streams_each),
         reads=RateLimiter(s.reads_per_second, s.reads_per_second * s.burst_seconds),
         writes=RateLimiter(s.writes_per_second, s.writes_per_second * s.burst_seconds),
         failures=RateLimiter(_FAILURES_PER_SECOND, _MOST_FAILURES),

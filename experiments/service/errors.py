@@ -19,6 +19,7 @@ from bitfront.experiments.service.refusals import (
     MediaTypeError,
     MethodError,
     NotFoundError,
+    NotReadyError,
     RefusedError,
     TooLargeError,
     UnavailableError,
@@ -78,8 +79,18 @@ def unexpected(error: BaseException) -> JSONResponse:
 
 
 def _body(error: RefusedError, number: str | None = None) -> ErrorBody:
+    failed = error.failed if isinstance(error, NotReadyError) else {}
     return ErrorBody(
-        type=type(error).__name__, message=str(error), rule=error.rule, fix=error.fix, where=error.where, id=number
+        type=type(error).__name__,
+        message=str(error),
+        rule=error.rule,
+        fix=error.fix,
+        where=error.where,
+        problems=[
+            ErrorProblem(where=f"checks.{name}", value=None, rule=state, fix=error.fix)
+            for name, state in failed.items()
+        ],
+        id=number,
     )
 
 

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bitfront.experiments.service.errors import LOG, answer, unexpected
@@ -27,6 +28,9 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
+_GONE = 499
+"""In the log and the metrics, as servers have it by custom: who asked went away before all was sent."""
+
 UPLOADS = ("/api/v1/tables", "/api/v1/predictors")
 
 
@@ -53,6 +57,8 @@ class Guard:
         begun = time.monotonic()
         try:
             await self._served(scope, receive, sending)
+        except ClientDisconnect:  # nobody is there to be answered
+            sending.status = sending.status or _GONE
         except Exception as error:
             if sending.status:  # half an answer is out; the connection must not look whole
                 LOG.error("an answer broke off", exc_info=error)

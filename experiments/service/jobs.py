@@ -21,6 +21,7 @@ from prometheus_client import Gauge
 
 from bitfront.experiments.service.refusals import RateLimitError
 from bitfront.experiments.service.told import file_names_only
+from bitfront.experiments.store.errors import ConflictError
 from bitfront.supernet.errors import BitfrontError
 
 LOG = logging.getLogger("bitfront.service")
@@ -47,6 +48,7 @@ class Job:
 
     done: threading.Event
     error: str = ""
+    arguments: tuple[str, ...] = ()
 
 
 class Jobs:
@@ -72,13 +74,16 @@ class Jobs:
 
         Raises:
             RateLimitError: as many as may are in progress.
+            ConflictError: the one in progress does something else.
         """
         with self._lock:
             known = self._known.get(key)
             if known is not None and not known.done.is_set():
+                if known.arguments != tuple(arguments):
+                    raise ConflictError("the same is in progress with other options: ask again when it is done")
                 return known
             self._take_place()
-            job = self._known[key] = Job(threading.Event())
+            job = self._known[key] = Job(threading.Event(), arguments=tuple(arguments))
             self._forget()
         threading.Thread(target=self._work, args=(job, arguments), daemon=True).start()
         return job

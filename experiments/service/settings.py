@@ -29,7 +29,7 @@ class Settings:
         burst_seconds: for how long of such a rate requests may come at once.
         stream_seconds: after so long a stream of events ends, and its reader comes back for the rest.
         poll_seconds: how often a stream looks for news.
-        most_streams: streams at once.
+        most_streams: streams at once; ``most_streams_each``: of one token, or of one address without token.
         most_jobs: exports and imports at once.
         job_seconds: after so long a job is ended.
         job_memory: bytes of address space that an import may take.
@@ -52,6 +52,7 @@ class Settings:
     stream_seconds: float = 600.0
     poll_seconds: float = 1.0
     most_streams: int = 100
+    most_streams_each: int = 25
     most_jobs: int = 2
     job_seconds: float = 3600.0
     job_memory: int = 8 * 2**30

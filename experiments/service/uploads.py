@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +35,8 @@ from bitfront.supernet.spaces import SPACES
 
 ENDINGS = {"csv": ".csv", "parquet": ".parquet", "apq": ".dict", "ofa": ".yaml"}
 _PARQUET = b"PAR1"
+_PREFIX = ".upload-"
+_LEFT_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ async def taken(request: Request, service: Service, name: str) -> AsyncIterator[
     """
     home, most = service.home, service.settings.most_upload
     await run_in_threadpool(home.mkdir, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".upload-", dir=home) as folder:
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=home) as folder:
         path, digest, size = Path(folder, name), hashlib.sha256(), 0
         with path.open("wb") as file:
             async for chunk in request.stream():
@@ -66,6 +70,14 @@ async def taken(request: Request, service: Service, name: str) -> AsyncIterator[
         if not size:
             raise InvalidRequestError("the body is empty", "send the file's bytes", "body")
         yield Sent(path, digest.hexdigest(), size)
+
+
+def sweep(home: Path) -> None:
+    """Remove what uploads left that were broken off by the end of the service; another one may be at work."""
+    for folder in home.glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > _LEFT_SECONDS:
+                shutil.rmtree(folder)
 
 
 def check_table(service: Service, name: str, space: str, format_name: str, replace: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import shutil
 from typing import Annotated
@@ -11,6 +12,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
 
+from bitfront.experiments.cancelling import cancel as cancel_one
 from bitfront.experiments.places import experiment_folder, log_path
 from bitfront.experiments.service.answers import experiment_answer, experiment_details
 from bitfront.experiments.service.auth import Admin, Reader, Writer, needs
@@ -111,16 +113,8 @@ def cancel(experiment_id: ExperimentId, service: Served, _: Writer) -> Experimen
 
 
 def cancelled(service: Service, experiment_id: str) -> Experiment:
-    """The experiment after somebody asked for its end.
-
-    Raises:
-        StatusError: it is over.
-    """
-    found = service.store.get(experiment_id)
-    if found.status in (Status.CANCELLING, Status.CANCELLED):
-        return found
-    wanted = Status.CANCELLING if found.status is Status.RUNNING else Status.CANCELLED
-    return service.store.set_status(found.id, wanted, "cancelled by request")
+    """The experiment after somebody asked for its end; see `cancelling.cancel`."""
+    return cancel_one(service.store, experiment_id)
 
 
 @router.post("/experiments/{experiment_id}/resume", operation_id="resumeExperiment", status_code=202)
@@ -151,5 +145,8 @@ def log(
         raise NotFoundError(f"{found.id} has no log yet", "come back when it runs", "path.experiment_id")
     with path.open("rb") as file:
         file.seek(min(offset, path.stat().st_size))
-        data = file.read(_LOG_PART)
-        return PlainTextResponse(data.decode(errors="replace"), headers={"X-Next-Offset": str(file.tell())})
+        # A character whose last bytes are not in this part, or not written yet, begins the next one.
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        text = decoder.decode(file.read(_LOG_PART))
+        following = file.tell() - len(decoder.getstate()[0])
+        return PlainTextResponse(text, headers={"X-Next-Offset": str(following)})

@@ -34,7 +34,9 @@ def test_it_is_not_ready_without_its_store(
     monkeypatch.setattr(store, "ping", away)
     monkeypatch.setattr(store, "get", away)
     answer = api.get("/readyz")
-    assert (answer.status_code, answer.json()["checks"]["store"]) == (503, "does not answer")
+    problems = refused(answer, 503)["problems"]
+    assert [(one["where"], one["rule"]) for one in problems] == [("checks.store", "does not answer")]
+    assert answer.headers["Retry-After"]
     failed = api.get("/api/v1/experiments/x")
     error = refused(failed, 503)
     assert "secret" not in failed.text

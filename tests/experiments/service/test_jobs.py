@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from bitfront.experiments.service.jobs import Job, JobError, JobFailedError, Jobs
 from bitfront.experiments.service.settings import Settings
 from bitfront.experiments.service.told import file_names_only, without_folders
+from bitfront.experiments.store.errors import ConflictError
 
 Refused = Callable[[httpx.Response, int], dict[str, Any]]
 Script = Callable[[str], None]
@@ -126,6 +127,17 @@ def test_only_what_is_wrong_with_a_table_is_blamed_on_it(
     if status == 503:
         assert answer.headers["Retry-After"]
         assert re.search("[0-9a-f]{16}", error["fix"])
+
+
+def test_the_same_with_other_options_is_not_the_same(home: Path, script: Script) -> None:
+    script("exec sleep 60")
+    jobs = _jobs(home)
+    job = jobs.start(("x",), ["export", "--finetune-epochs=1"])
+    assert jobs.start(("x",), ["export", "--finetune-epochs=1"]) is job
+    with pytest.raises(ConflictError, match="other options"):
+        jobs.start(("x",), ["export", "--finetune-epochs=2"])
+    while not job.done.wait(0.2):  # as soon as it has begun
+        jobs.close()
 
 
 @pytest.mark.parametrize(

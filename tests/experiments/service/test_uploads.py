@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import logging
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx2 as httpx
 import numpy as np
 import pyarrow
@@ -252,6 +255,47 @@ def test_no_address_leads_out_of_the_home(api: TestClient, refused: Refused, pat
     refused(api.get(path), 404)
     if path.startswith("/api/v1/experiments"):
         refused(api.delete(path.removesuffix("/log")), 404)
+
+
+def test_what_broken_uploads_left_is_removed_at_the_next_start(serve: Serve, settings: Settings) -> None:
+    old, new, other = (settings.home / name for name in (".upload-old", ".upload-new", "old"))
+    for folder in (old, new, other):
+        folder.mkdir(parents=True)
+        (folder / "table.csv").write_text("kind,key")
+    for folder in (old, other):
+        os.utime(folder, (0, 0))
+    with serve(settings) as client:
+        assert client.get("/healthz").status_code == 200
+    assert (old.exists(), new.exists(), other.exists()) == (False, True, True)
+
+
+@pytest.mark.parametrize("place", [f"{PREDICTORS}?name=x", "/api/v1/experiments", "/api/v1/experiments/x/exports"])
+def test_who_goes_away_while_sending_is_no_error(
+    api: TestClient, settings: Settings, caplog: pytest.LogCaptureFixture, place: str
+) -> None:
+    messages = [{"type": "http.request", "body": b"a", "more_body": True}, {"type": "http.disconnect"}]
+    path, _, query = place.partition("?")
+    scope: dict[str, Any] = {
+        **{"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http"},
+        **{"path": path, "raw_path": path.encode(), "query_string": query.encode(), "client": ("127.0.0.1", 1)},
+        "headers": [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")],
+    }
+
+    async def receive() -> Any:
+        return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+    async def send(_: Any) -> None:
+        pass
+
+    async def ask() -> None:
+        app: Any = api.app
+        await app(scope, receive, send)
+
+    before = _files(settings.home)
+    with caplog.at_level(logging.INFO):
+        anyio.run(ask)
+    assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
+    assert _files(settings.home) == before
 
 
 def test_few_jobs_run_at_once(serve: Serve, settings: Settings, refused: Refused) -> None:
