@@ -15,14 +15,18 @@ import httpx2 as httpx
 import yaml
 from pydantic import BaseModel
 
-from bitfront.experiments.client_errors import NoAnswerError, raise_for
+from bitfront.experiments.client_answers import BusyError, check_type, event_data, next_offset, patience, read
+from bitfront.experiments.client_errors import NoAnswerError, error_of, place_of, raise_for
 from bitfront.experiments.service import machine_models as machine
 from bitfront.experiments.service import models
 from bitfront.experiments.store.statuses import Status
+from bitfront.supernet.errors import BitfrontError
 
 __all__ = ["Client", "Event", "NoAnswerError"]
 
 _TRIES = 4
+_TRIES_TO_COME_BACK = 8
+_LONGEST_PAUSE = 30.0
 _AGAIN = (429, 502, 503, 504)
 _PREFIX = "/api/v1"
 M = TypeVar("M", bound=BaseModel)
@@ -89,7 +93,7 @@ class Client:
         kind = "application/yaml" if isinstance(spec, str) else "application/json"
         headers = {"Content-Type": kind, "Idempotency-Key": key or uuid.uuid4().hex}
         answer = self._ask("POST", "/experiments", content=text.encode(), headers=headers, again=True)
-        return models.ExperimentAnswer.model_validate_json(answer.content)
+        return read(models.ExperimentAnswer, answer)
 
     def launch_file(self, path: Path, key: str | None = None) -> models.ExperimentAnswer:
         """Queue the experiment of a YAML file."""
@@ -100,7 +104,7 @@ class Client:
         content = yaml.safe_dump(dict(spec)).encode()
         headers = {"Content-Type": "application/yaml"}
         answer = self._ask("POST", "/specs/check", content=content, headers=headers, again=True)
-        return machine.SpecAnswer.model_validate_json(answer.content)
+        return read(machine.SpecAnswer, answer)
 
     def ls(self, status: Status | None = None) -> Iterator[models.ExperimentAnswer]:
         """All experiments, newest first."""
@@ -132,23 +136,33 @@ class Client:
             if not answer.text:
                 return "".join(parts)
             parts.append(answer.text)
-            offset = int(answer.headers["X-Next-Offset"])
+            offset = next_offset(answer)
 
     def watch(self, experiment_id: str) -> Iterator[Event]:
-        """News until it ends, over broken connections too: every generation comes once."""
-        last, failures = "", 0
+        """News until it ends, over broken connections and a service that is busy: every generation comes once.
+
+        It comes back after pauses that grow, for about two minutes; where it never got through, a few seconds.
+        """
+        last, failures, tries = "", 0, _TRIES
         while True:
+            pause = 1.0
             try:
                 for event in self._stream(experiment_id, last):
-                    last, failures = event.id or last, 0
+                    last, failures, tries = event.id or last, 0, _TRIES_TO_COME_BACK
                     yield event
                     if event.kind == "end":
                         return
-            except httpx.TransportError as error:
+            except (httpx.TransportError, BusyError) as error:
                 failures += 1
-                if failures >= _TRIES:
-                    raise NoAnswerError(f"{self._http.base_url} does not answer ({error}): start it") from error
-            self._sleep(1.0)
+                if failures >= tries:
+                    raise self._gave_up(error) from error
+                pause = max(min(2.0**failures / 2, _LONGEST_PAUSE), getattr(error, "seconds", 0.0))
+            self._sleep(pause)
+
+    def _gave_up(self, error: Exception) -> BitfrontError:
+        if isinstance(error, BusyError):
+            return error_of(error.answer)
+        return NoAnswerError(f"{place_of(self._http.base_url)} does not answer ({error}): start it")
 
     # -- results ------------------------------------------------------------------------------------------
 
@@ -206,11 +220,11 @@ class Client:
         headers = {"Content-Type": "application/json"}
         place = _place(experiment_id, "exports")
         answer = self._ask("POST", place, content=body, headers=headers, params={"wait": 20})
-        found = models.ExportAnswer.model_validate_json(answer.content)
+        found = read(models.ExportAnswer, answer)
         while found.state == "running":
             self._sleep(1.0)
             found = self._get(models.ExportAnswer, _place(experiment_id, "exports", candidate), {"device": device})
-        return fetched(self._http, found, path)
+        return fetched(lambda file: self._send("GET", file), found, path)
 
     # -- the service's machine ----------------------------------------------------------------------------
 
@@ -236,21 +250,21 @@ class Client:
         """Make a device out of a table."""
         given = {"name": name, "space": space, "format": format_name, "replace": replace}
         answer = self._ask("POST", "/tables", params=given, content=path.read_bytes())
-        return machine.ImportedTable.model_validate_json(answer.content)
+        return read(machine.ImportedTable, answer)
 
     def upload_predictor(self, path: Path, name: str, replace: bool = False) -> machine.UploadedPredictor:
         """Keep a predictor there."""
         given = {"name": name, "replace": replace}
         answer = self._ask("POST", "/predictors", params=given, content=path.read_bytes())
-        return machine.UploadedPredictor.model_validate_json(answer.content)
+        return read(machine.UploadedPredictor, answer)
 
     # -- inside -------------------------------------------------------------------------------------------
 
     def _get(self, model: type[M], place: str, params: Mapping[str, Any] | None = None) -> M:
-        return model.model_validate_json(self._ask("GET", place, params=params).content)
+        return read(model, self._ask("GET", place, params=params))
 
     def _post(self, model: type[M], place: str, again: bool = False) -> M:
-        return model.model_validate_json(self._ask("POST", place, again=again).content)
+        return read(model, self._ask("POST", place, again=again))
 
     def _pages(self, model: type[Any], place: str, params: Mapping[str, Any]) -> Iterator[Any]:
         cursor: str | None = None
@@ -262,18 +276,22 @@ class Client:
                 return
 
     def _ask(self, method: str, place: str, again: bool = False, **given: Any) -> httpx.Response:
+        return self._send(method, _PREFIX + place, again, **given)
+
+    def _send(self, method: str, path: str, again: bool = False, **given: Any) -> httpx.Response:
         tries = _TRIES if again or method == "GET" else 1
         for attempt in range(1, tries + 1):
             try:
-                answer = self._http.request(method, _PREFIX + place, **given)
+                answer = self._http.request(method, path, **given)
             except httpx.TransportError as error:
                 if attempt == tries:
-                    words = f"{self._http.base_url} does not answer ({error}): start it with 'bitfront serve'"
+                    place = place_of(self._http.base_url)
+                    words = f"{place} does not answer ({error}): start it with 'bitfront serve'"
                     raise NoAnswerError(words) from error
                 self._sleep(0.2 * 2**attempt)
                 continue
             if answer.status_code in _AGAIN and attempt < tries:
-                self._sleep(_patience(answer, attempt))
+                self._sleep(patience(answer) or 0.2 * 2**attempt)
                 continue
             raise_for(answer)
             return answer
@@ -281,25 +299,29 @@ class Client:
 
     def _stream(self, experiment_id: str, last: str) -> Iterator[Event]:
         headers = {"Last-Event-ID": last} if last else {}
-        place = _PREFIX + _place(experiment_id, "events")
-        with self._http.stream("GET", place, headers=headers, timeout=60) as answer:
-            if answer.is_error:
+        path = _PREFIX + _place(experiment_id, "events")
+        with self._http.stream("GET", path, headers=headers, timeout=60) as answer:
+            if not answer.is_success:
                 answer.read()
+                if answer.status_code in _AGAIN:
+                    raise BusyError(answer)
                 raise_for(answer)
-            fields: dict[str, str] = {}
-            for line in answer.iter_lines():
-                name, _, value = line.partition(": ")
-                if line and name in ("event", "id", "data"):
-                    fields[name] = value
-                elif not line and "data" in fields:
-                    yield Event(fields.get("event", "message"), json.loads(fields["data"]), fields.get("id"))
-                    fields = {}
+            check_type(answer, "text/event-stream")
+            for fields in _events(answer.iter_lines()):
+                yield Event(fields.get("event", "message"), event_data(answer, fields["data"]), fields.get("id"))
+
+
+def _events(lines: Iterator[str]) -> Iterator[dict[str, str]]:
+    """The fields of every event that has data."""
+    fields: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(": ")
+        if line and name in ("event", "id", "data"):
+            fields[name] = value
+        elif not line and "data" in fields:
+            yield fields
+            fields = {}
 
 
 def _place(experiment_id: str, *parts: object) -> str:
     return "/".join(["", "experiments", quote(experiment_id, safe=""), *map(str, parts)])
-
-
-def _patience(answer: httpx.Response, attempt: int) -> float:
-    given = answer.headers.get("Retry-After", "")
-    return min(float(given), 30.0) if given.isdigit() else 0.2 * 2**attempt

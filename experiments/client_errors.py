@@ -41,17 +41,33 @@ def raise_for(answer: httpx.Response) -> None:
 
     Raises:
         ApiError: it says what; also of its class's kind.
-        NoAnswerError: it is an error of something that is no bitfront.
+        NoAnswerError: it is an error of something that is no bitfront, or leads elsewhere.
     """
+    if not answer.is_success:
+        raise error_of(answer)
+
+
+def error_of(answer: httpx.Response) -> BitfrontError:
+    """The error in an answer that is none of success."""
     if not answer.is_error:
-        return
+        where = answer.headers.get("Location", "elsewhere")
+        return NoAnswerError(f"{place_of(answer.url)} leads to {where} ({answer.status_code}): give that URL")
     try:
         body = ErrorAnswer.model_validate_json(answer.content).error
-    except ValidationError as error:
-        raise NoAnswerError(
-            f"{answer.url} answers {answer.status_code}, and not as bitfront does: check the URL"
-        ) from error
-    raise _kind(body.type)(answer.status_code, body)
+    except ValidationError:
+        return not_bitfront(answer)
+    return _kind(body.type)(answer.status_code, body)
+
+
+def not_bitfront(answer: httpx.Response) -> NoAnswerError:
+    """The error for an answer that bitfront does not give."""
+    words = f"{place_of(answer.url)} answers {answer.status_code}, and not as bitfront does: check the URL"
+    return NoAnswerError(words)
+
+
+def place_of(url: httpx.URL) -> str:
+    """A URL for messages, without a password or a query in it."""
+    return f"{url.scheme}://{url.netloc.decode()}{url.path.rstrip('/')}"
 
 
 def _kind(name: str) -> type[ApiError]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx2 as httpx
 
-from bitfront.experiments.client_errors import NoAnswerError, raise_for
+from bitfront.experiments.client_errors import NoAnswerError
 from bitfront.experiments.service.models import ExportAnswer
 from bitfront.supernet.errors import CorruptFileError, UnsupportedError
 
 
-def fetched(http: httpx.Client, export: ExportAnswer, path: Path) -> ExportAnswer:
-    """Fetch an export's file to ``path``.
+def fetched(ask: Callable[[str], httpx.Response], export: ExportAnswer, path: Path) -> ExportAnswer:
+    """Fetch an export's file to ``path``; ``ask`` gets what is at a path of the service, and tries again.
 
     Raises:
+        As ``ask``.
         UnsupportedError: the export failed.
         CorruptFileError: what came is not what was exported.
         StorageError: ``path`` can not be written.
@@ -25,11 +27,10 @@ def fetched(http: httpx.Client, export: ExportAnswer, path: Path) -> ExportAnswe
 
     if export.state != "ready" or export.file is None:
         raise UnsupportedError(f"candidate {export.candidate} was not exported: {export.error}")
-    try:
-        answer = http.get(export.file)
-    except httpx.TransportError as error:
-        raise NoAnswerError(f"{http.base_url} does not answer ({error}): start it") from error
-    raise_for(answer)
+    # A whole address would be asked with the token, wherever it leads.
+    if not export.file.startswith("/") or export.file.startswith("//"):
+        raise NoAnswerError(f"{export.file!r} is no path of the service: check the URL")
+    answer = ask(export.file)
     if hashlib.sha256(answer.content).hexdigest() != export.sha256:
         raise CorruptFileError(f"what came of {export.file} is not what was exported: fetch it again")
     write_bytes(path, answer.content)

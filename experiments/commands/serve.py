@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,10 +14,14 @@ from bitfront.experiments.commands.consoles import out, put_json
 from bitfront.experiments.commands.group import Commands, tell
 from bitfront.experiments.commands.look import Json
 from bitfront.experiments.commands.opened import opened, opened_existing
+from bitfront.experiments.commands.work import Format
+from bitfront.experiments.logs import LogFormat
 
 if TYPE_CHECKING:
     from bitfront.experiments.store.service_records import Token
 
+# Who asks is told to come back (503), rather than that every thread waits for a database that is away.
+_PATIENCE_SECONDS = 1.5
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 app = typer.Typer(
@@ -53,11 +58,13 @@ def serve(
     https: Annotated[
         bool, typer.Option("--https", help="A proxy in front speaks HTTPS: cookies are sent over it alone.")
     ] = False,
+    log_format: Format = LogFormat.TEXT,
 ) -> None:
     """Serve REST and web pages, and work on what is launched there."""
+    from bitfront.experiments.logs import log_to_stderr
     from bitfront.experiments.service.serving import run_server
     from bitfront.experiments.service.settings import Settings
-    from bitfront.experiments.store.home import home
+    from bitfront.experiments.store.home import home, open_store
 
     settings = Settings(
         home=home(),
@@ -67,9 +74,13 @@ def serve(
         data_folders=tuple(data_folder or ()),
         ray_addresses=tuple(ray_address or ()),
         secure_cookies=https,
+        log_format=log_format,
     )
-    with opened() as store:
-        tell(f"bitfront serves at http://{f'[{host}]' if ':' in host else host}:{port}; Ctrl-C ends it")
+    log_to_stderr(log_format)
+    with open_store(patience=_PATIENCE_SECONDS) as store:
+        store.mark_interrupted()
+        place = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        logging.getLogger(__name__).info("bitfront serves at %s; Ctrl-C ends it", place)
         run_server(settings, store, with_worker=not no_worker)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from bitfront.experiments.store.base import MOST_PER_PAGE, Store
 from bitfront.experiments.store.filters import Filter
 from bitfront.experiments.store.records import Candidate, Experiment
 from bitfront.search.front import Front
+from bitfront.search.problem import minimised
 
 _SHARED = ("id", "name", "seed", "stage", "reason", "created_at", "started_at", "finished_at", "heartbeat_at")
 _LINKS = ("supernet_id", "predictor_id", "forgotten", "status")
@@ -107,12 +110,13 @@ def measured_front(store: Store, experiment: Experiment, where: str, everything:
 
 
 def predicted_front(store: Store, experiment: Experiment, where: str) -> FrontAnswer:
-    """The members of the front that the search predicts now, sorted by their objectives.
+    """All members of the front that the search predicts now, the best in the first objective first.
 
     Raises:
         BitfrontError: as `Front.query`.
     """
-    found = store.candidates(experiment.id, limit=MOST_PER_PAGE, on_front=True).items
+    objectives = experiment.spec["objectives"]
+    found = sorted(_on_front(store, experiment.id), key=lambda one: _order(objectives, one))
     kept = _fitting(experiment, found, where) if where.strip() and found else found
     items = [
         FrontRow(
@@ -131,7 +135,24 @@ def predicted_front(store: Store, experiment: Experiment, where: str) -> FrontAn
     return _front(experiment, "predicted", items, len(found) - len(items))
 
 
-def _fitting(experiment: Experiment, found: tuple[Candidate, ...], where: str) -> list[Candidate]:
+def _on_front(store: Store, experiment_id: str) -> Iterator[Candidate]:
+    cursor: str | None = None
+    while True:
+        page = store.candidates(experiment_id, cursor, MOST_PER_PAGE, on_front=True)
+        yield from page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
+def _order(objectives: Sequence[str], one: Candidate) -> tuple[float, ...]:
+    """What a candidate is sorted by; one without an objective comes behind all that have it."""
+    given = [one.predicted.get(name, math.nan) for name in objectives]
+    values = [float(minimised(name, np.float64(value))) for name, value in zip(objectives, given, strict=True)]
+    return (*(math.inf if math.isnan(value) else value for value in values), one.id)
+
+
+def _fitting(experiment: Experiment, found: list[Candidate], where: str) -> list[Candidate]:
     names = found[0].predicted
     predicted = {name: np.array([one.predicted[name] for one in found], dtype=np.float64) for name in names}
     genomes = np.stack([one.array for one in found])

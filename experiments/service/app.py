@@ -26,6 +26,7 @@ from bitfront.experiments.service.routes import (
 )
 from bitfront.experiments.service.routes.common import ERRORS, PREFIX
 from bitfront.experiments.service.settings import Settings
+from bitfront.experiments.service.uploads import sweep
 from bitfront.experiments.store.base import Store
 
 _WEB = "bitfront.experiments.web"
@@ -38,6 +39,7 @@ def create_app(settings: Settings, store: Store) -> FastAPI:
 
     @asynccontextmanager
     async def living(_: FastAPI) -> AsyncIterator[None]:
+        sweep(settings.home)
         yield
         service.jobs.close()
 

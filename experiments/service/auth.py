@@ -21,13 +21,13 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from bitfront.experiments.service.context import Service, service_of
 from bitfront.experiments.service.refusals import ForbiddenError, NotAuthenticatedError
 from bitfront.experiments.service.sessions import COOKIE, CSRF_FIELD, CSRF_HEADER, Session
-from bitfront.experiments.service.settings import is_loopback
+from bitfront.experiments.service.settings import Settings, host_name, is_loopback
 from bitfront.experiments.service.tokens import SCOPES, token_hash, with_lesser
 from bitfront.experiments.store.base import Store
 from bitfront.supernet.errors import UnsupportedError
 
 SAFE = ("GET", "HEAD", "OPTIONS")
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
+_PROXIES = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 _BEARER = HTTPBearer(auto_error=False, description="A token that 'bitfront token add' printed.")
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="bitfront"'}
 
@@ -72,7 +72,7 @@ def _checked(
     principal = _who(service, request, shown)
     request.state.who = principal.name
     limiter = service.reads if request.method in SAFE else service.writes
-    limiter.take(_key(principal, request))
+    limiter.take(key_of(principal, request))
     if shown is None and request.method not in SAFE:
         check_origin(request)
         if principal.session is not None:
@@ -98,15 +98,27 @@ def check_origin(request: Request) -> None:
         ForbiddenError: it comes from another site.
     """
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    # A proxy that speaks HTTPS with browsers speaks plain HTTP with the service.
-    scheme = "https" if service_of(request).settings.secure_cookies else request.url.scheme
-    own = f"{scheme}://{request.headers.get('host', '')}"
-    if site not in (None, "same-origin", "none") or (origin is not None and origin.lower() != own.lower()):
+    own = {f"{scheme}://{request.headers.get('host', '')}".lower() for scheme in _schemes(request)}
+    if site not in (None, "same-origin", "none") or (origin is not None and origin.lower() not in own):
         raise ForbiddenError(
             "the request comes from another site",
             "ask from the service's own pages, or with a token",
             "header.origin",
         )
+
+
+def _schemes(request: Request) -> tuple[str, ...]:
+    """Those that the service's own pages come with."""
+    if not service_of(request).settings.secure_cookies:
+        return (request.url.scheme,)
+    # A proxy that speaks HTTPS with browsers speaks plain HTTP with the service. On the machine itself its pages
+    # can be opened without the proxy.
+    direct = is_loopback(host_name(request.headers.get("host", ""))) and not _is_passed_on(request)
+    return ("https", "http") if direct else ("https",)
+
+
+def _is_passed_on(request: Request) -> bool:
+    return any(name in request.headers for name in _PROXIES)
 
 
 def check_word(session: Session, word: str | None) -> None:
@@ -165,25 +177,35 @@ def is_open_to(service: Service, request: Request) -> bool:
 
     What a proxy passes on does not come from this machine, whatever its address looks like.
     """
-    if not service.settings.is_loopback or any(name in request.headers for name in _FORWARDED):
+    if not service.settings.is_loopback or _is_passed_on(request):
         return False
     if not service.settings.trust_everyone and not is_loopback(_address(request)):
         return False
     return not service.store.tokens()
 
 
-def check_address(store: Store, host: str) -> None:
-    """Refuse to listen beyond this machine before there is a token.
+def check_address(store: Store, settings: Settings) -> None:
+    """Refuse to be reached from beyond this machine before there is a token.
+
+    A proxy asks from this machine whoever asks it, and not every one says so in a header.
 
     Raises:
-        UnsupportedError: no valid token exists, and ``host`` is not this machine's loopback.
+        UnsupportedError: no valid token exists, and the service would listen beyond this machine's loopback, or
+            is told of a proxy or of names that others call it by.
     """
     now = datetime.now(UTC)
-    if not is_loopback(host) and not any(token.is_valid(now) for token in store.tokens()):
+    if any(token.is_valid(now) for token in store.tokens()):
+        return
+    make = "there is no token: make one with 'bitfront token add NAME', or"
+    if not settings.is_loopback:
         raise UnsupportedError(
-            f"the service would listen at {host}, where others reach it, and there is no token: make one with "
-            "'bitfront token add NAME', or listen at 127.0.0.1"
+            f"the service would listen at {settings.host}, where others reach it, and {make} listen at 127.0.0.1"
         )
+    for option, given in (("--https", settings.secure_cookies), ("--name", settings.names)):
+        if given:
+            raise UnsupportedError(
+                f"with {option} others reach the service through a proxy, and {make} leave {option} out"
+            )
 
 
 def _stranger(rule: str) -> NotAuthenticatedError:
@@ -195,5 +217,6 @@ def _address(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def _key(principal: Principal, request: Request) -> str:
+def key_of(principal: Principal, request: Request) -> str:
+    """By what somebody's requests are counted: their token, or the address where there is none."""
     return principal.name if principal.name != "this machine" else _address(request)

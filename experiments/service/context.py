@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, cast
 
+from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from bitfront.experiments.service.events import Streams
@@ -18,11 +19,14 @@ from bitfront.experiments.store.base import Store
 
 _FAILURES_PER_SECOND = 1 / 6
 _MOST_FAILURES = 20
+_PARSERS = 2
 
 
 @dataclass(frozen=True)
 class Service:
-    """A running service's parts; ``failures`` counts tokens that were none, by address."""
+    """A running service's parts; ``failures`` counts tokens that were none, by address; ``parsing``
+    are the few threads that read specs, so that long ones take no time from other requests.
+    """
 
     settings: Settings
     store: Store
@@ -33,6 +37,7 @@ class Service:
     reads: RateLimiter
     writes: RateLimiter
     failures: RateLimiter
+    parsing: CapacityLimiter
 
     @property
     def home(self) -> Path:
@@ -49,10 +54,11 @@ def make_service(settings: Settings, store: Store) -> Service:
         metrics=metrics,
         sessions=Sessions(),
         jobs=Jobs(s.home, s.most_jobs, s.job_seconds, s.job_memory, metrics.jobs),
-        streams=Streams(s.most_streams, metrics.streams),
+        streams=Streams(s.most_streams, metrics.streams, s.most_streams_each),
         reads=RateLimiter(s.reads_per_second, s.reads_per_second * s.burst_seconds),
         writes=RateLimiter(s.writes_per_second, s.writes_per_second * s.burst_seconds),
         failures=RateLimiter(_FAILURES_PER_SECOND, _MOST_FAILURES),
+        parsing=CapacityLimiter(_PARSERS),
     )
 
 

@@ -19,10 +19,12 @@ from bitfront.experiments.service.refusals import (
     MediaTypeError,
     MethodError,
     NotFoundError,
+    NotReadyError,
     RefusedError,
     TooLargeError,
     UnavailableError,
 )
+from bitfront.experiments.service.told import file_names_only
 from bitfront.experiments.spec_errors import Problem, SpecError, path_of, shown
 from bitfront.experiments.store.errors import ConflictError, StatusError, StoreVersionError
 from bitfront.supernet.errors import (
@@ -77,8 +79,18 @@ def unexpected(error: BaseException) -> JSONResponse:
 
 
 def _body(error: RefusedError, number: str | None = None) -> ErrorBody:
+    failed = error.failed if isinstance(error, NotReadyError) else {}
     return ErrorBody(
-        type=type(error).__name__, message=str(error), rule=error.rule, fix=error.fix, where=error.where, id=number
+        type=type(error).__name__,
+        message=str(error),
+        rule=error.rule,
+        fix=error.fix,
+        where=error.where,
+        problems=[
+            ErrorProblem(where=f"checks.{name}", value=None, rule=state, fix=error.fix)
+            for name, state in failed.items()
+        ],
+        id=number,
     )
 
 
@@ -88,11 +100,12 @@ def _bitfront(_: Request, error: Exception) -> JSONResponse:
         return answer(error)
     if isinstance(error, _OURS):
         return _unavailable(error)
-    rule, _sep, fix = str(error).partition(": ")
+    message = file_names_only(str(error))
+    rule, _sep, fix = message.partition(": ")
     problems = list(map(_problem, error.problems[:_MOST_PROBLEMS])) if isinstance(error, SpecError) else []
     body = ErrorBody(
         type=type(error).__name__,
-        message=str(error),
+        message=message,
         rule=rule,
         fix=fix or "see docs/rest.md",
         where=problems[0].where if problems else _where(error),
@@ -118,7 +131,9 @@ def _where(error: BitfrontError) -> str:
 
 
 def _problem(problem: Problem) -> ErrorProblem:
-    return ErrorProblem(where=problem.path, value=problem.value, rule=problem.rule, fix=problem.fix)
+    # The value is what was sent.
+    rule, fix = file_names_only(problem.rule), file_names_only(problem.fix)
+    return ErrorProblem(where=problem.path, value=problem.value, rule=rule, fix=fix)
 
 
 def _unavailable(error: BitfrontError) -> JSONResponse:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
+from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from prometheus_client import Gauge
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 _BEAT_SECONDS = 15.0
 _RETRY_MS = 2000
+_THREADS = 8
 _ID = re.compile(r"g(\d{1,9})")
 
 
@@ -78,43 +81,57 @@ class News:
 class Streams:
     """Counts streams, so that they can not take all connections; shown by a gauge."""
 
-    def __init__(self, most: int, gauge: Gauge) -> None:
-        self._most, self._gauge, self._now = most, gauge, 0
+    def __init__(self, most: int, gauge: Gauge, each: int | None = None) -> None:
+        self._most, self._gauge, self._each = most, gauge, most if each is None else each
+        self._now, self._open = 0, Counter[str]()
+        # Their own threads: streams that wait for the store leave those of requests alone.
+        self.threads = CapacityLimiter(_THREADS)
 
-    def check(self) -> None:
-        """Refuse one more.
+    def check(self, who: str = "") -> None:
+        """Refuse one more of somebody.
 
         Raises:
-            RateLimitError: there are as many as may be.
+            RateLimitError: there are as many as may be, of all or of theirs.
         """
+        later = {"Retry-After": "10"}
         if self._now >= self._most:
             raise RateLimitError(
-                "there are as many streams of events as may be", "come back in 10 s", headers={"Retry-After": "10"}
+                "there are as many streams of events as may be", "come back in 10 s", headers=later
+            )
+        if self._open[who] >= self._each:
+            raise RateLimitError(
+                f"you have {self._each} streams of events, as many as one may",
+                "close one, or come back in 10 s",
+                headers=later,
             )
 
     @contextmanager
-    def counted(self) -> Iterator[None]:
+    def counted(self, who: str = "") -> Iterator[None]:
         """While a stream is open; from the event loop alone."""
         self._now += 1
+        self._open[who] += 1
         self._gauge.set(self._now)
         try:
             yield
         finally:
             self._now -= 1
+            self._open[who] -= 1
+            if not self._open[who]:
+                del self._open[who]
             self._gauge.set(self._now)
 
 
-async def stream(service: Service, news: News) -> AsyncIterator[str]:
+async def stream(service: Service, news: News, who: str = "") -> AsyncIterator[str]:
     """Events as they come, until the experiment or the stream's time is over; comments in between keep it
     alive.
     """
     settings = service.settings
     beat = time.monotonic()
     ends = beat + settings.stream_seconds
-    with service.streams.counted():
+    with service.streams.counted(who):
         yield f"retry: {_RETRY_MS}\n\n"
         while True:
-            events = await run_sync(_asked, news)
+            events = await run_sync(_asked, news, limiter=service.streams.threads)
             for event in events:
                 yield event
             now = time.monotonic()

@@ -37,6 +37,7 @@ def start_export(service: Service, experiment_id: str, wanted: ExportRequest) ->
         UnknownNameError: there is no such experiment, candidate, format or device.
         UnsupportedError: there is no trained supernet yet.
         RateLimitError: as many exports as may be are in progress.
+        ConflictError: it is in progress with another number of epochs of fine-tuning.
     """
     experiment = service.store.get(experiment_id)
     service.store.candidate(experiment_id, wanted.candidate)

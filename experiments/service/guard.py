@@ -6,13 +6,14 @@ import time
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bitfront.experiments.service.errors import LOG, answer, unexpected
 from bitfront.experiments.service.limits import RateLimiter, limited, too_large
 from bitfront.experiments.service.metrics import Metrics
 from bitfront.experiments.service.refusals import BadRequestError, RefusedError
-from bitfront.experiments.service.settings import Settings, as_address, is_loopback
+from bitfront.experiments.service.settings import Settings, as_address, host_name, is_loopback
 
 CONTENT_SECURITY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
@@ -27,6 +28,9 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
+_GONE = 499
+"""In the log and the metrics, as servers have it by custom: who asked went away before all was sent."""
+
 UPLOADS = ("/api/v1/tables", "/api/v1/predictors")
 
 
@@ -53,6 +57,8 @@ class Guard:
         begun = time.monotonic()
         try:
             await self._served(scope, receive, sending)
+        except ClientDisconnect:  # nobody is there to be answered
+            sending.status = sending.status or _GONE
         except Exception as error:
             if sending.status:  # half an answer is out; the connection must not look whole
                 LOG.error("an answer broke off", exc_info=error)
@@ -82,7 +88,8 @@ class Guard:
         self._metrics.served(scope["method"], path, status, seconds)
         facts = {"method": scope["method"], "path": path, "status": status, "ms": round(seconds * 1e3, 1)}
         facts["who"] = scope.get("state", {}).get("who", "")
-        LOG.info("%s %s %s", scope["method"], path, status, extra=facts)
+        words = "%(method)s %(path)s %(status)s in %(ms)s ms" + (" by %(who)s" if facts["who"] else "")
+        LOG.info(words, facts, extra=facts)
 
 
 class _Sending:
@@ -111,7 +118,7 @@ def check_host(host: str, settings: Settings) -> None:
     Raises:
         BadRequestError: ``host``, the header, is none of the service's.
     """
-    name = _name(host)
+    name = host_name(host)
     known = is_loopback(name) if settings.is_loopback else as_address(name) is not None or is_loopback(name)
     if not known and name.lower() not in {one.lower() for one in (*settings.names, settings.host)}:
         raise BadRequestError(
@@ -119,9 +126,3 @@ def check_host(host: str, settings: Settings) -> None:
             "ask by an address that it listens at, or start it with --name NAME",
             "header.host",
         )
-
-
-def _name(host: str) -> str:
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.rpartition(":")[0] if ":" in host else host

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import re
 import resource
+import secrets
 import subprocess
 import sys
 import threading
@@ -13,17 +16,30 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
 from prometheus_client import Gauge
 
 from bitfront.experiments.service.refusals import RateLimitError
+from bitfront.experiments.service.told import file_names_only
+from bitfront.experiments.store.errors import ConflictError
 from bitfront.supernet.errors import BitfrontError
+
+LOG = logging.getLogger("bitfront.service")
 
 _ERROR = re.compile(r"^error: (.*)", re.DOTALL | re.MULTILINE)
 _MOST_KEPT = 1000
+_MOST_LOGGED = 10_000
+_NO_MEMORY = ("MemoryError", "std::bad_alloc", "malloc of size")
+_NO_DISK = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO))
+_LOOK_SECONDS = 0.1
 
 
 class JobError(BitfrontError):
     """A command that the service ran for somebody failed; the message is its own."""
+
+
+class JobFailedError(JobError):
+    """A command did not end as commands do: it is no fault of who asked. The service's log has what it said."""
 
 
 @dataclass(slots=True)
@@ -32,6 +48,7 @@ class Job:
 
     done: threading.Event
     error: str = ""
+    arguments: tuple[str, ...] = ()
 
 
 class Jobs:
@@ -57,13 +74,16 @@ class Jobs:
 
         Raises:
             RateLimitError: as many as may are in progress.
+            ConflictError: the one in progress does something else.
         """
         with self._lock:
             known = self._known.get(key)
             if known is not None and not known.done.is_set():
+                if known.arguments != tuple(arguments):
+                    raise ConflictError("the same is in progress with other options: ask again when it is done")
                 return known
             self._take_place()
-            job = self._known[key] = Job(threading.Event())
+            job = self._known[key] = Job(threading.Event(), arguments=tuple(arguments))
             self._forget()
         threading.Thread(target=self._work, args=(job, arguments), daemon=True).start()
         return job
@@ -112,8 +132,7 @@ class Jobs:
         except BitfrontError as error:
             job.error = str(error)
         except Exception as error:
-            job.error = f"{type(error).__name__}: the command could not be run"
-            raise
+            job.error = str(_failed("it could not be run", arguments, f"{type(error).__name__}: {error}"))
         finally:
             self._places.release()
             job.done.set()
@@ -124,10 +143,10 @@ class Jobs:
                 out, err = process.communicate(timeout=self._seconds)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.communicate()
-                raise JobError(f"it took longer than {self._seconds:.0f} s: give it less to do") from None
+                err = process.communicate()[1]
+                raise _failed(f"it took longer than {self._seconds:.0f} s", arguments, err) from None
         if process.returncode:
-            raise JobError(_told(err, process.returncode))
+            raise _meaning(arguments, err, process.returncode)
         return out
 
     @contextmanager
@@ -155,9 +174,28 @@ class Jobs:
                     self._processes.discard(process)
 
 
-def _told(err: str, code: int) -> str:
-    """What a command said of its failure; nothing of it where nobody expected it."""
+async def until_done(job: Job, seconds: float) -> None:
+    """Wait for a job at most so long, without a thread that waits."""
+    with anyio.move_on_after(seconds):
+        while not job.done.is_set():
+            await anyio.sleep(_LOOK_SECONDS)
+
+
+def _meaning(arguments: Sequence[str], err: str, code: int) -> JobError:
+    """What a command said of its failure; where nobody expected it, only where the log has it."""
     found = _ERROR.search(err)
-    if found is None or "did not expect this" in found[1]:
-        return f"the command ended with code {code}: see the service's log"
-    return found[1].strip()
+    words = found[1].strip() if found else ""
+    if any(sign in err for sign in _NO_MEMORY):
+        return JobError("it needs more memory than it may take: give it less to do")
+    if not words or "did not expect this" in words or any(sign in words for sign in _NO_DISK):
+        return _failed(f"the command ended with code {code}", arguments, err)
+    LOG.info("%s was refused: %s", arguments[0], words)
+    return JobError(file_names_only(words))
+
+
+def _failed(what: str, arguments: Sequence[str], err: str) -> JobFailedError:
+    number = secrets.token_hex(8)
+    LOG.error(
+        "%s (%s) failed: %s: %s", arguments[0], number, what, err[-_MOST_LOGGED:], extra={"error_id": number}
+    )
+    return JobFailedError(f"{what}: its keeper finds {number} in the service's log")

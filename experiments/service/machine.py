@@ -15,12 +15,10 @@ from bitfront.experiments.service.machine_models import (
     PredictorAnswer,
     TableAnswer,
 )
-from bitfront.experiments.service.uploads import predictors_folder
+from bitfront.experiments.service.told import without_folders
 from bitfront.experiments.store.records import TableRecord
-from bitfront.predictors import stored
+from bitfront.experiments.uploaded_predictors import uploaded_facts, uploaded_names
 from bitfront.supernet.errors import BitfrontError
-
-_NAMES_A_FILE = ("file", "path")
 
 
 def device_answer(row: Mapping[str, Any]) -> DeviceAnswer:
@@ -58,14 +56,6 @@ def table_answer(record: TableRecord) -> TableAnswer:
     )
 
 
-def without_folders(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of which those that name a file keep its name alone."""
-    return {
-        name: Path(value).name if name in _NAMES_A_FILE and isinstance(value, str) else value
-        for name, value in values.items()
-    }
-
-
 def predictor_answers(service: Service) -> list[PredictorAnswer]:
     """Predictors of experiments, then uploaded ones by name."""
     names = ("id", "kind", "space", "data", "is_there", "created_at", "metrics")
@@ -73,23 +63,21 @@ def predictor_answers(service: Service) -> list[PredictorAnswer]:
         PredictorAnswer(**{name: row[name] for name in names}, uploaded=False)
         for row in listed_predictors(service.store)
     ]
-    return rows + [_uploaded(path) for path in sorted(predictors_folder(service.home).glob("*.safetensors"))]
+    return rows + [_uploaded(service.home, name) for name in uploaded_names(service.home)]
 
 
-def _uploaded(path: Path) -> PredictorAnswer:
-    about: dict[str, Any] = {}
+def _uploaded(home: Path, name: str) -> PredictorAnswer:
     try:
-        about = stored.read(path)[1]
-    except BitfrontError:
-        about = {"kind": "unreadable"}
-    metrics = {name: value for name, value in about.get("metrics", {}).items() if isinstance(value, float)}
+        facts = uploaded_facts(home, name)
+    except BitfrontError:  # gone meanwhile, or damaged on the disk
+        facts = None
     return PredictorAnswer(
-        id=path.stem,
-        kind=str(about["kind"]),
+        id=name,
+        kind=facts.kind if facts else "unreadable",
         uploaded=True,
-        space=about.get("space"),
+        space=facts.space if facts else None,
         data=None,
-        is_there=bool(metrics) or "space" in about,
+        is_there=facts is not None,
         created_at=None,
-        metrics=metrics,
+        metrics=facts.metrics if facts else {},
     )

@@ -124,7 +124,7 @@ class Health(Answer):
 
 
 class Readiness(Answer):
-    """Whether it can work: each part with ``ok`` or what is wrong."""
+    """That it can work: each part with ``ok``."""
 
     ready: bool
     checks: dict[str, str] = Field(examples=[{"store": "ok", "disk": "ok"}])

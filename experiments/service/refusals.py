@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from bitfront.supernet.errors import BitfrontError
+
+_LATER = "try again later; its keeper finds more in the service's log"
 
 
 class RefusedError(BitfrontError):
@@ -75,6 +79,15 @@ class UnavailableError(RefusedError):
     """The service can not do its work now: the store or the disk does not let it."""
 
     status = 503
+
+
+class NotReadyError(UnavailableError):
+    """The service can not work now. ``failed``: what does not do its part, and how."""
+
+    def __init__(self, failed: Mapping[str, str]) -> None:
+        rule = ", ".join(f"the {name} {state}" for name, state in failed.items())
+        super().__init__(rule, _LATER, "checks", {"Retry-After": "5"})
+        self.failed = dict(failed)
 
 
 class InternalError(RefusedError):

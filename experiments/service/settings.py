@@ -6,6 +6,8 @@ import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
+from bitfront.experiments.logs import LogFormat
+
 MIB = 2**20
 PORT = 8317
 
@@ -27,12 +29,13 @@ class Settings:
         burst_seconds: for how long of such a rate requests may come at once.
         stream_seconds: after so long a stream of events ends, and its reader comes back for the rest.
         poll_seconds: how often a stream looks for news.
-        most_streams: streams at once.
+        most_streams: streams at once; ``most_streams_each``: of one token, or of one address without token.
         most_jobs: exports and imports at once.
         job_seconds: after so long a job is ended.
         job_memory: bytes of address space that an import may take.
         secure_cookies: cookies are sent over HTTPS alone.
         trust_everyone: for tests without a network: whoever asks counts as being on this machine.
+        log_format: how the log of the service, and of the worker beside it, looks.
     """
 
     home: Path
@@ -49,11 +52,13 @@ class Settings:
     stream_seconds: float = 600.0
     poll_seconds: float = 1.0
     most_streams: int = 100
+    most_streams_each: int = 25
     most_jobs: int = 2
     job_seconds: float = 3600.0
     job_memory: int = 8 * 2**30
     secure_cookies: bool = False
     trust_everyone: bool = False
+    log_format: LogFormat = LogFormat.TEXT
 
     @property
     def is_loopback(self) -> bool:
@@ -67,6 +72,13 @@ def is_loopback(host: str) -> bool:
         return True
     address = as_address(host)
     return address is not None and address.is_loopback
+
+
+def host_name(header: str) -> str:
+    """The name or address in a header ``Host``, without its port."""
+    if header.startswith("["):
+        return header.partition("]")[0] + "]"
+    return header.rpartition(":")[0] if ":" in header else header
 
 
 def as_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import re
+import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,20 +16,27 @@ from fastapi.concurrency import run_in_threadpool
 
 from bitfront.experiments.device_places import imported_path, is_device_name
 from bitfront.experiments.service.context import Service
-from bitfront.experiments.service.jobs import JobError
+from bitfront.experiments.service.jobs import JobError, JobFailedError
 from bitfront.experiments.service.limits import too_large
 from bitfront.experiments.service.machine_models import ImportedTable, UploadedPredictor
-from bitfront.experiments.service.refusals import InvalidRequestError
+from bitfront.experiments.service.refusals import InvalidRequestError, UnavailableError
 from bitfront.experiments.store.errors import ConflictError
+from bitfront.experiments.uploaded_predictors import (
+    UnusableError,
+    facts_of,
+    is_predictor_name,
+    keep,
+    predictor_file,
+)
 from bitfront.latency_lut.devices import DEVICES
 from bitfront.latency_lut.imports import IMPORTERS
-from bitfront.predictors import stored
-from bitfront.supernet.errors import CorruptFileError, UnknownNameError
+from bitfront.supernet.errors import UnknownNameError
 from bitfront.supernet.spaces import SPACES
 
 ENDINGS = {"csv": ".csv", "parquet": ".parquet", "apq": ".dict", "ofa": ".yaml"}
-_PREDICTOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}")
 _PARQUET = b"PAR1"
+_PREFIX = ".upload-"
+_LEFT_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +58,7 @@ async def taken(request: Request, service: Service, name: str) -> AsyncIterator[
     """
     home, most = service.home, service.settings.most_upload
     await run_in_threadpool(home.mkdir, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".upload-", dir=home) as folder:
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=home) as folder:
         path, digest, size = Path(folder, name), hashlib.sha256(), 0
         with path.open("wb") as file:
             async for chunk in request.stream():
@@ -62,6 +70,14 @@ async def taken(request: Request, service: Service, name: str) -> AsyncIterator[
         if not size:
             raise InvalidRequestError("the body is empty", "send the file's bytes", "body")
         yield Sent(path, digest.hexdigest(), size)
+
+
+def sweep(home: Path) -> None:
+    """Remove what uploads left that were broken off by the end of the service; another one may be at work."""
+    for folder in home.glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > _LEFT_SECONDS:
+                shutil.rmtree(folder)
 
 
 def check_table(service: Service, name: str, space: str, format_name: str, replace: bool) -> None:
@@ -93,13 +109,17 @@ def import_table(
     Raises:
         InvalidRequestError: the table can not be taken; nothing of it is kept.
         RateLimitError: as many as may be are read at once.
+        UnavailableError: it was not read for a reason that is not in it; nothing of it is kept either.
     """
     _check_begin(sent, format_name)
     options = [f"--name={name}", f"--space={space}", f"--format={format_name}", *(["--force"] if replace else [])]
     try:
         service.jobs.run(["device", "import", *options, "--", str(sent.path)])
+    except JobFailedError as error:
+        rule, _, fix = str(error).partition(": ")
+        raise UnavailableError(f"the table was not read: {rule}", fix, headers={"Retry-After": "30"}) from error
     except JobError as error:
-        words = str(error).replace(str(sent.path), "the table")
+        words = str(error).replace(sent.path.name, "the table")
         rule, _, fix = words.partition(": ")
         raise InvalidRequestError(rule, fix or "send a table as docs/devices.md describes it", "body") from error
     return ImportedTable(device=name, space=space, format=format_name, sha256=sent.sha256, size_bytes=sent.size)
@@ -115,21 +135,16 @@ def _check_begin(sent: Sent, format_name: str) -> None:
         raise InvalidRequestError("the body is no text", "send a text file in UTF-8", "body")
 
 
-def predictors_folder(home: Path) -> Path:
-    """Where predictors that were sent are."""
-    return home / "predictors" / "uploaded"
-
-
 def uploaded_path(home: Path, name: str) -> Path:
     """Where the predictor of a name is, or would be.
 
     Raises:
         InvalidRequestError: it is no name.
     """
-    if _PREDICTOR.fullmatch(name) is None:
+    if not is_predictor_name(name):
         rule = f"{name!r} can not name a predictor"
         raise InvalidRequestError(rule, "use letters, digits, '-', '_' and '.', a letter or digit first", "name")
-    return predictors_folder(home) / f"{name}.safetensors"
+    return predictor_file(home, name)
 
 
 def keep_predictor(service: Service, sent: Sent, name: str, replace: bool) -> UploadedPredictor:
@@ -143,13 +158,12 @@ def keep_predictor(service: Service, sent: Sent, name: str, replace: bool) -> Up
     if path.exists() and not replace:
         raise ConflictError(f"there is a predictor {name!r}: choose another name, or send replace=true")
     try:
-        about = stored.read(sent.path)[1]
-    except CorruptFileError as error:
+        facts = facts_of(sent.path)
+    except UnusableError as error:
         raise InvalidRequestError(
-            "the body is no predictor", "send a file that 'bitfront predictor fit' wrote", "body"
+            f"the body is no predictor that can be used ({error})",
+            "send a file that 'bitfront predictor fit' wrote",
+            "body",
         ) from error
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sent.path.replace(path)
-    return UploadedPredictor(
-        id=name, kind=str(about["kind"]), space=str(about["space"]), sha256=sent.sha256, size_bytes=sent.size
-    )
+    keep(sent.path, service.home, name, facts)
+    return UploadedPredictor(id=name, kind=facts.kind, space=facts.space, sha256=sent.sha256, size_bytes=sent.size)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Request
 from fastapi.responses import StreamingResponse
 
-from bitfront.experiments.service.auth import Reader
+from bitfront.experiments.service.auth import Reader, key_of
 from bitfront.experiments.service.context import Served
 from bitfront.experiments.service.events import News, seen_until, stream
 from bitfront.experiments.service.routes.common import ExperimentId
@@ -24,7 +24,8 @@ router = APIRouter(tags=["experiments"])
 def events(
     experiment_id: ExperimentId,
     service: Served,
-    _: Reader,
+    request: Request,
+    me: Reader,
     last_event_id: Annotated[
         str | None, Header(alias="Last-Event-ID", max_length=100, description="Where the reader was.")
     ] = None,
@@ -34,7 +35,8 @@ def events(
     A reader who comes back with the id of the last event gets the generations after it.
     """
     found = service.store.get(experiment_id)
-    service.streams.check()
+    who = key_of(me, request)
+    service.streams.check(who)
     news = News(service.store, found.id, seen_until(last_event_id))
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(stream(service, news), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(stream(service, news, who), media_type="text/event-stream", headers=headers)

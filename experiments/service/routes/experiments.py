@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from typing import Annotated
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
 
+from bitfront.experiments.cancelling import cancel as cancel_one
 from bitfront.experiments.places import log_path
 from bitfront.experiments.resuming import resume as queued_again
 from bitfront.experiments.service.answers import experiment_answer, experiment_details
@@ -65,21 +68,21 @@ async def launch(
 ) -> ExperimentAnswer:
     """Queue an experiment; a worker takes it up. The body is its spec, as JSON or YAML."""
     body = await request.body()
-    experiment = await run_in_threadpool(
-        _launched, service, body, request.headers.get("content-type", ""), idempotency_key
-    )
+    kind = request.headers.get("content-type", "")
+    _check_key(idempotency_key)
+    spec = await run_sync(read_sent, body, kind, service.settings, limiter=service.parsing)
+    experiment = await run_in_threadpool(create, service, spec, idempotency_key)
     response.headers["Location"] = f"{PREFIX}/experiments/{experiment.id}"
     return experiment_answer(experiment)
 
 
-def _launched(service: Service, body: bytes, content_type: str, key: str | None) -> Experiment:
+def _check_key(key: str | None) -> None:
     if key is not None and (len(key) > LONGEST_KEY or not _KEY.fullmatch(key)):
         raise InvalidRequestError(
             "an idempotency key is visible ASCII without spaces",
             f"give 1 to {LONGEST_KEY} such characters",
             "header.idempotency-key",
         )
-    return create(service, read_sent(body, content_type, service.settings), key)
 
 
 def create(service: Service, spec: Spec, key: str | None = None) -> Experiment:
@@ -111,16 +114,8 @@ def cancel(experiment_id: ExperimentId, service: Served, _: Writer) -> Experimen
 
 
 def cancelled(service: Service, experiment_id: str) -> Experiment:
-    """The experiment after somebody asked for its end.
-
-    Raises:
-        StatusError: it is over.
-    """
-    found = service.store.get(experiment_id)
-    if found.status in (Status.CANCELLING, Status.CANCELLED):
-        return found
-    wanted = Status.CANCELLING if found.status is Status.RUNNING else Status.CANCELLED
-    return service.store.set_status(found.id, wanted, "cancelled by request")
+    """The experiment after somebody asked for its end; see `cancelling.cancel`."""
+    return cancel_one(service.store, experiment_id)
 
 
 @router.post("/experiments/{experiment_id}/resume", operation_id="resumeExperiment", status_code=202)
@@ -148,5 +143,8 @@ def log(
         raise NotFoundError(f"{found.id} has no log yet", "come back when it runs", "path.experiment_id")
     with path.open("rb") as file:
         file.seek(min(offset, path.stat().st_size))
-        data = file.read(_LOG_PART)
-        return PlainTextResponse(data.decode(errors="replace"), headers={"X-Next-Offset": str(file.tell())})
+        # A character whose last bytes are not in this part, or not written yet, begins the next one.
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        text = decoder.decode(file.read(_LOG_PART))
+        following = file.tell() - len(decoder.getstate()[0])
+        return PlainTextResponse(text, headers={"X-Next-Offset": str(following)})

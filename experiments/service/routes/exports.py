@@ -6,11 +6,13 @@ from typing import Annotated
 from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Query, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
 from bitfront.experiments.service import exports
 from bitfront.experiments.service.auth import Reader, Writer
 from bitfront.experiments.service.context import Served
+from bitfront.experiments.service.jobs import until_done
 from bitfront.experiments.service.models import ExportAnswer, ExportList, ExportRequest
 from bitfront.experiments.service.routes.common import PREFIX, CandidateId, ExperimentId, binary
 
@@ -26,7 +28,7 @@ def list_exports(experiment_id: ExperimentId, service: Served, _: Reader) -> Exp
 
 
 @router.post("/experiments/{experiment_id}/exports", operation_id="exportCandidate", status_code=202)
-def start(
+async def start(
     response: Response,
     experiment_id: ExperimentId,
     wanted: ExportRequest,
@@ -38,12 +40,13 @@ def start(
 
     It is tested by itself on the test split before it is ready.
     """
-    job = exports.start_export(service, experiment_id, wanted)
+    job = await run_in_threadpool(exports.start_export, service, experiment_id, wanted)
     query = urlencode({"format": wanted.format, "device": wanted.device})
     place = f"{PREFIX}/experiments/{quote(experiment_id)}/exports/{wanted.candidate}?{query}"
     response.headers["Location"] = place
-    job.done.wait(wait)
-    return exports.export_state(service, experiment_id, wanted.candidate, wanted.format, wanted.device)
+    await until_done(job, wait)
+    named = (experiment_id, wanted.candidate, wanted.format, wanted.device)
+    return await run_in_threadpool(exports.export_state, service, *named)
 
 
 @router.get("/experiments/{experiment_id}/exports/{candidate_id}", operation_id="getExport")

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Response
 from bitfront.experiments.service.auth import Reader
 from bitfront.experiments.service.context import Served
 from bitfront.experiments.service.machine_models import Health, Readiness
+from bitfront.experiments.service.refusals import NotReadyError
 from bitfront.supernet.errors import BitfrontError
 
 router = APIRouter(tags=["health"])
@@ -22,15 +23,14 @@ async def healthz() -> Health:
     return Health(status="ok")
 
 
-@router.get(
-    "/readyz", operation_id="readyz", responses={503: {"model": Readiness, "description": "It can not work now."}}
-)
-def readyz(response: Response, service: Served) -> Readiness:
-    """Whether the store answers and the home can be written; needs no token."""
+@router.get("/readyz", operation_id="readyz")
+def readyz(service: Served) -> Readiness:
+    """Whether the store answers and the home can be written, else 503; needs no token."""
     checks = {"store": _store(service), "disk": _disk(service.home)}
-    ready = all(state == "ok" for state in checks.values())
-    response.status_code = 200 if ready else 503
-    return Readiness(ready=ready, checks=checks)
+    failed = {name: state for name, state in checks.items() if state != "ok"}
+    if failed:
+        raise NotReadyError(failed)
+    return Readiness(ready=True, checks=checks)
 
 
 @router.get(

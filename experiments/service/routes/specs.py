@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
 
 from bitfront.experiments.service.auth import Reader, needs
@@ -37,5 +37,5 @@ def commented(_: Reader) -> PlainTextResponse:
 async def check(request: Request, service: Served) -> SpecAnswer:
     """The spec with all its defaults, if it is acceptable; nothing is launched."""
     body, kind = await request.body(), request.headers.get("content-type", "")
-    spec = await run_in_threadpool(read_sent, body, kind, service.settings)
+    spec = await run_sync(read_sent, body, kind, service.settings, limiter=service.parsing)
     return SpecAnswer(spec=spec.as_json(), hash=spec.hash())

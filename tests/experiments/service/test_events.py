@@ -87,3 +87,19 @@ def test_streams_are_counted(
     with streams.counted(), pytest.raises(RateLimitError):
         streams.check()
     streams.check()
+
+
+def test_one_reader_does_not_take_all_streams(
+    serve: Callable[[Settings], TestClient], settings: Settings, done: Experiment, refused: Refused
+) -> None:
+    client: Any = serve(settings)
+    streams = Streams(3, client.app.state.service.metrics.streams, each=2)
+    with streams.counted("a"), streams.counted("a"):
+        with pytest.raises(RateLimitError, match="you have 2 streams"):
+            streams.check("a")
+        streams.check("b")
+        with streams.counted("b"), pytest.raises(RateLimitError, match="as many streams"):
+            streams.check("c")
+    streams.check("a")
+    none = serve(replace(settings, most_streams_each=0))
+    assert "you have" in refused(none.get(f"/api/v1/experiments/{done.id}/events"), 429)["rule"]

@@ -138,5 +138,36 @@ def test_the_log_is_read_part_by_part(
         parts.append(answer.content)
         offset = int(answer.headers["X-Next-Offset"])
     assert len(parts) > 2
+    assert b"".join(parts) == path.read_bytes()  # no character is cut in two
     path.unlink()
     refused(api.get(f"{PLACE}/{done.id}/log"), 404)
+
+
+def test_a_character_that_is_not_written_yet_is_told_later(
+    api: TestClient, done: Experiment, settings: Settings
+) -> None:
+    path = experiment_folder(settings.home, done.id) / "log.txt"
+    path.write_bytes(b"a\xe2\x82")
+    answer = api.get(f"{PLACE}/{done.id}/log")
+    assert (answer.text, answer.headers["X-Next-Offset"]) == ("a", "1")
+    path.write_bytes(b"a\xe2\x82\xac \xff")
+    answer = api.get(f"{PLACE}/{done.id}/log", params={"offset": 1})
+    assert (answer.text, answer.headers["X-Next-Offset"]) == ("\u20ac \ufffd", "6")
+
+
+def test_a_cancel_that_a_worker_overtakes_is_still_one(
+    api: TestClient, store: Store, spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at its status and the change of it, somebody claims it."""
+    one = store.create_experiment("one", spec, 0)
+    inner, looks = store.get, iter([True])
+
+    def get(experiment_id: str) -> Experiment:
+        found = inner(experiment_id)
+        if next(looks, False):
+            store.claim(experiment_id)
+        return found
+
+    monkeypatch.setattr(store, "get", get)
+    answer = api.post(f"{PLACE}/{one.id}/cancel")
+    assert (answer.status_code, answer.json()["status"]) == (202, "CANCELLING")

@@ -34,7 +34,9 @@ def test_it_is_not_ready_without_its_store(
     monkeypatch.setattr(store, "ping", away)
     monkeypatch.setattr(store, "get", away)
     answer = api.get("/readyz")
-    assert (answer.status_code, answer.json()["checks"]["store"]) == (503, "does not answer")
+    problems = refused(answer, 503)["problems"]
+    assert [(one["where"], one["rule"]) for one in problems] == [("checks.store", "does not answer")]
+    assert answer.headers["Retry-After"]
     failed = api.get("/api/v1/experiments/x")
     error = refused(failed, 503)
     assert "secret" not in failed.text
@@ -76,21 +78,28 @@ def test_tokens_are_made_listed_and_revoked(call: Call, store: Store) -> None:
     assert [token.name for token in store.tokens()] == ["ci"]
 
 
+@pytest.mark.usefixtures("loggers_as_before")
 def test_serve_is_told_what_it_needs(
     call: Call, home: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     told: list[tuple[Settings, bool]] = []
-    monkeypatch.setattr(
-        serving, "run_server", lambda settings, _, with_worker: told.append((settings, with_worker))
-    )
+    patience: list[float] = []
+
+    def serves(settings: Settings, store: Any, with_worker: bool) -> None:
+        told.append((settings, with_worker))
+        patience.append(store._patience)
+
+    monkeypatch.setattr(serving, "run_server", serves)
     assert (
         call("serve", "--port", 99, "--name", "a.example", "--data-folder", tmp_path, "--no-worker").exit_code == 0
     )
     settings, with_worker = told[0]
     assert (settings.home, settings.host, settings.port) == (home, "127.0.0.1", 99)
     assert (settings.names, settings.data_folders, with_worker) == (("a.example",), (tmp_path,), False)
+    assert patience[0] <= 2  # a database that is away is told at once, and not waited for by every thread
 
 
+@pytest.mark.usefixtures("loggers_as_before")
 def test_serve_refuses_to_be_open_to_all(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("uvicorn.run", lambda *_, **__: pytest.fail("it would have listened"))
     result = call("serve", "--host", "0.0.0.0", "--no-worker")

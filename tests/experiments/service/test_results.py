@@ -12,8 +12,9 @@ from fastapi.testclient import TestClient
 
 from bitfront.experiments.importances import gene_importances
 from bitfront.experiments.rows import front_rows
+from bitfront.experiments.service import answers
 from bitfront.experiments.store.base import Store
-from bitfront.experiments.store.records import Experiment, Measurement
+from bitfront.experiments.store.records import CandidateBatch, Experiment, Generation, Measurement
 from bitfront.supernet.spaces import SPACES
 
 Refused = Callable[[httpx.Response, int], dict[str, Any]]
@@ -66,6 +67,28 @@ def test_the_predicted_front_has_no_measured_number(api: TestClient, done: Exper
     assert [row["candidate"] for row in found["items"]] == [1, 2]
     assert all(set(row["measured"].values()) == {None} for row in found["items"])
     assert found["hidden"] == 1
+
+
+def test_the_predicted_front_is_whole_and_in_order(
+    api: TestClient, store: Store, spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However large: here the pages of the store are small."""
+    one = store.create_experiment("digits", spec, 0)
+    store.claim(one.id)
+    genomes = SPACES.get("digits")().sample(7, np.random.default_rng(0))
+    predicted = {
+        "top1": np.array([0.5, 0.9, 0.7, 0.9, 0.6, 0.95, 0.55]),
+        "latency_ms": np.array([0.5, 0.95, 0.7, 0.9, 0.6, 1.0, 0.55]),
+        "size_bytes": np.arange(7.0),
+    }
+    store.add_generation(one.id, Generation(0, 7, 0.1), CandidateBatch(genomes, predicted), genomes, {})
+    monkeypatch.setattr(answers, "MOST_PER_PAGE", 3)
+    items = api.get(_place(one, "front"), params={"kind": "predicted"}).json()["items"]
+    assert [row["predicted"]["top1"] for row in items] == [0.95, 0.9, 0.9, 0.7, 0.6, 0.55, 0.5]
+    assert [row["predicted"]["latency_ms"] for row in items[1:3]] == [0.9, 0.95]  # the better of equals first
+    some = api.get(_place(one, "front"), params={"kind": "predicted", "where": "latency_ms <= 0.6"}).json()
+    assert [row["predicted"]["top1"] for row in some["items"]] == [0.6, 0.55, 0.5]
+    assert some["hidden"] == 4
 
 
 def test_an_etag_saves_what_did_not_change(api: TestClient, store: Store, done: Experiment) -> None:

@@ -138,18 +138,37 @@ def test_a_page_left_open_locks_nobody_out(api: TestClient, store: Store, token:
 # -- addresses ---------------------------------------------------------------------------------------------
 
 
-def test_others_are_listened_to_only_with_a_token(store: Store) -> None:
+def test_others_are_listened_to_only_with_a_token(store: Store, settings: Settings) -> None:
+    def check(host: str) -> None:
+        check_address(store, replace(settings, host=host))
+
     for host in ("127.0.0.1", "::1", "localhost", "127.8.8.8"):
         assert is_loopback(host)
-        check_address(store, host)
+        check(host)
     for host in ("0.0.0.0", "::", "192.168.1.4", "example.org", ""):
         with pytest.raises(UnsupportedError, match="token add"):
-            check_address(store, host)
+            check(host)
     new_token(store, "one", ["read"])
-    check_address(store, "0.0.0.0")
+    check("0.0.0.0")
     store.revoke_token("one")
     with pytest.raises(UnsupportedError):
-        check_address(store, "0.0.0.0")
+        check("0.0.0.0")
+
+
+@pytest.mark.parametrize(
+    ("option", "given"), [("--https", {"secure_cookies": True}), ("--name", {"names": ("front.example",)})]
+)
+def test_a_proxy_is_served_only_with_a_token(
+    store: Store, settings: Settings, option: str, given: dict[str, Any]
+) -> None:
+    """Whoever asks it, a proxy asks from this machine."""
+    with pytest.raises(UnsupportedError, match=f"{option}.*token add"):
+        check_address(store, replace(settings, **given))
+    new_token(store, "one", ["read"])
+    check_address(store, replace(settings, **given))
+    store.revoke_token("one")
+    with pytest.raises(UnsupportedError, match="token add"):
+        check_address(store, replace(settings, **given))
 
 
 def test_only_this_machine_needs_no_token(serve: Serve, settings: Settings, refused: Refused) -> None:
@@ -160,7 +179,7 @@ def test_only_this_machine_needs_no_token(serve: Serve, settings: Settings, refu
 
 def test_what_a_proxy_passes_on_is_not_from_here(api: TestClient, refused: Refused) -> None:
     assert api.get(PLACE).status_code == 200
-    for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP"):
+    for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "X-Forwarded-Proto", "X-Forwarded-Host"):
         refused(api.get(PLACE, headers={name: "127.0.0.1"}), 401)
 
 
@@ -223,6 +242,22 @@ def test_behind_a_proxy_own_pages_come_over_https(serve: Serve, settings: Settin
     own = {"Host": "front.example", "Origin": "https://front.example", "Sec-Fetch-Site": "same-origin"}
     assert api.post("/api/v1/specs/check", json=SPEC, headers=own).status_code == 200
     refused(api.post("/api/v1/specs/check", json=SPEC, headers={**own, "Origin": "http://front.example"}), 403)
+
+
+def test_behind_a_proxy_pages_opened_on_the_machine_itself_work(
+    serve: Serve, settings: Settings, refused: Refused
+) -> None:
+    api = serve(replace(settings, secure_cookies=True, names=("front.example",)))
+    check = "/api/v1/specs/check"
+    for host in ("127.0.0.1:8317", "localhost:8317", "[::1]:8317"):
+        own = {"Host": host, "Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"}
+        assert api.post(check, json=SPEC, headers=own).status_code == 200
+        refused(api.post(check, json=SPEC, headers={**own, "Origin": "http://localhost:9999"}), 403)
+        refused(api.post(check, json=SPEC, headers={**own, "Sec-Fetch-Site": "cross-site"}), 403)
+    # A proxy that puts its own address for the name that it was asked by is no reason to trust plain HTTP.
+    passed = {"Host": "127.0.0.1:8317", "Origin": "http://127.0.0.1:8317"}
+    good = api.post("/api/v1/session", json={"token": "x"}, headers={**passed, "X-Forwarded-For": "203.0.113.7"})
+    refused(good, 403)
 
 
 def test_a_session_stands_for_its_token(api: TestClient, store: Store, refused: Refused) -> None:

@@ -16,7 +16,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from bitfront.experiments.service.settings import Settings
-from bitfront.experiments.service.specs import is_allowed
+from bitfront.experiments.service.specs import MOST_YAML, is_allowed
 from bitfront.experiments.store.base import Store
 
 Refused = Callable[[httpx.Response, int], dict[str, Any]]
@@ -152,6 +152,17 @@ def test_bodies_of_other_kinds_are_refused(
     api: TestClient, refused: Refused, kind: str, content: bytes, status: int
 ) -> None:
     refused(api.post(PLACE, content=content, headers={"Content-Type": kind}), status)
+
+
+def test_yaml_is_short_since_it_is_slow(api: TestClient, refused: Refused) -> None:
+    text = json.dumps(GOOD)
+    longest = text + "\n#" + "x" * (MOST_YAML - len(text) - 2)
+    check = "/api/v1/specs/check"
+    assert api.post(check, content=longest, headers={"Content-Type": YAML}).status_code == 200
+    error = refused(api.post(check, content=longest + "x", headers={"Content-Type": YAML}), 413)
+    assert "JSON" in error["fix"]
+    spaces = text + " " * MOST_YAML
+    assert api.post(check, content=spaces, headers={"Content-Type": JSON}).status_code == 200
 
 
 _VALUES = st.recursive(
