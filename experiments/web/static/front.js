@@ -2,7 +2,7 @@
 // The front of an experiment: a scatter over two metrics, parallel coordinates, and a filter that both of them, the
 // form and the table share. Predicted and measured values are marks of their own.
 
-const front = { data: null, tag: "", x: "", y: "", timer: 0, parallel: null };
+const front = { data: null, tag: "", x: "", y: "", parallel: null };
 const plots = document.getElementById("plots");
 const scatter = document.getElementById("scatter");
 const fields = () => Array.from(document.querySelectorAll("#filter input"));
@@ -127,30 +127,29 @@ function listen() {
 function axes() {
   for (const [id, key] of [["axis-x", "x"], ["axis-y", "y"]]) {
     const select = document.getElementById(id);
-    if (!select.options.length) select.addEventListener("change", () => { front[key] = select.value; front.tag = ""; load(); });
+    if (!select.options.length) select.addEventListener("change", () => { front[key] = select.value; front.tag = ""; poll.run(); });
     const options = Object.values(front.data.scales).map((scale) => new Option(scale.label, scale.metric, false, scale.metric === front[key]));
     if (document.activeElement !== select) select.replaceChildren(...options);
   }
 }
 
-async function load() {
-  clearTimeout(front.timer);
-  try {
-    const query = new URLSearchParams(front.x ? { x: front.x, y: front.y } : {});
-    const answer = await fetch(`${plots.dataset.plot}?${query}`, { headers: front.tag ? { "If-None-Match": front.tag } : {}, cache: "no-store" });
-    if (answer.status === 200) {
-      front.data = await answer.json();
-      front.tag = answer.headers.get("ETag") ?? "";
-      if (front.data.axes) {
-        const first = !front.x;
-        [front.x, front.y] = front.data.axes;
-        axes();
-        choose();
-        if (first) listen();
-      }
-    }
-  } catch { /* the table stays, and the next try comes */ }
-  if (!front.data?.over) front.timer = setTimeout(load, document.hidden ? 10000 : 2000);
+const poll = new Poll("plot", {
+  wait: () => (front.data?.over ? 0 : 2),
+  ask: () => fetch(`${plots.dataset.plot}?${new URLSearchParams(front.x ? { x: front.x, y: front.y } : {})}`,
+    { headers: front.tag ? { "If-None-Match": front.tag } : {}, cache: "no-store" }),
+  read: (answer) => answer.json(),
+  take: taken,
+});
+
+function taken(data, answer) {
+  front.data = data;
+  front.tag = answer.headers.get("ETag") ?? "";
+  if (!data.axes) return;
+  const first = !front.x;
+  [front.x, front.y] = data.axes;
+  axes();
+  choose();
+  if (first) listen();
 }
 
 document.addEventListener("input", (event) => { if (event.target.closest("#filter")) choose(); });
@@ -158,4 +157,4 @@ document.addEventListener("submit", (event) => { if (event.target.id === "filter
 document.addEventListener("click", (event) => { if (event.target.id === "show-all") { event.preventDefault(); limit(null, null, null); } });
 document.getElementById("front-table")?.addEventListener("live", () => front.kept && rows());
 onThemeChange(() => front.data && draw());
-load();
+poll.run();
