@@ -98,7 +98,7 @@ function replaceParts(fresh) {
   for (const part of document.querySelectorAll("[data-live]")) {
     const next = fresh.getElementById(part.id);
     if (next === null || isBusy(part)) continue;
-    part.dataset.live = next.dataset.live;
+    Object.assign(part.dataset, next.dataset);
     localTimes(next);
     if (part.innerHTML === next.innerHTML) continue;
     const focus = part.contains(document.activeElement) ? keyOf(document.activeElement) : null;
@@ -134,7 +134,11 @@ new Poll("page", {
   read: async (answer) => new DOMParser().parseFromString(await answer.text(), "text/html"),
   take: replaceParts,
 }).plan();
-for (const part of document.querySelectorAll("[data-load]")) loadLater(part);
+// What takes the service a while is asked for when it comes near, so that nothing above it waits.
+const near = new IntersectionObserver((seen) => {
+  for (const { target, isIntersecting } of seen) if (isIntersecting) { near.unobserve(target); loadLater(target); }
+}, { rootMargin: "300px" });
+for (const part of document.querySelectorAll("[data-load]")) near.observe(part);
 for (const select of document.querySelectorAll("select[data-submit]")) {
   select.addEventListener("change", () => select.form.requestSubmit());
 }

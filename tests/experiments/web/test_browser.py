@@ -95,7 +95,7 @@ def _watched(page: Page, until: Until) -> set[str]:
 def _brush(page: Page, until: Until) -> None:
     """Drag over the right half of the plot: fewer members stay in the table, and the form says which."""
     before = page.locator("#members tbody tr:visible").count()
-    plot = page.locator("#scatter .nsewdrag").first
+    plot = page.locator("#scatter canvas").first
     plot.scroll_into_view_if_needed()
     box = plot.bounding_box()
     assert box is not None
@@ -142,13 +142,13 @@ def many(home: Path, store: Store, spec: dict[str, Any], rng: np.random.Generato
 
 def test_a_page_of_100_000_candidates_is_drawn(base: str, page: Page, many: str, until: Until) -> None:
     page.goto(f"{base}/experiments/{many}")
-    page.locator("#scatter .scatterlayer .trace").first.wait_for()
+    page.locator("#scatter[data-drawn]").first.wait_for()
     assert page.locator("#shown").inner_text() == "500 of 500 members"
     assert "Of 100,000 candidates" in page.locator("#cloud-note").inner_text()
     page.locator("input[name='min.top1']").fill("90")
     until(lambda: page.locator("#shown").inner_text() != "500 of 500 members", 20)
     page.locator("#axis-x").select_option("size_bytes")
-    page.locator("#scatter .xtitle").get_by_text("Size (KiB)").wait_for()
+    page.get_by_role("img", name="Accuracy (%) over Size (KiB)").wait_for()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
