@@ -8,7 +8,7 @@ import time
 
 from bitfront.supernet.errors import UnsupportedError
 
-_DRAWN = "#scatter .scatterlayer .trace"
+_DRAWN = "#scatter[data-drawn]"
 _MILLISECONDS = 60_000
 
 

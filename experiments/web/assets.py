@@ -1,13 +1,11 @@
-"""Files that pages load: style, scripts and Plotly, under addresses that change when the files do."""
+"""Files that pages load: style and scripts, under addresses that change when the files do."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import re
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
@@ -17,11 +15,9 @@ from bitfront.experiments.service.refusals import NotFoundError
 router = APIRouter(include_in_schema=False)
 PREFIX = "/static"
 _FOLDER = Path(__file__).parent / "static"
-_PLOTLY = "plotly.min.js"
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _FOREVER = "public, max-age=31536000, immutable"
 _DIGITS = 12
-_STYLE_ID = re.compile(r'getElementById\("([0-9a-f]{64})"\)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +61,5 @@ def send(digest: str, name: str, request: Request) -> Response:
 
 
 @cache
-def plotly_style_ids() -> tuple[str, ...]:
-    """The ids of style elements that Plotly would add to a page, which the content security policy refuses.
-
-    It leaves out those that are there, and adds its rules to a sheet with the id ``plotly.js-style-global``.
-    """
-    text = asset(_PLOTLY).content.decode()
-    return ("plotly.js-style-global", *dict.fromkeys(_STYLE_ID.findall(text)))
-
-
-@cache
 def _files() -> dict[str, Path]:
-    own = {path.name: path for path in _FOLDER.iterdir() if path.suffix in _TYPES}
-    plotly = find_spec("plotly")  # not imported, which would take half a second
-    assert plotly is not None
-    assert plotly.origin is not None
-    return {**own, _PLOTLY: Path(plotly.origin).parent / "package_data" / _PLOTLY}
+    return {path.name: path for path in _FOLDER.iterdir() if path.suffix in _TYPES}

@@ -10,15 +10,17 @@ from bitfront.experiments.plot_points import Axis, axis_of
 from bitfront.search.constraints import METRICS, base_metric
 
 NOTHING = "\N{EN DASH}"
+PREDICTED, SEARCHED = "predicted", "measured in the search"
 _SHORT = {"top1": "Accuracy"}
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """A metric, or METRIC@DEVICE, with the axis of the plain metric."""
+    """A metric, or METRIC@DEVICE, with the axis of the plain metric; ``found``: how a search knows its values."""
 
     metric: str
     axis: Axis
+    found: str = PREDICTED
 
     @property
     def device(self) -> str:
@@ -53,24 +55,33 @@ class Scale:
         """What scripts need to draw it."""
         return {
             "metric": self.metric, "name": self.name, "label": self.label, "scale": self.axis.scale,
-            "unit": self.axis.unit, "better": self.better,
+            "unit": self.axis.unit, "better": self.better, "found": self.found,
         }  # fmt: skip
 
 
-def scales_of(rows: Sequence[Mapping[str, float]]) -> dict[str, Scale]:
-    """The scales of all metrics that any of ``rows`` has, in the order of `METRICS`; other names are left out."""
+def scales_of(rows: Sequence[Mapping[str, float]], spec: Mapping[str, Any] | None = None) -> dict[str, Scale]:
+    """The scales of all metrics that any of ``rows`` has, in the order of `METRICS`; other names are left out.
+
+    ``spec``: the experiment's, which says whether the search measured accuracies.
+    """
     largest: dict[str, float] = {}
     for row in rows:
         for metric, value in row.items():
             if base_metric(metric) in METRICS:
                 largest[metric] = max(value, largest.get(metric, 0.0))
-    return {metric: scale_of(metric, largest[metric]) for metric in in_order(largest)}
+    return {metric: scale_of(metric, largest[metric], spec) for metric in in_order(largest)}
 
 
-def scale_of(metric: str, largest: float) -> Scale:
-    """The scale of a metric whose values go up to ``largest``."""
+def scale_of(metric: str, largest: float, spec: Mapping[str, Any] | None = None) -> Scale:
+    """The scale of a metric whose values go up to ``largest``; ``spec`` as for `scales_of`."""
     base = base_metric(metric)
-    return Scale(metric, axis_of(base, [{"predicted": {base: largest}, "measured": {}}]))
+    found = SEARCHED if base == "top1" and spec and measures_accuracy(spec) else PREDICTED
+    return Scale(metric, axis_of(base, [{"predicted": {base: largest}, "measured": {}}]), found)
+
+
+def measures_accuracy(spec: Mapping[str, Any]) -> bool:
+    """Whether the accuracies that a search stores as predicted are measured ones."""
+    return bool(spec.get("search", {}).get("accuracy") == "measured")
 
 
 def in_order(metrics: Iterable[str]) -> list[str]:

@@ -25,15 +25,17 @@ from bitfront.experiments.web.rendering import page
 from bitfront.experiments.web.strip import Strip, strip_of
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
+_SECONDS = 3
+"""After how long a page asks for news of an export."""
 FormWriter = Annotated[Principal, Depends(form_needs("write"))]
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A metric as it was predicted, with half the interval where one is known, beside what was measured."""
+    """A metric as the search had it, with half the interval where one is known, beside what was measured."""
 
     scale: Scale
-    predicted: float
+    predicted: float | None
     half_width: float
     measured: float | None
     test: float | None
@@ -57,6 +59,7 @@ def candidate(
     """The page."""
     one = service.store.get(experiment_id)
     facts = candidate_facts(service.store, service.home, experiment_id, candidate_id)
+    exports = exports_of(service, one, candidate_id)
     spread = spread_of(service.store, one, service.store.candidate(experiment_id, candidate_id))
     return page(
         request,
@@ -64,11 +67,12 @@ def candidate(
         who,
         one=one,
         facts=facts,
-        judged=judged(facts["predicted"], facts["measured"] or {}, spread.widths),
+        judged=judged(facts["predicted"], facts["measured"] or {}, spread.widths, one.spec),
         is_mean_spread=spread.is_mean,
         strips=strips(facts["layers"]),
         costs=costs_by_device(facts["costs"]),
-        exports=exports_of(service, one, candidate_id),
+        exports=exports,
+        seconds=_SECONDS if any(file.state == "running" for file in exports) else 0,
     )
 
 
@@ -86,25 +90,26 @@ def export(
 
 
 def judged(
-    predicted: Mapping[str, float], measured: Mapping[str, float | None], spreads: Mapping[str, float]
+    predicted: Mapping[str, float],
+    measured: Mapping[str, float | None],
+    spreads: Mapping[str, float],
+    spec: Mapping[str, Any] | None = None,
 ) -> list[Judged]:
-    """Every predicted metric; those that were measured too, or have an interval, with a line to be drawn."""
+    """Every metric; those that were predicted, and measured too or have an interval, with a line to be drawn."""
     found = []
     known = {name: value for name, value in measured.items() if value is not None}
-    for name, scale in scales_of([predicted, known]).items():
-        if name not in predicted:
-            continue
+    for name, scale in scales_of([predicted, known], spec).items():
         test = known.get(name.replace("top1", "top1_test", 1)) if scale.axis.metric == "top1" else None
-        found.append(_judged(scale, predicted[name], spreads.get(name), known.get(name), test))
+        found.append(_judged(scale, predicted.get(name), spreads.get(name), known.get(name), test))
     return found
 
 
 def _judged(
-    scale: Scale, predicted: float, half_width: float | None, measured: float | None, test: float | None
+    scale: Scale, predicted: float | None, half_width: float | None, measured: float | None, test: float | None
 ) -> Judged:
     unit, width = scale.axis.scale, half_width or 0.0
     line = None
-    if half_width is not None or measured is not None:
+    if predicted is not None and (half_width is not None or measured is not None):
         others = [None if one is None else one / unit for one in (measured, test)]
         # Only accuracies have intervals, and none of these is outside 0 to 1.
         interval = (max(0.0, predicted - width), min(1.0, predicted + width)) if width else (predicted, predicted)

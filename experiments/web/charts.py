@@ -31,7 +31,6 @@ class Mark:
     high: float
     holds: bool
     text: str
-    link: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +116,7 @@ def nice_ticks(low: float, high: float) -> list[float]:
 def _mark(one: Pair, across: _Side, up: _Side) -> Mark:
     low, high = (min(up.high, max(up.low, one.predicted + sign * one.half_width)) for sign in (-1, 1))
     holds = abs(one.predicted - one.measured) <= one.half_width
-    return Mark(
-        across.at(one.measured), up.at(one.predicted), up.at(low), up.at(high), holds, one.text, one.link
-    )  # fmt: skip
+    return Mark(across.at(one.measured), up.at(one.predicted), up.at(low), up.at(high), holds, one.text)
 
 
 def _side(values: Sequence[float], start: float, end: float) -> _Side:

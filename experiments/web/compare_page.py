@@ -12,8 +12,9 @@ from bitfront.experiments.service.auth import Reader
 from bitfront.experiments.service.context import Served
 from bitfront.experiments.service.refusals import InvalidRequestError
 from bitfront.experiments.store.base import Store
+from bitfront.experiments.store.records import Experiment
 from bitfront.experiments.store.service_records import ComparedMember
-from bitfront.experiments.web.axes import scales_of
+from bitfront.experiments.web.axes import SEARCHED, measures_accuracy, scales_of
 from bitfront.experiments.web.experiment_page import tagged_json
 from bitfront.experiments.web.page_route import PageRoute
 from bitfront.experiments.web.rendering import page
@@ -36,17 +37,22 @@ def compare(
     ids: Ids = (),
     x: Objective = "",
     y: Objective = "",
+    cursor: Annotated[str | None, Query(max_length=1000)] = None,
 ) -> Response:
     """The page: which experiments, and their fronts where any are chosen."""
     chosen, objectives = _wanted(service.store, ids, x, y)
     found = service.store.compare(chosen, objectives) if chosen else ()
     scales = scales_of([values for one in found for values in (one.predicted, one.measured)])
+    listed = service.store.list_experiments(cursor, _OFFERED)
     return page(
         request,
         "compare.html",
         who,
-        offered=service.store.list_experiments(limit=_OFFERED).items,
+        offered=_offered(service.store, chosen, listed.items),
+        older=listed.next_cursor,
+        is_newest=cursor is None,
         chosen=chosen,
+        searched=_searched(service.store, chosen),
         most=_MOST,
         objectives=objectives,
         metrics=list(METRICS),
@@ -55,6 +61,7 @@ def compare(
         names=[name for name in objectives if name in scales],
         rows=sorted(found, key=lambda one: one.dominated)[:_MOST_ROWS],
         hidden=max(0, len(found) - _MOST_ROWS),
+        measured_in_search=SEARCHED,
         query=request.url.query,
     )
 
@@ -72,7 +79,11 @@ def plot(
     chosen, objectives = _wanted(service.store, ids, x, y)
     found = service.store.compare(chosen, objectives) if chosen else ()
     scales = scales_of([values for one in found for values in (one.predicted, one.measured)])
-    groups = [{"name": name, "members": [_plain(one) for one in own]} for name, own in _groups(found).items()]
+    searched = _searched(service.store, chosen)
+    groups = [
+        {"name": name, "searched": own[0].experiment_id in searched, "members": [_plain(one) for one in own]}
+        for name, own in _groups(found).items()
+    ]
     content = {
         "axes": [objectives[1], objectives[0]] if len(scales) == len(objectives) else None,
         "scales": {name: scale.as_json() for name, scale in scales.items()},
@@ -88,6 +99,16 @@ def _wanted(store: Store, ids: Sequence[str], x: str, y: str) -> tuple[list[str]
     if up == across:
         raise InvalidRequestError(f"both axes are {up}", "choose two different metrics", "query.x")
     return chosen, [up, across]
+
+
+def _offered(store: Store, chosen: Sequence[str], listed: Sequence[Experiment]) -> list[Experiment]:
+    """Those that are chosen, and the listed ones."""
+    return [*map(store.get, chosen), *(one for one in listed if one.id not in chosen)]
+
+
+def _searched(store: Store, chosen: Sequence[str]) -> list[str]:
+    """The experiments whose accuracies are not predicted but were measured in the search."""
+    return [one for one in chosen if measures_accuracy(store.get(one).spec)]
 
 
 def _groups(found: Sequence[ComparedMember]) -> dict[str, list[ComparedMember]]:

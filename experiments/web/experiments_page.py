@@ -20,6 +20,8 @@ from bitfront.search.constraints import METRICS, base_metric
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _PER_PAGE = 20
+_BUSY_SECONDS, _IDLE_SECONDS = 3, 20
+"""After how long the list asks for news, where something runs or waits, and where all is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ def experiments(
         wanted=status,
         statuses=list(Status),
         is_first=cursor is None,
+        seconds=_BUSY_SECONDS if any(not one.status.is_over for one in found.items) else _IDLE_SECONDS,
     )
 
 
@@ -66,7 +69,7 @@ def best_so_far(store: Store, experiment: Experiment) -> list[Best]:
     predicted = {
         name: value for name in wanted if (value := _best_predicted(store, experiment.id, name)) is not None
     }
-    scales = scales_of([predicted, *measured])
+    scales = scales_of([predicted, *measured], experiment.spec)
     return [Best(scales[name], predicted.get(name), _best(name, measured)) for name in wanted if name in scales]
 
 

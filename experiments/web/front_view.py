@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bitfront.experiments.rows import front_rows
 from bitfront.experiments.store.base import MOST_PER_PAGE, Store
-from bitfront.experiments.store.records import Experiment
-from bitfront.experiments.web.axes import Scale, chosen_axes, scales_of
+from bitfront.experiments.store.records import Candidate, Experiment
+from bitfront.experiments.web.axes import PREDICTED, Scale, chosen_axes, scales_of
 from bitfront.search.constraints import base_metric
 
 Values = dict[str, float]
@@ -33,10 +33,8 @@ class Member:
     @property
     def state(self) -> str:
         """Where it stands, in a word or two."""
-        if self.error:
+        if self.error or not self.measured:
             return "not measured"
-        if not self.measured:
-            return "predicted"
         return "measured, dominated" if self.dominated else "measured"
 
 
@@ -47,6 +45,18 @@ class FrontView:
     members: tuple[Member, ...]
     objectives: tuple[str, ...]
     scales: Mapping[str, Scale]
+
+    @property
+    def drawn(self) -> list[str]:
+        """The metrics that can be an axis: those that the search has of every member that could be scored."""
+        scored = [one.predicted for one in self.members if one.predicted]
+        return [name for name in self.scales if scored and all(name in values for values in scored)]
+
+    @property
+    def found(self) -> str:
+        """How the search came by its values, in a word or two."""
+        kinds = {self.scales[name].found for name in self.drawn}
+        return PREDICTED if kinds <= {PREDICTED} else "predicted or measured in the search"
 
     @property
     def measured(self) -> list[str]:
@@ -78,25 +88,35 @@ def front_view(store: Store, experiment: Experiment) -> FrontView:
     """The front as it is stored now, by whatever the search and the measuring left so far."""
     rows = front_rows(store, experiment.id)
     measured = {row["candidate"]: row for row in rows}
-    predicted = store.candidates(experiment.id, limit=MOST_PER_PAGE, on_front=True).items
+    predicted = list(_predicted_front(store, experiment.id))
     on_front = {one.id for one in predicted}
     members = [_of_row(row, row["candidate"] in on_front) for row in rows]
     members += [Member(one.id, one.predicted, {}, True, False, "") for one in predicted if one.id not in measured]
     members.sort(key=lambda one: (not one.measured, -_accuracy(one.predicted), one.candidate))
-    scales = scales_of([values for one in members for values in (one.predicted, one.measured)])
+    scales = scales_of([values for one in members for values in (one.predicted, one.measured)], experiment.spec)
     return FrontView(tuple(members), tuple(experiment.spec["objectives"]), scales)
+
+
+def _predicted_front(store: Store, experiment_id: str) -> Iterator[Candidate]:
+    """All of it, however many there are."""
+    cursor, is_more = None, True
+    while is_more:
+        found = store.candidates(experiment_id, cursor, MOST_PER_PAGE, on_front=True)
+        yield from found.items
+        cursor, is_more = found.next_cursor, found.next_cursor is not None
 
 
 def plot_data(store: Store, experiment: Experiment, x: str = "", y: str = "") -> dict[str, Any]:
     """JSON-able: what the plots of an experiment's page draw. Every member of the front is there."""
     view = front_view(store, experiment)
-    axes = chosen_axes(list(view.scales), view.objectives, x, y) if view.scales else None
+    axes = chosen_axes(view.drawn, view.objectives, x, y) if view.drawn else None
     on_front = sum(one.on_front for one in view.members)
     return {
         "experiment": experiment.id,
         "over": experiment.status.is_over,
         "objectives": list(view.objectives),
         "scales": {name: scale.as_json() for name, scale in view.scales.items()},
+        "drawn": view.drawn,
         "axes": list(axes) if axes else None,
         "members": [_plain(one) for one in view.members],
         "cloud": _cloud(store, experiment.id, on_front, *axes) if axes else None,

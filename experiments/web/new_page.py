@@ -14,7 +14,7 @@ from bitfront.experiments.service.auth import Principal, Writer, form_needs
 from bitfront.experiments.service.context import Served, Service
 from bitfront.experiments.service.routes.experiments import create
 from bitfront.experiments.service.specs import SOURCE, checked
-from bitfront.experiments.spec import SpecError
+from bitfront.experiments.spec import Problem, SpecError
 from bitfront.experiments.spec_yaml import read_mapping
 from bitfront.experiments.web import spec_text
 from bitfront.experiments.web.page_route import PageRoute
@@ -26,6 +26,8 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 FormWriter = Annotated[Principal, Depends(form_needs("write"))]
 _LONGEST = 200_000
 _FROM_FIELDS = "from_fields"
+_BEFORE, _IN_STEP = "before", "in_step"
+"""The YAML that a page was shown with; in its place, that the page's script has the fields in the YAML."""
 
 
 class Draft(BaseModel):
@@ -41,21 +43,16 @@ def new(request: Request, service: Served, who: Writer, like: str = "") -> Respo
     values: Mapping[Any, Any] = read_mapping(spec_text.START, SOURCE)
     text = spec_text.START
     if like:
-        values = _given(service.store.get(like).spec)
+        values = spec_text.given_of(service.store.get(like).spec, service.home)
         text = spec_text.yaml_of(values)
     return _page(request, service, who, text, spec_text.texts_of(values), [])
 
 
 @router.post("/experiments/new")
 async def launch(request: Request, service: Served, who: FormWriter) -> Response:
-    """Queue what the YAML says; or, where the fields' button was used, only take the fields into the YAML."""
+    """Queue what the YAML says; where fields say something newer, they are first taken into it and shown."""
     form = {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
-    text = form.get(spec_text.YAML_FIELD, "").replace("\r\n", "\n")
-    if _FROM_FIELDS in form:
-        fields = {field.path: form.get(field.path, "") for field in spec_fields()}
-        draft = await run_in_threadpool(_looked_at, service, Draft(yaml=text, fields=fields))
-        return _page(request, service, who, draft["yaml"], draft["fields"], draft["problems"])
-    return await run_in_threadpool(_launched, request, service, who, text)
+    return await run_in_threadpool(_answered, request, service, who, form)
 
 
 @router.post("/experiments/new/check")
@@ -64,13 +61,44 @@ def check(draft: Draft, service: Served, _: Writer) -> JSONResponse:
     return JSONResponse(_looked_at(service, draft))
 
 
-def _launched(request: Request, service: Service, who: Principal, text: str) -> Response:
+def _answered(request: Request, service: Service, who: Principal, form: Mapping[str, str]) -> Response:
+    text = _unix(form.get(spec_text.YAML_FIELD, ""))
+    newer = {} if _IN_STEP in form else spec_text.newer_texts(form, _unix(form.get(_BEFORE, text)))
     try:
-        experiment = create(service, checked(read_mapping(text, SOURCE), service.settings))
+        values = _read(text)
+    except SpecError as error:
+        kept = {field.path: form[field.path] for field in spec_fields() if field.path in form}
+        return _page(request, service, who, text, kept, spec_text.problems_of(error), status=422)
+    merged = spec_text.with_texts(values, newer)
+    is_newer = merged != spec_text.with_texts(values, {})
+    if is_newer:
+        text = spec_text.yaml_of(merged)
+    if not is_newer and _FROM_FIELDS not in form:
+        return _launched(request, service, who, text)
+    problems = _problems_in(merged, service)
+    shown = {**spec_text.texts_of(merged), **newer}
+    return _page(request, service, who, text, shown, problems, 422 if problems else 200, is_merged=is_newer)
+
+
+def _launched(request: Request, service: Service, who: Principal, text: str) -> Response:
+    values = _read(text)
+    try:
+        experiment = create(service, checked(values, service.settings))
     except BitfrontError as error:
-        problems = _problems(error)
-        return _page(request, service, who, text, _texts(text), problems, status=422)
+        texts = spec_text.texts_of(values)
+        return _page(request, service, who, text, texts, _problems(error), status=422)
     return RedirectResponse(f"/experiments/{experiment.id}", status_code=303)
+
+
+def _unix(text: str) -> str:
+    return text.replace("\r\n", "\n")
+
+
+def _read(text: str) -> dict[Any, Any]:
+    if len(text) > _LONGEST:
+        rule, fix = f"has {len(text):,} characters, and {_LONGEST:,} are the most", "write less"
+        raise SpecError(SOURCE, [Problem(SOURCE, None, rule, fix)])
+    return read_mapping(text, SOURCE)
 
 
 def _looked_at(service: Service, draft: Draft) -> dict[str, Any]:
@@ -80,40 +108,28 @@ def _looked_at(service: Service, draft: Draft) -> dict[str, Any]:
     except SpecError as error:
         problems = spec_text.problems_of(error)
         return {"yaml": draft.yaml, "fields": draft.fields or {}, "problems": problems, "taken": False}
-    text = draft.yaml
+    text, sent = draft.yaml, draft.fields or {}
     if draft.fields is not None:
         values = spec_text.with_texts(values, draft.fields)
         text = spec_text.yaml_of(values)
+    texts = spec_text.texts_of(values)
+    # A field of a section that the YAML has something else for: what was typed waits until that is mended.
+    texts |= {path: typed for path, typed in sent.items() if typed.strip() and path not in texts}
+    return {"yaml": text, "fields": texts, "problems": _problems_in(values, service), "taken": True}
+
+
+def _problems_in(values: Mapping[Any, Any], service: Service) -> list[dict[str, str]]:
     try:
         checked(values, service.settings)
-        problems = []
     except BitfrontError as error:
-        problems = _problems(error)
-    return {"yaml": text, "fields": spec_text.texts_of(values), "problems": problems, "taken": True}
+        return _problems(error)
+    return []
 
 
 def _problems(error: BitfrontError) -> list[dict[str, str]]:
     if isinstance(error, SpecError):
         return spec_text.problems_of(error)
     return [{"field": spec_text.YAML_FIELD, "path": SOURCE, "text": str(error)}]
-
-
-def _texts(text: str) -> dict[str, str]:
-    try:
-        return spec_text.texts_of(read_mapping(text, SOURCE))
-    except SpecError:
-        return {}
-
-
-def _given(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a stored spec, which has every default, what differs from them."""
-    defaults = {field.path: field.default for field in spec_fields()}
-    texts = spec_text.texts_of(spec)
-    kept = {path: text for path, text in texts.items() if text not in (defaults[path], *_NOTHING)}
-    return spec_text.with_texts({}, kept)
-
-
-_NOTHING = ("null", "", "{}", "[]")
 
 
 def _page(
@@ -124,6 +140,7 @@ def _page(
     fields: Mapping[str, str],
     problems: list[dict[str, str]],
     status: int = 200,
+    is_merged: bool = False,
 ) -> Response:
     at: dict[str, list[str]] = {}
     for one in problems:
@@ -141,4 +158,6 @@ def _page(
         ids={field.path: field.id for field in spec_fields()},
         suggestions=suggestions(service.home),
         from_fields=_FROM_FIELDS,
+        before=_BEFORE,
+        is_merged=is_merged,
     )

@@ -18,6 +18,7 @@ from bitfront.experiments.web.rendering import page
 from bitfront.supernet.errors import BitfrontError
 
 SIGN_IN = "/sign-in"
+LONGEST_NEXT = 1000
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -42,7 +43,10 @@ class PageRoute(APIRoute):
 def _asked(request: Request, error: NotAuthenticatedError) -> Response:
     if request.method not in ("GET", "HEAD") or request.url.path.endswith(".json"):
         return error_page(request, error)
-    return RedirectResponse(f"{SIGN_IN}?next={quote(request.url.path)}", status_code=303)
+    path, query = request.url.path, request.url.query
+    whole = f"{path}?{query}" if query else path
+    wanted = whole if len(whole) <= LONGEST_NEXT else path  # half a query would ask for something else
+    return RedirectResponse(f"{SIGN_IN}?next={quote(wanted)}", status_code=303)
 
 
 def error_page(request: Request, error: Exception) -> Response:

@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from bitfront.experiments.service.auth import Principal
 from bitfront.experiments.service.sessions import CSRF_FIELD
 from bitfront.experiments.tables import took
-from bitfront.experiments.web.assets import asset_path, plotly_style_ids
+from bitfront.experiments.web.assets import asset_path
 from bitfront.experiments.web.axes import NOTHING
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -49,7 +49,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"moment": moment, "took": took, "grouped": grouped, "bits_class": bits_class, "flat": flat}
-    made.globals |= {"asset": asset_path, "plotly_style_ids": plotly_style_ids}
+    made.globals |= {"asset": asset_path}
     return made
 
 

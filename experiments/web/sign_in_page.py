@@ -12,7 +12,7 @@ from bitfront.experiments.service.context import Served
 from bitfront.experiments.service.refusals import NotAuthenticatedError
 from bitfront.experiments.service.routes.sessions import log_in
 from bitfront.experiments.service.sessions import COOKIE
-from bitfront.experiments.web.page_route import SIGN_IN, PageRoute
+from bitfront.experiments.web.page_route import LONGEST_NEXT, SIGN_IN, PageRoute
 from bitfront.experiments.web.rendering import page
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -20,7 +20,9 @@ _HOME = "/experiments"
 
 
 @router.get(SIGN_IN)
-def ask(request: Request, next_path: Annotated[str, Query(alias="next", max_length=1000)] = _HOME) -> Response:
+def ask(
+    request: Request, next_path: Annotated[str, Query(alias="next", max_length=LONGEST_NEXT)] = _HOME
+) -> Response:
     """The form."""
     return page(request, "sign_in.html", problem="", next=own_path(next_path))
 
@@ -30,7 +32,7 @@ def sign_in(
     request: Request,
     service: Served,
     token: Annotated[str, Form(max_length=500)] = "",
-    next_path: Annotated[str, Form(alias="next", max_length=1000)] = _HOME,
+    next_path: Annotated[str, Form(alias="next", max_length=LONGEST_NEXT)] = _HOME,
 ) -> Response:
     """Let a cookie stand for the token, and go on to where the reader wanted to go."""
     check_origin(request)

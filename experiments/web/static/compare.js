@@ -1,22 +1,24 @@
 "use strict";
-// Fronts of several experiments or devices in one plot, each with a colour and a mark of its own.
+// Fronts of several experiments or devices in one plot, each with a colour and a mark of its own. The colours of
+// measured values and of test images are not among them, since all that is drawn here comes from the searches.
 
-const COLOURS = { light: ["#0072b2", "#b34700", "#00714f", "#8a4f7d", "#7a6000", "#1c2126", "#3d6f9e", "#a4262c"],
-  dark: ["#5fb5e8", "#ff9d4d", "#3ecf9b", "#d39ac6", "#f0e442", "#e8ebee", "#9ccfe8", "#ff8f87"] };
-const MARKS = ["circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon"];
+const COLOURS = { light: ["#0072b2", "#9c3587", "#7a6000", "#1c2126", "#5b4db8", "#a4262c", "#007d8a", "#6b737b"],
+  dark: ["#5fb5e8", "#e38fd0", "#f0e442", "#e8ebee", "#a99df5", "#ff8f87", "#5ad1de", "#9aa4ad"] };
+const MARKS = ["circle", "square", "diamond", "triangle", "cross", "down", "star", "pentagon"];
 
 const place = document.getElementById("compare-plot");
 
-function groupTraces(data, group, index) {
+function seriesOf(data, group, index) {
   const theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
-  const [x, y] = data.axes.map((name) => data.scales[name]), ink = COLOURS[theme][index % COLOURS.dark.length];
-  const sorted = [...group.members].sort((a, b) => a.predicted[x.metric] - b.predicted[x.metric]);
+  const [x, y] = data.axes.map((name) => data.scales[name]);
+  const line = (scale, one) => `${scale.name}: ${shown(scale, one.predicted[scale.metric])} ${group.searched && scale.metric.startsWith("top1") ? "measured in the search" : "predicted"}`;
   return {
-    name: group.name, type: "scatter", mode: "markers", x: sorted.map((one) => one.predicted[x.metric] / x.scale),
-    y: sorted.map((one) => one.predicted[y.metric] / y.scale), customdata: sorted.map((one) => [one.experiment, one.id]),
-    text: sorted.map((one) => `Candidate ${one.id}<br>${y.name}: ${shown(y, one.predicted[y.metric])} predicted<br>${x.name}: ${shown(x, one.predicted[x.metric])} predicted`),
-    hovertemplate: "%{text}<extra></extra>",
-    marker: { symbol: MARKS[index % MARKS.length], size: 8, color: ink, opacity: sorted.map((one) => (one.dominated ? 0.35 : 1)) },
+    name: group.name, size: 5, ink: COLOURS[theme][index % 8],
+    shape: MARKS[(index + Math.floor(index / 8)) % 8], // after eight, other marks for the same colours
+    points: group.members.map((one) => ({
+      x: one.predicted[x.metric] / x.scale, y: one.predicted[y.metric] / y.scale, id: one.id, experiment: one.experiment,
+      opacity: one.dominated ? 0.35 : 1, words: () => [`Candidate ${one.id} of ${group.name}`, line(y, one), line(x, one), ...(one.dominated ? ["dominated"] : [])],
+    })),
   };
 }
 
@@ -26,14 +28,13 @@ async function compare() {
   const data = await answer.json();
   if (!data.axes) return;
   place.hidden = false;
-  const draw = () => Plotly.react(place, data.groups.map((group, i) => groupTraces(data, group, i)),
-    { ...plotLayout(data.scales[data.axes[0]], data.scales[data.axes[1]]), dragmode: "zoom" }, { ...PLOT_CONFIG, doubleClick: "reset" });
+  const plot = new Scatter(place.querySelector(".plot"), place.querySelector(".legend"), {
+    onDrag: (x, y) => plot.zoom([x, y]), onReset: () => plot.zoom(null),
+    onOpen: (mark) => { location.href = `/experiments/${encodeURIComponent(mark.experiment)}/candidates/${mark.id}`; },
+  });
+  const draw = () => plot.show(data.groups.map((group, i) => seriesOf(data, group, i)), ...data.axes.map((name) => data.scales[name]));
   draw();
   onThemeChange(draw);
-  place.on("plotly_click", (event) => {
-    const [experiment, id] = event.points[0].customdata;
-    location.href = `/experiments/${encodeURIComponent(experiment)}/candidates/${id}`;
-  });
 }
 
 if (place) compare();

@@ -2,7 +2,7 @@
 // The front of an experiment: a scatter over two metrics, parallel coordinates, and a filter that both of them, the
 // form and the table share. Predicted and measured values are marks of their own.
 
-const front = { data: null, tag: "", x: "", y: "", timer: 0, parallel: null };
+const front = { data: null, tag: "", x: "", y: "", parallel: null };
 const plots = document.getElementById("plots");
 const scatter = document.getElementById("scatter");
 const fields = () => Array.from(document.querySelectorAll("#filter input"));
@@ -26,13 +26,16 @@ function limit(metric, low, high) {
     front.extra = {};
     for (const input of fields()) input.value = "";
   } else {
-    const ends = ["min", "max"].map((side) => field(`${side}.${metric}`));
-    const scale = front.data.scales[metric].scale;
-    if (ends[0]) [low, high].forEach((value, i) => { ends[i].value = value === null ? "" : Number((value / scale).toPrecision(6)); });
-    else if (low === null) delete front.extra[metric];
-    else front.extra[metric] = [low, high];
+    set(metric, low, high);
   }
   choose();
+}
+
+function set(metric, low, high) {
+  const ends = ["min", "max"].map((side) => field(`${side}.${metric}`)), scale = front.data.scales[metric].scale;
+  if (ends[0]) [low, high].forEach((value, i) => { ends[i].value = value === null ? "" : Number((value / scale).toPrecision(6)); });
+  else if (low === null) delete front.extra[metric];
+  else front.extra[metric] = [low, high];
 }
 
 function choose() {
@@ -42,10 +45,16 @@ function choose() {
     const value = one.predicted[name], slack = 1e-9 * Math.abs(value);
     return value !== undefined && value >= low - slack && value <= high + slack;
   })).map((one) => one.id));
-  const count = document.getElementById("shown");
-  if (count) count.textContent = `${front.kept.size} of ${front.data.members.length} members`;
   rows();
+  const count = document.getElementById("shown");
+  const more = hidden() && front.kept.size < front.data.members.length ? `; the table has ${document.querySelectorAll("#members tbody tr:not([hidden])").length} of these until you press Show` : "";
+  if (count) count.textContent = `${front.kept.size} of ${front.data.members.length} members${more}`;
   draw();
+}
+
+// How many members, of those that the address asks for, the table has no row for.
+function hidden() {
+  return Number(document.getElementById("front-table")?.dataset.hidden ?? 0);
 }
 
 function rows() {
@@ -59,103 +68,129 @@ function words(one) {
   for (const name of front.data.objectives) {
     const scale = front.data.scales[name];
     if (!scale) continue;
-    const measured = one.measured[name];
-    lines.push(`${scale.name}: ${shown(scale, one.predicted[name])} predicted${measured === undefined ? "" : `, ${shown(scale, measured)} measured`}`);
+    const found = name in one.predicted ? [`${shown(scale, one.predicted[name])} ${scale.found}`] : [];
+    if (name in one.measured) found.push(`${shown(scale, one.measured[name])} measured`);
+    lines.push(`${scale.name}: ${found.join(", ")}`);
   }
-  return lines.join("<br>");
+  return lines;
 }
 
-function trace(name, members, kind, marker) {
-  const [x, y] = [front.data.scales[front.x], front.data.scales[front.y]];
+// Marks where the search has a member, or where it was measured; what was not measured stays as the search has it.
+function points(members, kind) {
   const value = (one, scale) => (one[kind][scale.metric] ?? one.predicted[scale.metric]) / scale.scale;
-  return {
-    name, type: "scatter", mode: "markers", marker, x: members.map((one) => value(one, x)),
-    y: members.map((one) => value(one, y)), customdata: members.map((one) => one.id),
-    text: members.map(words), hovertemplate: "%{text}<extra></extra>",
-  };
-}
-
-function links(members) {
   const [x, y] = [front.data.scales[front.x], front.data.scales[front.y]];
-  const stroke = (scale) => members.flatMap((one) => [one.predicted[scale.metric] / scale.scale, (one.measured[scale.metric] ?? one.predicted[scale.metric]) / scale.scale, null]);
-  return { type: "scatter", mode: "lines", x: stroke(x), y: stroke(y), line: { color: colour("cloud"), width: 1 }, hoverinfo: "skip", showlegend: false };
+  return members.filter((one) => front.x in one.predicted && front.y in one.predicted)
+    .map((one) => ({ x: value(one, x), y: value(one, y), id: one.id, words: () => words(one) }));
 }
 
-function traces() {
+function frontName(x, y) {
+  const same = x.found === y.found || x === y;
+  return same ? `front, ${y.found}` : `front: ${y.name.toLowerCase()} ${y.found}, ${x.name.toLowerCase()} ${x.found}`;
+}
+
+// Measured members by which of the two metrics was measured, and by whether another measured one dominates them.
+function measuredSeries(members, x, y) {
+  const ink = colour("measured"), found = [];
+  for (const dominated of [true, false]) {
+    const own = members.filter((one) => one.dominated === dominated), end = dominated ? ", dominated" : "";
+    const has = (one, name) => name in one.measured;
+    const both = own.filter((one) => has(one, front.x) && has(one, front.y));
+    const up = own.filter((one) => !has(one, front.x) && has(one, front.y));
+    const across = own.filter((one) => has(one, front.x) && !has(one, front.y));
+    const half = (name, of) => ({ name: name + end, shape: "square", half: true, size: 5, ink, opacity: dominated ? 0.55 : 1, points: points(of, "measured") });
+    found.push(half(`${y.name.toLowerCase()} measured, ${x.name.toLowerCase()} ${x.found}`, up));
+    found.push(half(`${x.name.toLowerCase()} measured, ${y.name.toLowerCase()} ${y.found}`, across));
+    found.push({ name: `measured${end}`, shape: "square", open: dominated, size: 5, ink, points: points(both, "measured") });
+  }
+  return found;
+}
+
+function series() {
   const { members, cloud } = front.data;
   const [x, y] = [front.data.scales[front.x], front.data.scales[front.y]];
   const kept = members.filter((one) => front.kept.has(one.id));
   const measured = kept.filter((one) => front.x in one.measured || front.y in one.measured);
-  const others = members.length - kept.length ? [trace("left out", members.filter((one) => !front.kept.has(one.id)), "predicted", { symbol: "circle", size: 5, color: colour("line") })] : [];
+  const [from, to] = [points(measured, "predicted"), points(measured, "measured")];
   return [
-    { name: "all candidates, thinned", type: "scatter", mode: "markers", x: cloud.x.map((v) => v / x.scale), y: cloud.y.map((v) => v / y.scale),
-      marker: { size: 3, color: colour("cloud"), opacity: 0.45 }, hoverinfo: "skip" },
-    ...others, links(measured),
-    trace("front, predicted", kept, "predicted", { symbol: "circle", size: 7, color: colour("predicted") }),
-    trace("measured", measured.filter((one) => !one.dominated), "measured", { symbol: "square", size: 9, color: colour("measured") }),
-    trace("measured, dominated", measured.filter((one) => one.dominated), "measured", { symbol: "square-open", size: 9, color: colour("measured") }),
-  ].filter((one) => one.x.length);
+    { name: "all candidates, thinned", shape: "circle", size: 1.7, ink: colour("cloud"), opacity: 0.5, points: cloud.x.map((value, i) => ({ x: value / x.scale, y: cloud.y[i] / y.scale })) },
+    { name: "left out", shape: "circle", size: 2.5, ink: colour("edge"), open: true, opacity: 0.6, points: points(members.filter((one) => !front.kept.has(one.id)), "predicted") },
+    { lines: from.map((point, i) => [point, to[i]]), ink: colour("cloud") },
+    { name: frontName(x, y), shape: "circle", size: 3.5, ink: colour("predicted"), points: points(kept, "predicted") },
+    ...measuredSeries(measured, x, y),
+  ];
 }
 
 function draw() {
-  const { scales, cloud, members, objectives } = front.data;
+  const { scales, cloud, members, objectives, drawn } = front.data;
   if (!cloud) return;
   if (plots.hidden) plots.hidden = false;
-  Plotly.react(scatter, traces(), { ...plotLayout(scales[front.x], scales[front.y]), uirevision: `${front.x} ${front.y}` }, PLOT_CONFIG);
+  front.scatter ??= new Scatter(scatter, document.getElementById("legend"), { onDrag: brushed, onReset: () => limit(null, null, null), onOpen: (mark) => { location.href = plots.dataset.candidates + mark.id; } });
+  front.scatter.show(series(), scales[front.x], scales[front.y]);
   document.getElementById("cloud-note").textContent = `Of ${cloud.total.toLocaleString()} candidates, ${(cloud.id.length + members.length).toLocaleString()} are drawn: every member of the front, and of others as many as can be told apart.`;
   front.parallel ??= new Parallel(document.getElementById("parallel"), limit);
-  const names = [...objectives.filter((name) => scales[name]), ...Object.keys(scales).filter((name) => !objectives.includes(name) && members.every((one) => name in one.predicted))];
+  const names = [...objectives.filter((name) => drawn.includes(name)), ...drawn.filter((name) => !objectives.includes(name))];
   front.parallel.show(members, scales, names.slice(0, 10), front.kept, limits());
 }
 
-function listen() {
-  scatter.on("plotly_selected", (event) => {
-    if (!event || !event.range) return;
-    for (const [axis, range] of [[front.x, event.range.x], [front.y, event.range.y]]) {
-      const ends = [...range].sort((a, b) => a - b).map((value) => value * front.data.scales[axis].scale);
-      limit(axis, ...ends);
-    }
-    Plotly.relayout(scatter, { selections: [] });
-  });
-  scatter.on("plotly_doubleclick", () => limit(null, null, null));
-  scatter.on("plotly_click", (event) => {
-    const id = event.points[0]?.customdata;
-    if (id !== undefined) location.href = plots.dataset.candidates + id;
-  });
+function brushed(across, up) {
+  for (const [axis, range] of [[front.x, across], [front.y, up]]) set(axis, ...range.map((value) => value * front.data.scales[axis].scale));
+  choose();
 }
 
 function axes() {
   for (const [id, key] of [["axis-x", "x"], ["axis-y", "y"]]) {
     const select = document.getElementById(id);
-    if (!select.options.length) select.addEventListener("change", () => { front[key] = select.value; front.tag = ""; load(); });
-    const options = Object.values(front.data.scales).map((scale) => new Option(scale.label, scale.metric, false, scale.metric === front[key]));
+    if (!select.options.length) select.addEventListener("change", () => { front[key] = select.value; front.tag = ""; poll.run(); });
+    const options = front.data.drawn.map((name) => front.data.scales[name]).map((scale) => new Option(scale.label, scale.metric, false, scale.metric === front[key]));
     if (document.activeElement !== select) select.replaceChildren(...options);
   }
 }
 
-async function load() {
-  clearTimeout(front.timer);
-  try {
-    const query = new URLSearchParams(front.x ? { x: front.x, y: front.y } : {});
-    const answer = await fetch(`${plots.dataset.plot}?${query}`, { headers: front.tag ? { "If-None-Match": front.tag } : {}, cache: "no-store" });
-    if (answer.status === 200) {
-      front.data = await answer.json();
-      front.tag = answer.headers.get("ETag") ?? "";
-      if (front.data.axes) {
-        const first = !front.x;
-        [front.x, front.y] = front.data.axes;
-        axes();
-        choose();
-        if (first) listen();
-      }
-    }
-  } catch { /* the table stays, and the next try comes */ }
-  if (!front.data?.over) front.timer = setTimeout(load, document.hidden ? 10000 : 2000);
+const poll = new Poll("plot", {
+  wait: () => (front.data?.over ? 0 : 2),
+  ask: () => (front.x ? fetch(`${plots.dataset.plot}?${new URLSearchParams({ x: front.x, y: front.y })}`,
+    { headers: front.tag ? { "If-None-Match": front.tag } : {}, cache: "no-store" }) : fetch(plots.dataset.plot)), // at first what the page's head asks for already
+  read: (answer) => answer.json(),
+  take: taken,
+});
+
+function taken(data, answer) {
+  front.data = data;
+  front.tag = answer.headers.get("ETag") ?? "";
+  if (!data.axes) return;
+  const first = !front.x;
+  [front.x, front.y] = data.axes;
+  axes();
+  if (first) extras();
+  choose();
+}
+
+// Limits of metrics without a field stand in the address after `Show`.
+function extras() {
+  for (const [name, text] of new URLSearchParams(location.search)) {
+    const [side, ...rest] = name.split("."), scale = front.data.scales[rest.join(".")];
+    if (!scale || !["min", "max"].includes(side) || field(name) || text === "" || Number.isNaN(Number(text))) continue;
+    front.extra[scale.metric] ??= [-Infinity, Infinity];
+    front.extra[scale.metric][side === "min" ? 0 : 1] = Number(text) * scale.scale;
+  }
+}
+
+// The service lists what the script can not: members beyond the rows that are there.
+function submitted(event) {
+  if (event.target.id !== "filter" || !front.data) return;
+  if (!hidden() && !location.search) {
+    event.preventDefault();
+    choose();
+    return;
+  }
+  for (const [metric, ends] of Object.entries(front.extra)) {
+    ends.forEach((value, i) => Number.isFinite(value) && event.target.append(Object.assign(document.createElement("input"), { type: "hidden", name: `${i ? "max" : "min"}.${metric}`, value: value / front.data.scales[metric].scale })));
+  }
 }
 
 document.addEventListener("input", (event) => { if (event.target.closest("#filter")) choose(); });
-document.addEventListener("submit", (event) => { if (event.target.id === "filter") { event.preventDefault(); choose(); } });
-document.addEventListener("click", (event) => { if (event.target.id === "show-all") { event.preventDefault(); limit(null, null, null); } });
+document.addEventListener("submit", submitted);
+document.addEventListener("click", (event) => { if (event.target.id === "show-all" && front.data && !location.search) { event.preventDefault(); limit(null, null, null); } });
 document.getElementById("front-table")?.addEventListener("live", () => front.kept && rows());
 onThemeChange(() => front.data && draw());
-load();
+poll.run();

@@ -12,6 +12,7 @@ class Parallel {
     canvas.addEventListener("pointerdown", (event) => this.begin(event));
     canvas.addEventListener("pointermove", (event) => this.move(event));
     canvas.addEventListener("pointerup", (event) => this.end(event));
+    canvas.addEventListener("pointercancel", () => { this.drag = null; }); // the browser scrolls instead
     canvas.addEventListener("dblclick", () => this.onBrush(null, null, null));
     new ResizeObserver(() => this.draw()).observe(canvas.parentElement);
   }

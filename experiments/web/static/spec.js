@@ -7,6 +7,7 @@ const yaml = document.getElementById("yaml");
 const fields = Array.from(spec.querySelectorAll("[data-field]"), (box) => ({
   path: box.dataset.field, box, input: box.querySelector("input, select"), error: box.querySelector(".error"),
 }));
+document.getElementById("before").name = "in_step"; // the YAML follows the fields before it is sent
 const WAIT = 350;
 const changed = new Set(); // paths of fields that the YAML does not follow yet
 const checked = document.getElementById("checked");
@@ -30,7 +31,7 @@ async function look() {
     const answer = await fetch(spec.dataset.check, {
       method: "POST", headers: { "Content-Type": "application/json", "X-CSRF-Token": token }, body: JSON.stringify(body),
     });
-    if (!answer.ok) throw new Error(answer.statusText);
+    if (!answer.ok) return refused(answer.status);
     const found = await answer.json();
     if (edits !== before) return false; // what was typed meanwhile is looked at next
     if (found.taken) changed.clear();
@@ -42,6 +43,18 @@ async function look() {
     checked.textContent = "The service does not answer, so that this is not checked.";
     return false;
   }
+}
+
+const REFUSED = {
+  401: "You are signed out, so that this is not checked. Sign in on another page, and go on here.",
+  403: "You may not launch any more, so that this is not checked.",
+  422: "This is too long to be checked.", 413: "This is too long to be checked.",
+};
+
+function refused(status) {
+  if (status === 429 || status >= 500) timer = setTimeout(look, 10 * 1000);
+  checked.textContent = REFUSED[status] ?? (status === 429 ? "The service asks for patience; this is checked in a moment." : `The service answers with an error (${status}), so that this is not checked yet.`);
+  return false;
 }
 
 async function launch(event) {
@@ -79,5 +92,5 @@ for (const { path, input } of fields) {
 }
 yaml.addEventListener("input", edited);
 spec.addEventListener("submit", launch);
-for (const button of document.querySelectorAll(".without-js")) button.hidden = true;
+for (const one of document.querySelectorAll(".without-js")) one.hidden = true;
 if (document.getElementById("problems").hidden) look();

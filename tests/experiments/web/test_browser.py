@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
-import socket
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -27,7 +20,8 @@ from bitfront.supernet.spaces import SPACES
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-CHROMIUM = shutil.which("chromium")
+Until = Callable[[Callable[[], Any], float], Any]
+Process = Callable[..., AbstractContextManager[subprocess.Popen[bytes]]]
 SECONDS = 900
 _SMALL = """\
 supernet: {warmup_epochs: 1, elastic_epochs: 1, quantized_epochs: 1}
@@ -36,83 +30,14 @@ search: {population: 20, generations: 400}
 front: {measure: 4}
 """
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed"),
-]
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A page in which nothing may go wrong unseen: no error of a script, and nothing that the policy refuses."""
-    errors: list[str] = []
-    opened = browser.new_page(viewport={"width": 1200, "height": 900})
-    opened.set_default_timeout(60_000)
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    opened.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    opened.on("request", lambda request: _check_own(request.url, errors))
-    yield opened
-    opened.close()
-    assert errors == []
-
-
-def _check_own(url: str, errors: list[str]) -> None:
-    if not url.startswith(("http://127.0.0.1:", "data:", "blob:")):
-        errors.append(f"asked elsewhere: {url}")
-
-
-@pytest.fixture
-def base(home: Path) -> Iterator[str]:
-    """The address of a service, without a worker, over an empty home."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with _process("-m", "bitfront.experiments.cli", "serve", "--no-worker", "--port", str(port)):
-        address = f"http://127.0.0.1:{port}"
-        _until(lambda: _answers(f"{address}/healthz"), 120)
-        yield address
-
-
-@contextmanager
-def _process(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen(
-        [sys.executable, *arguments], env=dict(os.environ), stderr=subprocess.DEVNULL
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGINT)
-
-
-def _answers(address: str) -> bool:
-    try:
-        with urlopen(address, timeout=5):
-            return True
-    except OSError:
-        return False
-
-
-def _until(holds: Callable[[], Any], seconds: float, pause: float = 0.2) -> Any:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := holds():
-            return found
-        time.sleep(pause)
-    raise AssertionError(f"not within {seconds} s")
+pytestmark = pytest.mark.browser
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(2 * SECONDS)
-def test_from_launch_to_a_file_that_runs(base: str, page: Page, home: Path, tmp_path: Path) -> None:
+def test_from_launch_to_a_file_that_runs(
+    base: str, page: Page, home: Path, tmp_path: Path, until: Until, process: Process
+) -> None:
     page.goto(base)
     page.get_by_role("link", name="Launch the first one").click()
     page.get_by_label("Spec as YAML").fill("name: seen\nspace: digits\ndata: digits\n" + _SMALL)
@@ -131,12 +56,12 @@ def test_from_launch_to_a_file_that_runs(base: str, page: Page, home: Path, tmp_
 
     page.evaluate("window.neverLeft = true")
     program = f"from bitfront.experiments.commands.launch import work; work({experiment!r})"
-    with _process("-c", program):
-        sizes = _watched(page)
+    with process("-c", program):
+        sizes = _watched(page, until)
     assert page.evaluate("window.neverLeft === true")  # it grew live, without being loaded again
     assert len(sizes) >= 2, sizes
 
-    _brush(page)
+    _brush(page, until)
     chosen = page.locator("#members tbody tr:visible").filter(has_text="measured").first
     chosen.get_by_role("link").click()
     page.get_by_role("heading", name="Layers").wait_for()
@@ -152,7 +77,7 @@ def test_from_launch_to_a_file_that_runs(base: str, page: Page, home: Path, tmp_
         assert store.get(experiment).seed == 3
 
 
-def _watched(page: Page) -> set[str]:
+def _watched(page: Page, until: Until) -> set[str]:
     """How many members the front had, at each look, until the experiment ended."""
     sizes: set[str] = set()
 
@@ -162,15 +87,15 @@ def _watched(page: Page) -> set[str]:
         assert status in ("QUEUED", "RUNNING", "COMPLETED"), page.locator("#state").inner_text()
         return status == "COMPLETED"
 
-    _until(is_over, SECONDS)
+    until(is_over, SECONDS)
     sizes.discard("")
     return sizes
 
 
-def _brush(page: Page) -> None:
+def _brush(page: Page, until: Until) -> None:
     """Drag over the right half of the plot: fewer members stay in the table, and the form says which."""
     before = page.locator("#members tbody tr:visible").count()
-    plot = page.locator("#scatter .nsewdrag").first
+    plot = page.locator("#scatter canvas").first
     plot.scroll_into_view_if_needed()
     box = plot.bounding_box()
     assert box is not None
@@ -178,7 +103,7 @@ def _brush(page: Page) -> None:
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] / 3, box["y"] + box["height"] - 2, steps=5)
     page.mouse.up()
-    _until(lambda: page.locator("input[name='max.latency_ms']").input_value(), 20)
+    until(lambda: page.locator("input[name='max.latency_ms']").input_value(), 20)
     assert 0 < page.locator("#members tbody tr:visible").count() <= before
     page.get_by_role("link", name="All", exact=True).click()
     assert page.locator("#members tbody tr:visible").count() == before
@@ -215,15 +140,15 @@ def many(home: Path, store: Store, spec: dict[str, Any], rng: np.random.Generato
     return experiment.id
 
 
-def test_a_page_of_100_000_candidates_is_drawn(base: str, page: Page, many: str) -> None:
+def test_a_page_of_100_000_candidates_is_drawn(base: str, page: Page, many: str, until: Until) -> None:
     page.goto(f"{base}/experiments/{many}")
-    page.locator("#scatter .scatterlayer .trace").first.wait_for()
+    page.locator("#scatter[data-drawn]").first.wait_for()
     assert page.locator("#shown").inner_text() == "500 of 500 members"
     assert "Of 100,000 candidates" in page.locator("#cloud-note").inner_text()
     page.locator("input[name='min.top1']").fill("90")
-    _until(lambda: page.locator("#shown").inner_text() != "500 of 500 members", 20)
+    until(lambda: page.locator("#shown").inner_text() != "500 of 500 members", 20)
     page.locator("#axis-x").select_option("size_bytes")
-    page.locator("#scatter .xtitle").get_by_text("Size (KiB)").wait_for()
+    page.get_by_role("img", name="Accuracy (%) over Size (KiB)").wait_for()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

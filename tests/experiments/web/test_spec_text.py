@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bitfront.experiments.spec import Spec
@@ -74,6 +74,18 @@ def test_a_field_is_set_changed_and_taken_out() -> None:
     assert values["space"] == "digits"
 
 
+@pytest.mark.parametrize("written", [5, ["nsga2"], True, [], 0])
+@pytest.mark.parametrize("text", ["", "4"])
+def test_what_is_written_in_place_of_a_section_is_not_thrown_away(written: object, text: str) -> None:
+    values = {"search": written, "space": "digits"}
+    assert with_texts(values, {"search.population": text, "space.options": ""}) == values
+
+
+def test_an_empty_field_changes_nothing_where_there_was_nothing() -> None:
+    values = {"search": "nsga2", "front": {}}
+    assert with_texts(values, {"search.population": "", "front.measure": " "}) == values
+
+
 def test_what_is_no_field_stays() -> None:
     values = with_texts(
         {"spcae": "digits", "search": {"genertions": 3}}, {"search.population": "4", "nothing": "1"}
@@ -110,6 +122,7 @@ _LINES = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Z
 
 
 @given(st.dictionaries(st.sampled_from(_PATHS), _LINES, max_size=6))
+@example({"name": "0E0", "space.options": "{a: '1e3'}"})
 def test_whatever_is_typed_survives_the_yaml(texts: Mapping[str, str]) -> None:
     values = with_texts({}, texts)
     again: dict[Any, Any] = read_mapping(yaml_of(values), "x") if values else {}
