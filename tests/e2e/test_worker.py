@@ -129,7 +129,7 @@ def test_worker_and_child_are_killed_and_the_front_is_that_of_an_undisturbed_run
 def test_ray_is_killed_and_the_front_is_that_of_an_undisturbed_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its process waits a minute for its cluster, here 5 s, and dies of it; the next one starts another cluster."""
+    """Its process waits a minute for its cluster, here 5 s, and dies of it; the next one starts another."""
     pytest.importorskip("ray")
     monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "5")
     calm, troubled = tmp_path / "calm", tmp_path / "troubled"
