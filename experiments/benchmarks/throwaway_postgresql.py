@@ -30,13 +30,24 @@ def throwaway_postgresql(durable: bool = False) -> Iterator[str]:
         UnsupportedError: there is no PostgreSQL here, or no driver for it; it says which.
         RuntimeError: it does not start.
     """
+    with throwaway_server(durable) as server:
+        yield server.url
+
+
+@contextmanager
+def throwaway_server(durable: bool = False) -> Iterator[Server]:
+    """As `throwaway_postgresql`, for what stops and starts it meanwhile.
+
+    Raises:
+        UnsupportedError, RuntimeError: as `throwaway_postgresql`.
+    """
     program = _pg_ctl()
     # The name of a socket must be short, and another user must get there.
     with tempfile.TemporaryDirectory(prefix="bitfront-pg-", ignore_cleanup_errors=True) as folder:
-        server = _Server(program, Path(folder))
-        server.start(_SETTINGS if durable else f"{_SETTINGS} {_CARELESS}")
+        server = Server(program, Path(folder), _SETTINGS if durable else f"{_SETTINGS} {_CARELESS}")
+        server.start()
         try:
-            yield f"postgresql+psycopg://bitfront@/{{}}?host={folder}"
+            yield server
         finally:
             server.stop()
 
@@ -54,23 +65,31 @@ def _pg_ctl() -> Path:
     return Path(found)
 
 
-class _Server:
-    def __init__(self, pg_ctl: Path, folder: Path) -> None:
-        self._pg_ctl, self._folder = pg_ctl, folder
+class Server:
+    """A server in a folder; ``url`` with ``{}`` for the database's name."""
+
+    def __init__(self, pg_ctl: Path, folder: Path, settings: str) -> None:
+        self.url = f"postgresql+psycopg://bitfront@/{{}}?host={folder}"
+        self._pg_ctl, self._folder, self._settings, self._runs = pg_ctl, folder, settings, False
         self._user: str | None = None
         if os.geteuid() == 0:  # the server refuses to run as root
             users = {entry.pw_name: entry for entry in pwd.getpwall()}
             entry = users.get("postgres") or users["nobody"]
             os.chown(folder, entry.pw_uid, entry.pw_gid)
             self._user = entry.pw_name
-
-    def start(self, settings: str) -> None:
         self._call("initdb", "-o", _INITDB)
+
+    def start(self) -> None:
+        """Start it, with all that it held when it was stopped."""
         log = str(self._folder / "log")
-        self._call("start", "-w", "-t", "60", "-l", log, "-o", f"{settings} -k {self._folder}")
+        self._call("start", "-w", "-t", "60", "-l", log, "-o", f"{self._settings} -k {self._folder}")
+        self._runs = True
 
     def stop(self) -> None:
-        self._call("stop", "-m", "immediate")
+        """Stop it as a crash does; one that is stopped stays so."""
+        if self._runs:
+            self._call("stop", "-m", "immediate")
+        self._runs = False
 
     def _call(self, action: str, *options: str) -> None:
         command = [str(self._pg_ctl), action, "-s", "-D", str(self._folder / "data"), *options]

@@ -20,6 +20,7 @@ from bitfront.experiments.store.statuses import Status
 
 sys.path.insert(0, str(Path(__file__).parent))
 stand_in: Any = import_module("stand_in")
+child: Any = import_module("bitfront.experiments.worker.child")
 
 KILLS = 20
 
@@ -127,6 +128,13 @@ def orphans(home: Path) -> dict[str, Any]:
     return {"exit": code, "in turn": second >= ended[0], "log": log}
 
 
+def away(home: Path) -> dict[str, Any]:
+    """A worker while somebody else takes the database away; its children wait for it ``PATIENCE`` seconds."""
+    given = child.open_store
+    child.open_store = lambda home: given(home, float(os.environ["PATIENCE"]))
+    return {"exit": stand_in.worker(home, once=True).wait()}
+
+
 def _experiments(home: Path) -> list[str]:
     with open_store(home) as store:
         return [one.id for one in reversed(store.list_experiments(limit=1000).items)]
@@ -141,7 +149,7 @@ def _wait(home: Path, until: Callable[[Store, str], bool]) -> None:
             time.sleep(0.01)
 
 
-TROUBLES = {one.__name__: one for one in (kills, race, drained, deaf, orphans)}
+TROUBLES = {one.__name__: one for one in (kills, race, drained, deaf, orphans, away)}
 
 if __name__ == "__main__":
     print(json.dumps(TROUBLES[sys.argv[1]](Path(sys.argv[2]))))
