@@ -22,6 +22,7 @@ from bitfront.experiments.stages.samples import collected_samples
 from bitfront.experiments.stages.searching import measuring, predicting, searched_front
 from bitfront.experiments.stages.supernet import trained_supernet
 from bitfront.experiments.stages.tables import compiled_costs, searched_space
+from bitfront.experiments.stages.uploaded import uploaded_predictor
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.records import Experiment
 from bitfront.search.executors.local import one_thread
@@ -41,6 +42,10 @@ def run_stages(run: Run) -> None:
         run.stage("4 device table")
         costs = compiled_costs(run, devices, space)
         problem = measuring(run, searched, supernet_id, supernet, costs)
+    elif run.spec.predictor.uploaded is not None:
+        run.stage("4 predictor and device table")
+        predictor = uploaded_predictor(run, supernet_id, space)
+        problem = predicting(run, searched, predictor, compiled_costs(run, devices, space))
     else:
         run.stage("3 measured samples")
         samples = collected_samples(run, supernet_id, supernet)

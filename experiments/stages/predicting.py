@@ -111,6 +111,6 @@ def _id(run: Run, supernet_id: str, samples: Samples, kind: str) -> str:
         pairs.hash()
         for pairs in (samples.fp32, samples.fp32_held_out, samples.quantized, samples.quantized_held_out)
     ]
-    wanted = run.spec.predictor.model_dump(mode="json")
+    wanted = run.spec.predictor.model_dump(mode="json", exclude={"uploaded"})  # with which none is fitted
     described = json.dumps([FORMAT, supernet_id, wanted, run.spec.seed, data, kind], sort_keys=True)
     return hashlib.sha256(described.encode()).hexdigest()[:16]

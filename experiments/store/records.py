@@ -220,7 +220,7 @@ class SupernetRecord:
 
 @dataclass(frozen=True, slots=True)
 class PredictorRecord:
-    """An accuracy predictor of a supernet. ``kind`` is ``"fp32"`` or ``"transferred"``."""
+    """An accuracy predictor of a supernet. ``kind`` is ``"fp32"``, ``"transferred"`` or ``"uploaded"``."""
 
     id: str
     supernet_id: str

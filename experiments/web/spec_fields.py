@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from bitfront.experiments.spec import Spec
 from bitfront.experiments.spec_template import flow
+from bitfront.experiments.uploaded_predictors import uploaded_names
 
 Kind = Literal["choice", "text", "number", "yaml"]
 GENERAL = ""
@@ -101,6 +102,7 @@ def suggestions(home: Path) -> dict[str, list[str]]:
         "data.name": sorted(DATASETS.names()),
         "device.name": sorted(known_devices(home)),
         "predictor.kind": sorted(PREDICTORS.names()),
+        "predictor.uploaded": uploaded_names(home),
         "search.strategy": sorted(STRATEGIES.names()),
         "executor.kind": sorted(EXECUTORS.names()),
     }

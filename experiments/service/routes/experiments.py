@@ -22,8 +22,9 @@ from bitfront.experiments.service.models import ExperimentAnswer, ExperimentDeta
 from bitfront.experiments.service.refusals import InvalidRequestError, NotFoundError
 from bitfront.experiments.service.routes.common import PREFIX, Cursor, ExperimentId
 from bitfront.experiments.service.spec_bodies import SPEC_BODY
-from bitfront.experiments.service.specs import read_sent
-from bitfront.experiments.spec import Spec
+from bitfront.experiments.service.specs import SOURCE, read_sent
+from bitfront.experiments.spec import Spec, SpecError
+from bitfront.experiments.spec_meaning import uploaded_problems
 from bitfront.experiments.store.base import LONGEST_KEY
 from bitfront.experiments.store.records import Experiment
 from bitfront.experiments.store.statuses import Status
@@ -86,8 +87,17 @@ def _check_key(key: str | None) -> None:
 
 
 def create(service: Service, spec: Spec, key: str | None = None) -> Experiment:
-    """Queue a spec that was checked, as `bitfront run` does."""
+    """Queue a spec that was checked, as `bitfront run` does.
+
+    Raises:
+        SpecError: it names an uploaded predictor of another space.
+        DataError: the data can not be read.
+    """
     fitted = spec.fitted()
+    if problems := list(
+        uploaded_problems(fitted, service.home, is_fitted=True)
+    ):  # now that the whole space is known
+        raise SpecError(SOURCE, problems)
     return service.store.create_experiment(fitted.name, fitted.as_json(), fitted.seed, key)
 
 
