@@ -8,7 +8,7 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bitfront.experiments.service.errors import LOG, answer, unexpected
+from bitfront.experiments.service.errors import LOG, answer, for_reader, unexpected
 from bitfront.experiments.service.limits import RateLimiter, limited, too_large
 from bitfront.experiments.service.metrics import Metrics
 from bitfront.experiments.service.refusals import BadRequestError, RefusedError
@@ -58,7 +58,7 @@ class Guard:
                 LOG.error("an answer broke off", exc_info=error)
                 raise
             response = answer(error) if isinstance(error, RefusedError) else unexpected(error)
-            await response(scope, receive, sending)
+            await for_reader(scope, response)(scope, receive, sending)
         finally:
             self._note(scope, sending.status, time.monotonic() - begun)
 
