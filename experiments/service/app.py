@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
 from bitfront.experiments.service import errors
 from bitfront.experiments.service.context import make_service
@@ -60,15 +60,12 @@ def create_app(settings: Settings, store: Store) -> FastAPI:
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(health.router)
     if web := _web():
-        app.include_router(web)
+        app.include_router(web.routes())
+        app.state.error_page = web.error_page
     app.add_middleware(Guard, settings=settings, metrics=service.metrics)
     return app
 
 
-def _web() -> APIRouter | None:
-    """The pages' routes, which `bitfront.experiments.web.routes` gives."""
-    if importlib.util.find_spec(_WEB) is None:
-        return None
-    made: Any = importlib.import_module(_WEB).routes()
-    assert isinstance(made, APIRouter)
-    return made
+def _web() -> Any:
+    """The package of the pages, which gives ``routes()`` and ``error_page(request, answer)``; None without it."""
+    return None if importlib.util.find_spec(_WEB) is None else importlib.import_module(_WEB)

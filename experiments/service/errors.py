@@ -6,10 +6,12 @@ import logging
 import secrets
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from bitfront.experiments.service.error_models import ErrorAnswer, ErrorBody, ErrorProblem
 from bitfront.experiments.service.refusals import (
@@ -59,9 +61,33 @@ _KINDS: dict[int, tuple[type[RefusedError], str]] = {
 
 def install(app: FastAPI) -> None:
     """Have every error of an app answered in the one form."""
-    app.add_exception_handler(BitfrontError, _bitfront)
-    app.add_exception_handler(RequestValidationError, _validation)
-    app.add_exception_handler(HTTPException, _http)
+    for kind in (BitfrontError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, _handled)
+
+
+def told(error: Exception) -> JSONResponse:
+    """An error of one of the three known kinds as an answer in the one form."""
+    if isinstance(error, BitfrontError):
+        return _bitfront(error)
+    return _validation(error) if isinstance(error, RequestValidationError) else _http(error)
+
+
+def for_reader(scope: Scope, made: Response) -> Response:
+    """An error's answer as whoever asked reads it: a page for a browser, where there are pages, else unchanged."""
+    as_page = getattr(scope["app"].state, "error_page", None)
+    is_for_people = "text/html" in Headers(scope=scope).get("accept", "")
+    if as_page is None or not is_for_people or scope["path"].startswith("/api/"):
+        return made
+    try:
+        page: Response = as_page(Request(scope), made)
+    except Exception as error:  # pages may be what is broken
+        LOG.error("an error could not be shown as a page", exc_info=error)
+        return made
+    return page
+
+
+def _handled(request: Request, error: Exception) -> Response:
+    return for_reader(request.scope, told(error))
 
 
 def answer(error: RefusedError, body: ErrorBody | None = None) -> JSONResponse:
@@ -94,8 +120,7 @@ def _body(error: RefusedError, number: str | None = None) -> ErrorBody:
     )
 
 
-def _bitfront(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, BitfrontError)
+def _bitfront(error: BitfrontError) -> JSONResponse:
     if isinstance(error, RefusedError):
         return answer(error)
     if isinstance(error, _OURS):
@@ -148,8 +173,7 @@ def _unavailable(error: BitfrontError) -> JSONResponse:
     return answer(told, _body(told, number))
 
 
-def _validation(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
+def _validation(error: RequestValidationError) -> JSONResponse:
     problems = [_problem_of(details) for details in error.errors()[:_MOST_PROBLEMS]]
     first = problems[0]
     told = InvalidRequestError(f"{first.where}: {first.rule}", first.fix, first.where)
@@ -169,7 +193,7 @@ def _problem_of(details: dict[str, Any]) -> ErrorProblem:
     )
 
 
-def _http(_: Request, error: Exception) -> JSONResponse:
+def _http(error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     cause = error.__cause__
     if isinstance(cause, RefusedError):  # raised while the body was read, and wrapped on its way

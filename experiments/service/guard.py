@@ -9,7 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bitfront.experiments.service.errors import LOG, answer, unexpected
+from bitfront.experiments.service.errors import LOG, answer, for_reader, unexpected
 from bitfront.experiments.service.limits import RateLimiter, limited, too_large
 from bitfront.experiments.service.metrics import Metrics
 from bitfront.experiments.service.refusals import BadRequestError, RefusedError
@@ -64,7 +64,7 @@ class Guard:
                 LOG.error("an answer broke off", exc_info=error)
                 raise
             response = answer(error) if isinstance(error, RefusedError) else unexpected(error)
-            await response(scope, receive, sending)
+            await for_reader(scope, response)(scope, receive, sending)
         finally:
             self._note(scope, sending.status, time.monotonic() - begun)
 

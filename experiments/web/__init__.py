@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fastapi import APIRouter
+    from fastapi import APIRouter, Request, Response
 
-__all__ = ["routes"]
+__all__ = ["error_page", "routes"]
 
 
 def routes() -> APIRouter:
@@ -15,3 +15,10 @@ def routes() -> APIRouter:
     from bitfront.experiments.web.pages import routes as made
 
     return made()
+
+
+def error_page(request: Request, answer: Response) -> Response:
+    """The service's answer to an error, in its one form, as a page."""
+    from bitfront.experiments.web.page_route import as_page
+
+    return as_page(request, answer)

@@ -50,7 +50,7 @@ def asset(name: str) -> Asset:
     return Asset(content, gzip.compress(content, 6, mtime=0), _TYPES[path.suffix], digest)
 
 
-@router.get(PREFIX + "/{digest}/{name}")
+@router.api_route(PREFIX + "/{digest}/{name}", methods=["GET", "HEAD"])
 def send(digest: str, name: str, request: Request) -> Response:
     """A file; the newest, whatever the address says of its content."""
     found = asset(name)

@@ -117,7 +117,8 @@ def log_tail(path: Path) -> str:
     except OSError:
         return ""
     text = data.decode(errors="replace")
-    return text.partition("\n")[2] if len(data) == _LOG_TAIL else text
+    rest = text.partition("\n")[2] if len(data) == _LOG_TAIL else ""
+    return rest or text  # of a line that is longer than all that is shown, its end
 
 
 def _back(experiment_id: str) -> Response:

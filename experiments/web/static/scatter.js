@@ -50,7 +50,7 @@ class Scatter {
 
   show(series, x, y) {
     Object.assign(this, { series: series.filter((one) => (one.points ?? one.lines).length), x, y });
-    this.over = null;
+    this.hover(null);
     this.explain();
     this.plan();
   }

@@ -18,7 +18,7 @@ from bitfront.experiments.store.statuses import Status
 from bitfront.supernet.spaces import SPACES
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 Until = Callable[[Callable[[], Any], float], Any]
 Process = Callable[..., AbstractContextManager[subprocess.Popen[bytes]]]
@@ -141,14 +141,91 @@ def many(home: Path, store: Store, spec: dict[str, Any], rng: np.random.Generato
 
 
 def test_a_page_of_100_000_candidates_is_drawn(base: str, page: Page, many: str, until: Until) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
     page.goto(f"{base}/experiments/{many}")
     page.locator("#scatter[data-drawn]").first.wait_for()
     assert page.locator("#shown").inner_text() == "500 of 500 members"
     assert "Of 100,000 candidates" in page.locator("#cloud-note").inner_text()
+    assert [one for one in asked if one.startswith("plot.json")] == [
+        "plot.json"
+    ]  # asked for early, and used
     page.locator("input[name='min.top1']").fill("90")
     until(lambda: page.locator("#shown").inner_text() != "500 of 500 members", 20)
     page.locator("#axis-x").select_option("size_bytes")
     page.get_by_role("img", name="Accuracy (%) over Size (KiB)").wait_for()
+
+
+def test_members_beyond_the_table_are_listed_by_show(base: str, page: Page, many: str, until: Until) -> None:
+    page.goto(f"{base}/experiments/{many}")
+    page.locator("#scatter[data-drawn]").wait_for()
+    rows = page.locator("#members tbody tr")
+    assert rows.count() == 300
+    listed = {row.get_attribute("data-candidate") for row in rows.all()}
+    page.locator("input[name='max.top1']").fill("80")
+    until(lambda: "press Show" in page.locator("#shown").inner_text(), 20)
+    page.get_by_role("button", name="Show", exact=True).click()
+    page.wait_for_url("**max.top1=80**")
+    page.locator("#scatter[data-drawn]").wait_for()
+    found = {row.get_attribute("data-candidate") for row in page.locator("#members tbody tr:visible").all()}
+    assert len(found) > 0
+    assert not found <= listed
+    assert page.locator("#shown").inner_text().startswith(f"{min(len(found), 300)} of 500 members")
+    page.get_by_role("link", name="All", exact=True).click()
+    page.wait_for_url(f"**/experiments/{many}#front-title")
+    page.locator("#shown").get_by_text("500 of 500 members").wait_for()
+
+
+def test_a_touch_that_scrolls_chooses_nothing(base: str, page: Page, many: str, until: Until) -> None:
+    page.goto(f"{base}/experiments/{many}")
+    page.locator("#scatter[data-drawn]").wait_for()
+    # Axes stand upright: a finger that moves along one chooses, one that moves across scrolls.
+    touch = "getComputedStyle(document.querySelector({})).touchAction"
+    assert page.evaluate(touch.format("'#parallel'")) == "pan-x"
+    assert page.evaluate(touch.format("'#scatter canvas'")) == "pan-y"
+    for place, x, y in (("#parallel", 65, 100), ("#scatter canvas", 200, 100)):
+        box = page.locator(place).bounding_box()
+        assert box is not None
+        page.evaluate(
+            """([place, x, y]) => {
+                const canvas = document.querySelector(place);
+                canvas.setPointerCapture = () => {};
+                const send = (name, up) => canvas.dispatchEvent(new PointerEvent(name,
+                    { bubbles: true, pointerId: 7, pointerType: "touch", clientX: x + up, clientY: y + up }));
+                send("pointerdown", 0);
+                send("pointercancel", 0);
+                send("pointermove", 60);
+                send("pointerup", 60);
+            }""",
+            [place, box["x"] + x, box["y"] + y],
+        )
+    assert page.locator("#shown").inner_text() == "500 of 500 members"
+    assert page.evaluate("Object.keys(limits()).length") == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (401, "signed out"),
+        (403, "may not launch"),
+        (422, "too long"),
+        (429, "for patience"),
+        (0, "not answer"),
+    ],
+)
+def test_a_form_says_why_it_is_not_checked(base: str, browser: Browser, status: int, words: str) -> None:
+    page = browser.new_page()
+
+    def refuse(route: Route) -> None:
+        if status:
+            route.fulfill(status=status, body="{}")
+        else:
+            route.abort()
+
+    page.route("**/experiments/new/check", refuse)
+    page.goto(f"{base}/experiments/new")
+    page.locator("#checked").get_by_text(words).wait_for(timeout=20_000)
+    page.close()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
