@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from bitfront.experiments.rows import front_rows
@@ -38,38 +39,41 @@ class Member:
         return "measured, dominated" if self.dominated else "measured"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FrontView:
-    """Members, measured ones first, then by predicted accuracy, with the scales of their metrics."""
+    """Members, measured ones first, then by predicted accuracy, with the scales of their metrics.
+
+    What follows from them is found once: a page asks for it at every member.
+    """
 
     members: tuple[Member, ...]
     objectives: tuple[str, ...]
     scales: Mapping[str, Scale]
 
-    @property
+    @cached_property
     def drawn(self) -> list[str]:
         """The metrics that can be an axis: those that the search has of every member that could be scored."""
         scored = [one.predicted for one in self.members if one.predicted]
         return [name for name in self.scales if scored and all(name in values for values in scored)]
 
-    @property
+    @cached_property
     def found(self) -> str:
         """How the search came by its values, in a word or two."""
         kinds = {self.scales[name].found for name in self.drawn}
         return PREDICTED if kinds <= {PREDICTED} else "predicted or measured in the search"
 
-    @property
+    @cached_property
     def measured(self) -> list[str]:
         """The metrics that were measured of any member."""
         return [name for name in self.scales if any(name in one.measured for one in self.members)]
 
-    @property
+    @cached_property
     def columns(self) -> list[str]:
         """The metrics of the table: objectives, and what else was measured."""
         extra = [name for name in self.measured if name not in self.objectives]
         return [*(name for name in self.objectives if name in self.scales), *extra]
 
-    @property
+    @cached_property
     def tests(self) -> dict[str, Scale]:
         """Accuracies on the test split, which are for the reader alone and named apart, with their scales."""
         return {
