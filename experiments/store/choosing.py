@@ -73,4 +73,5 @@ def _cell(values: NDArray[np.float64], side: int) -> NDArray[np.intp]:
         return np.zeros(0, dtype=np.intp)
     low, width = values.min(), np.ptp(values)
     scale = side * _BELOW_ONE / width if width > 0 else 0.0
-    return ((values - low) * scale).astype(np.intp)
+    cells: NDArray[np.intp] = ((values - low) * scale).astype(np.intp)
+    return cells

@@ -36,7 +36,9 @@ class KnownGenomes:
     @classmethod
     def read(cls, connection: Connection, experiment: int, kept: KnownGenomes | None = None) -> KnownGenomes:
         """Those of an experiment, given by its number; ``kept`` where that still holds."""
-        mine = select(generations.c["index", "created_at"]).where(generations.c.experiment_number == experiment)
+        mine = select(generations.c["index"], generations.c.created_at).where(
+            generations.c.experiment_number == experiment
+        )
         row = connection.execute(mine.order_by(generations.c.index.desc()).limit(1)).one_or_none()
         newest = None if row is None else (int(row[0]), row[1])
         if kept is not None and (kept.experiment, kept.newest) == (experiment, newest):

@@ -148,7 +148,7 @@ def _placed(name: str, blocks: Sequence[Block], numbers: _Column | None) -> _Col
 
 def _read(connection: Connection, experiment: int, which: ColumnElement[bool]) -> dict[str, _Column]:
     """All columns of some blocks; empty where there are none."""
-    query = select(metric_blocks.c["metric", "first", "packed"]).where(
+    query = select(metric_blocks.c.metric, metric_blocks.c.first, metric_blocks.c.packed).where(
         metric_blocks.c.experiment_number == experiment, which
     )
     blocks: dict[str, list[Block]] = {}

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -642,6 +642,10 @@ class TestAskingAgain:
             )
 
 
+def _discard(_: object) -> None:
+    """For what is called for its effect."""
+
+
 class TestOwners:
     """One that was given up, and lives after all, changes nothing any more."""
 
@@ -655,12 +659,13 @@ class TestOwners:
     def test_only_who_holds_it_changes_it(self, store: SqlStore, taken: str, what: str) -> None:
         one, empty = Generation(0, 1, 0.5), CandidateBatch(genomes_of(1), {})
         store.put_table(TableRecord("t", "host", "h", "p", {}))
-        change = {
+        changes: dict[str, Callable[[Owner], None]] = {
             "generation": lambda owner: store.add_generation(taken, one, empty, genomes_of(0), {}, owner),
             "stage": lambda owner: store.set_stage(taken, "training", owner),
             "link": lambda owner: store.link(taken, table_id="t", owner=owner),
-            "status": lambda owner: store.set_status(taken, Status.FAILED, "it broke", owner=owner),
-        }[what]
+            "status": lambda owner: _discard(store.set_status(taken, Status.FAILED, "it broke", owner=owner)),
+        }
+        change = changes[what]
         before = store.get(taken)
         with pytest.raises(StatusError, match=r"not held by process .* any more"):
             change(Owner.current())

@@ -11,9 +11,7 @@ from bitfront.experiments.reporter import Reporters
 @pytest.mark.slow
 @pytest.mark.postgres
 def test_a_quick_run_answers_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        service, "_page", lambda *_: {"page_drawn_seconds": 1.0}
-    )
+    monkeypatch.setattr(service, "_page", lambda *_: {"page_drawn_seconds": 1.0})
     result = service.run(quick=True, seeds=1, reporter=Reporters())
     for kind in ("sqlite", "postgresql"):
         for name in ("front", "filtered", "candidate_page", "compare", "devices_filtered", "readers"):
