@@ -80,8 +80,9 @@ def _mark(store: Store, home: Path, experiment: Experiment) -> str:
         "generations": len(store.generations(experiment.id)),
         "measured": sum(member.top1_validation is not None for member in store.front(experiment.id)),
         "exports": len(store.exports(experiment.id)),
-        "tuning": _sizes(home, "tuning.sqlite"),
-        "tables": _sizes(home / "tables", "*.json"),
+        # Which of these files are its own is not known before they are linked; then they are others' progress.
+        "tuning": [] if experiment.predictor_id else _sizes(home, "tuning.sqlite"),
+        "tables": [] if experiment.table_id or experiment.table_ids else _sizes(home / "tables", "*.json"),
     }
     if supernet_id:
         record = store.supernet(supernet_id)

@@ -33,10 +33,11 @@ def crashed(store: Store, home: Path, times: int) -> str:
 
 
 def test_whoever_resumes_gives_it_all_its_tries_again(store: Store, home: Path, call: Call) -> None:
-    for again in (
+    ways: tuple[Callable[[str], bool], ...] = (
         lambda one: call("resume", one, "--queue").exit_code == 0,
         lambda one: resume(store, home, one).status is Status.QUEUED,
-    ):
+    )
+    for again in ways:
         one = crashed(store, home, 2)
         assert tries_without_progress(store, home, store.get(one)) == 2
         assert again(one)

@@ -1,5 +1,6 @@
 """Whoever works with a home for long has it locked, so that no backup is put in its place meanwhile."""
 
+import fcntl
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -66,7 +67,11 @@ def test_a_worker(seen: Seen, home: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_its_child(seen: Seen, store: Store, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child, "_write_to", lambda path: None)
     store.create_experiment("one", {}, 0)
-    assert work_on_next(home, seen)
+
+    def work(*_: Any) -> None:
+        seen()
+
+    assert work_on_next(home, work)
 
 
 def test_a_run_in_a_terminal(
@@ -155,7 +160,7 @@ def test_a_file_system_without_locks_is_used_without(home: Path, monkeypatch: py
     (home / ".restoring").mkdir()
     (home / ".restoring" / "new").touch()
     (home / "old").touch()
-    monkeypatch.setattr(swapping.fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
     with in_use(home), used_by_nobody(home):
         swap(home)
     assert [path.name for path in home.iterdir()] == ["new"]

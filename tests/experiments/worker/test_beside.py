@@ -51,7 +51,8 @@ def test_it_is_started_again_when_it_dies_and_stopped_in_the_end(tmp_path: Path)
 def test_a_machine_without_room_for_a_process_is_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    inner, refused = module._start, []
+    inner: Callable[[Path, Sequence[str]], subprocess.Popen[bytes]] = module._start
+    refused: list[Path] = []
 
     def start(home: Path, command: Sequence[str]) -> subprocess.Popen[bytes]:
         if 0 < len(refused) < 3:

@@ -12,7 +12,7 @@ from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.home import open_store
 from bitfront.experiments.store.owner import Owner
 from bitfront.experiments.store.statuses import Status
-from bitfront.experiments.worker import roster, tries
+from bitfront.experiments.worker import roster
 from bitfront.experiments.worker import worker as module
 from bitfront.experiments.worker.pauses import LONGEST_SECONDS, Pause, Signals
 from bitfront.experiments.worker.processes import Child
@@ -473,23 +473,6 @@ class TestSmallThings:
         child = FakeChild(4_000_000)
         child.code = code
         assert words in child.ending
-
-
-def test_files_that_vanish_while_progress_is_looked_at(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (one,) = queue(store)
-    experiment = store.get(one)
-    (tmp_path / "tables").mkdir()
-    (tmp_path / "tables" / "a.json").touch()
-    before = tries._mark(store, tmp_path, experiment)
-    inner = Path.glob
-
-    def glob(self: Path, pattern: str) -> list[Path]:
-        return [*inner(self, pattern), self / "gone.json"]
-
-    monkeypatch.setattr(Path, "glob", glob)
-    assert tries._mark(store, tmp_path, experiment) == before
 
 
 def _supernet(supernet_id: str) -> Any:
