@@ -9,7 +9,7 @@ import numpy as np
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, func, select, tuple_
 
 from bitfront.experiments.store.base import MOST_PER_PAGE
-from bitfront.experiments.store.cursors import decode_cursor, encode_cursor
+from bitfront.experiments.store.cursors import LARGEST_NUMBER, decode_cursor, encode_cursor
 from bitfront.experiments.store.engine import reading
 from bitfront.experiments.store.filters import COMPARE, Filter
 from bitfront.experiments.store.records import Candidate, Page
@@ -51,7 +51,7 @@ class CandidatesSql:
         if on_front:
             met.append(candidates.c.on_front)
         if cursor is not None:
-            met.append(_behind(keys, order, decode_cursor(listing, cursor, len(keys))))
+            met.append(_behind(keys, order, decode_cursor(listing, cursor, len(keys), LARGEST_NUMBER)))
         with reading(self._engine) as connection:
             mine = candidates.c.experiment_number == number_of(connection, experiment_id)
             chosen = _chosen(keys, order, [mine, *met], limit + 1)
