@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bitfront.experiments.service.errors import LOG, answer, for_reader, unexpected
 from bitfront.experiments.service.limits import RateLimiter, limited, too_large
 from bitfront.experiments.service.metrics import Metrics
-from bitfront.experiments.service.refusals import BadRequestError, RefusedError
+from bitfront.experiments.service.refusals import BadRequestError, InvalidRequestError, NotFoundError, RefusedError
 from bitfront.experiments.service.settings import Settings, as_address, host_name, is_loopback
 
 CONTENT_SECURITY = (
@@ -71,6 +71,7 @@ class Guard:
     async def _served(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         check_host(headers.get("host", ""), self._settings)
+        _check_address(scope)
         client = scope.get("client")
         self._limiter.take(client[0] if client else "")
         uploading = scope["method"] == "POST" and scope["path"].rstrip("/") in UPLOADS
@@ -90,6 +91,18 @@ class Guard:
         facts["who"] = scope.get("state", {}).get("who", "")
         words = "%(method)s %(path)s %(status)s in %(ms)s ms" + (" by %(who)s" if facts["who"] else "")
         LOG.info(words, facts, extra=facts)
+
+
+def _check_address(scope: Scope) -> None:
+    """Refuse zero bytes, which no name of anything has, and no database takes.
+
+    Raises:
+        NotFoundError, InvalidRequestError: there is one in the path, or in the query.
+    """
+    if "\x00" in scope["path"]:
+        raise NotFoundError("there is no such thing: the path has a zero byte", "leave it out", "path")
+    if b"%00" in scope["query_string"] or b"\x00" in scope["query_string"]:
+        raise InvalidRequestError("the query has a zero byte", "leave it out", "query")
 
 
 class _Sending:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ SOURCE = "the spec"
 MOST_YAML = 128 * 1024
 """Bytes of YAML, which takes a second for every 60 KB of it; JSON is read a hundred times as fast."""
 
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _YAML = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml", "text/plain")
 _FOLDERS = "name a file in a folder that the service was started with: --data-folder DIR"
 
@@ -39,7 +41,10 @@ def checked(values: Mapping[Any, Any], settings: Settings) -> Spec:
     Raises:
         SpecError: as `read_sent`.
     """
-    # First of all, since what a spec names is opened while it is checked.
+    if text := next(_no_text(values), None):
+        rule = "has a zero byte or half a character in it, which can not be stored"
+        raise SpecError(SOURCE, [Problem(SOURCE, shown(text), rule, "write text in UTF-8 without such")])
+    # Before anything else, since what a spec names is opened while it is checked.
     if problems := list(_foreign(values, settings)):
         raise SpecError(SOURCE, problems)
     return spec_from(values, SOURCE, settings.home)
@@ -93,6 +98,19 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is given twice")
     return value
+
+
+def _no_text(values: object) -> Iterator[str]:
+    """Texts, at any depth, that no database and no answer can hold: escapes of JSON and YAML can write such."""
+    left = [values]
+    while left:
+        one = left.pop()
+        if isinstance(one, Mapping):
+            left += [*one.keys(), *one.values()]
+        elif isinstance(one, list | tuple | set):
+            left += one
+        elif isinstance(one, str) and _UNSTORABLE.search(one):
+            yield one
 
 
 def _foreign(values: Mapping[Any, Any], settings: Settings) -> Iterator[Problem]:

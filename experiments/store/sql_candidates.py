@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, Row, Select, select
 from bitfront.experiments.store.base import MOST_PER_PAGE
 from bitfront.experiments.store.choosing import first_in_order, first_of_cells, meeting
 from bitfront.experiments.store.column_cache import ColumnCache
-from bitfront.experiments.store.cursors import decode_cursor, encode_cursor
+from bitfront.experiments.store.cursors import LARGEST_NUMBER, decode_cursor, encode_cursor
 from bitfront.experiments.store.engine import reading
 from bitfront.experiments.store.filters import Filter
 from bitfront.experiments.store.metric_blocks import Columns, count_in_blocks, read_columns
@@ -51,7 +51,7 @@ class CandidatesSql:
         check_limit(limit)
         metric = _ordered_by(order)
         listing = _listing(experiment_id, order, on_front, where)
-        after = None if cursor is None else decode_cursor(listing, cursor, 1 if metric is None else 2)
+        after = None if cursor is None else decode_cursor(listing, cursor, 1 if metric is None else 2, LARGEST_NUMBER)
         descending = order.startswith("-")
         with reading(self._engine) as connection:
             mine = row_of(connection, experiment_id)

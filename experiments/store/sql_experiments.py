@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, Select, select, update
 
 from bitfront.experiments.store.base import LONGEST_KEY, MOST_PER_PAGE, SILENCE
-from bitfront.experiments.store.cursors import decode_cursor, encode_cursor
+from bitfront.experiments.store.cursors import LARGEST_NUMBER, decode_cursor, encode_cursor
 from bitfront.experiments.store.engine import reading, writing
 from bitfront.experiments.store.errors import ConflictError, StatusError
 from bitfront.experiments.store.inserting import insert_new
@@ -84,7 +84,7 @@ class ExperimentsSql:
         if status is not None:
             query = query.where(table.c.status == status)
         if cursor is not None:
-            query = query.where(table.c.number < decode_cursor(_LISTING, cursor, 1)[0])
+            query = query.where(table.c.number < decode_cursor(_LISTING, cursor, 1, LARGEST_NUMBER)[0])
         with reading(self._engine) as connection:
             rows = connection.execute(query).all()
         more = len(rows) > limit

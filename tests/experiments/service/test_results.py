@@ -14,6 +14,7 @@ from bitfront.experiments.importances import gene_importances
 from bitfront.experiments.rows import front_rows
 from bitfront.experiments.service import answers
 from bitfront.experiments.store.base import Store
+from bitfront.experiments.store.cursors import encode_cursor
 from bitfront.experiments.store.records import CandidateBatch, Experiment, Generation, Measurement
 from bitfront.supernet.spaces import SPACES
 
@@ -101,6 +102,33 @@ def test_an_etag_saves_what_did_not_change(api: TestClient, store: Store, done: 
     changed = api.get(_place(done, "front"), headers={"If-None-Match": tag})
     assert changed.status_code == 200
     assert changed.headers["ETag"] != tag
+
+
+def test_a_long_condition_still_has_a_next_page(api: TestClient, done: Experiment) -> None:
+    where = " and ".join(f"size_bytes <= {30_000 + i / 7}" for i in range(1, 21))
+    found, cursor = [], None
+    while True:
+        params = {"where": where, "limit": 2, **({"cursor": cursor} if cursor else {})}
+        page = api.get(_place(done, "candidates"), params=params)
+        assert page.status_code == 200, page.text
+        found += [one["candidate"] for one in page.json()["items"]]
+        cursor = page.json()["next_cursor"]
+        if cursor is None:
+            break
+        assert len(cursor) < 200 < len(where)
+    assert found == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("key", [2**31, 2**40, 2**63 - 1, -(2**40), 1e300])
+def test_a_cursor_behind_every_row_is_refused(
+    api: TestClient, done: Experiment, refused: Refused, key: float
+) -> None:
+    """A column of PostgreSQL can not be compared with it."""
+    cursor = encode_cursor("experiments", [key])
+    refused(api.get("/api/v1/experiments", params={"cursor": cursor}), 422)
+    for order, start in (("id", []), ("top1", [0.5])):
+        cursor = encode_cursor(f"candidates {done.id} {order} all", [*start, key])
+        refused(api.get(_place(done, "candidates"), params={"cursor": cursor, "order": order}), 422)
 
 
 def test_candidates_come_in_pages_orders_and_filters(api: TestClient, done: Experiment, refused: Refused) -> None:

@@ -16,7 +16,7 @@ from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.records import Experiment
 
 schemathesis = pytest.importorskip("schemathesis")
-EACH = 160
+EACH = 170
 LEAST = 5000
 _FORM = {"type", "message", "rule", "fix", "where", "problems", "id"}
 
@@ -25,18 +25,25 @@ _FORM = {"type", "message", "rule", "fix", "where", "problems", "id"}
 @pytest.mark.timeout(3600)
 @pytest.mark.filterwarnings("ignore::Warning")
 def test_whatever_is_asked_is_answered(
-    serve: Callable[[Settings], TestClient], settings_of_cases: Settings, store: Store, done: Experiment
+    serve: Callable[[Settings], TestClient],
+    settings_of_cases: Settings,
+    store: Store,
+    done: Experiment,
+    token: Callable[[str], dict[str, str]],
 ) -> None:
     app: Any = serve(settings_of_cases).app
     schema = schemathesis.openapi.from_asgi("/api/v1/openapi.json", app, headers={"Host": "127.0.0.1:8317"})
     asked: list[int] = []
+    headers = token("admin")
     for result in schema.get_all_operations():
         operation = result.ok()
-        _ask_often(operation, done.id, asked)
+        _ask_often(operation, store, done, headers, asked)
     assert len(asked) >= LEAST
     assert not [status for status in asked if status >= 500]
     # Not all of it is refused: what is allowed is answered, too.
-    assert sum(status < 300 for status in asked) > LEAST // 20
+    assert {200, 202, 401, 404, 409, 422, 429} <= set(asked)
+    assert sum(status < 300 for status in asked) > LEAST // 4
+    assert sum(status in (401, 403, 429) for status in asked) < len(asked) // 3
     assert store.get(done.id).status.is_over
 
 
@@ -46,11 +53,23 @@ def settings_of_cases(settings: Settings) -> Settings:
     return replace(settings, most_jobs=0)
 
 
-def _ask_often(operation: Any, experiment_id: str, asked: list[int]) -> None:
+def _mean(case: Any, experiment_id: str, number: int) -> None:
+    """Let a case be about an experiment, a candidate or a device that is there."""
+    there = {"experiment_id": experiment_id, "candidate_id": number // 2 % 6, "name": "bitfusion"}
+    for name in (case.path_parameters or {}).keys() & there.keys():
+        case.path_parameters[name] = there[name]
+    if case.query and "experiments" in case.query:
+        case.query["experiments"] = experiment_id
+
+
+def _ask_often(operation: Any, store: Store, done: Experiment, known: dict[str, str], asked: list[int]) -> None:
     from hypothesis import given
 
+    mode = schemathesis.GenerationMode
+
     @given(
-        case=operation.as_strategy(generation_mode=schemathesis.GenerationMode.POSITIVE) | operation.as_strategy()
+        case=operation.as_strategy(generation_mode=mode.POSITIVE)
+        | operation.as_strategy(generation_mode=mode.NEGATIVE)
     )
     @settings(
         max_examples=EACH,
@@ -61,11 +80,16 @@ def _ask_often(operation: Any, experiment_id: str, asked: list[int]) -> None:
         database=None,
     )
     def ask(case: Any) -> None:
-        parameters = case.path_parameters or {}
-        # Half of the cases are about what is there: random ids never are. It is not deleted on the way.
-        if "experiment_id" in parameters and len(asked) % 2 and operation.method != "delete":
-            parameters["experiment_id"] = experiment_id
-        answer = case.call(headers={"Host": "127.0.0.1:8317"})
+        if len(asked) % 2:  # half of the cases are about what is there: random ids never are
+            one = store.create_experiment("gone", done.spec, 0) if operation.method == "delete" else done
+            _mean(case, one.id, len(asked))
+        # Made-up tokens come no further than the door: a quarter of the cases shows none or such a one.
+        headers = {"Host": "127.0.0.1:8317"}
+        if len(asked) % 4:
+            for name in [one for one in (case.headers or {}) if one.lower() == "authorization"]:
+                del case.headers[name]
+            headers |= known
+        answer = case.call(headers=headers)
         asked.append(answer.status_code)
         assert answer.status_code < 500, (operation.label, answer.text)
         if answer.status_code >= 400 and operation.method != "head":

@@ -431,3 +431,23 @@ def test_even_the_router_keeps_the_form(
     refused(answer, status)
     if status == 405:
         assert answer.headers["Allow"]
+
+
+@pytest.mark.parametrize(
+    ("place", "status"),
+    [
+        (f"{PLACE}/%00", 404),
+        (f"{PLACE}/a%00b/front", 404),
+        ("/api/v1/devices/%00", 404),
+        (f"{PLACE}?cursor=%00", 422),
+        ("/api/v1/compare?experiments=a%00", 422),
+        (f"{PLACE}/x/candidates?where=top1%20%3E%200%00", 422),
+    ],
+)
+def test_no_zero_byte_comes_to_the_store(
+    api: TestClient, store: Store, monkeypatch: pytest.MonkeyPatch, refused: Refused, place: str, status: int
+) -> None:
+    """PostgreSQL takes none, and would say so as if it was away."""
+    for name in ("get", "candidates", "compare", "list_experiments"):
+        monkeypatch.setattr(store, name, lambda *_: pytest.fail("the store was asked"))
+    refused(api.get(place), status)

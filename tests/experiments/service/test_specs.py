@@ -154,6 +154,29 @@ def test_bodies_of_other_kinds_are_refused(
     refused(api.post(PLACE, content=content, headers={"Content-Type": kind}), status)
 
 
+_NO_TEXT: list[dict[str, Any]] = [
+    *({"name": f"a{bad}"} for bad in ("\x00", "\ud800", "\udfff")),
+    *({"fixed": {bad: [3]}} for bad in ("\x00", "\ud800")),
+    {"device": {"name": "bitfusion", "options": {"x\ud800": "y"}}},
+    {"device": {"name": "bitfusion", "options": {"x": "y\x00"}}},
+    {"search": {"options": {"a": [{"b": "\ud800"}]}}},
+    {"\ud800": 1},
+]
+
+
+@pytest.mark.parametrize("more", _NO_TEXT, ids=range(len(_NO_TEXT)))
+@pytest.mark.parametrize("kind", [JSON, YAML])
+def test_what_no_database_holds_is_refused(
+    api: TestClient, store: Store, refused: Refused, more: dict[str, Any], kind: str
+) -> None:
+    """Escapes can write what is no text: JSON's are YAML's as well."""
+    text = json.dumps({**GOOD, **more})
+    assert text.isascii()
+    error = refused(api.post(PLACE, content=text, headers={"Content-Type": kind}), 422)
+    assert "can not be stored" in error["problems"][0]["rule"]
+    assert store.list_experiments().items == ()
+
+
 def test_yaml_is_short_since_it_is_slow(api: TestClient, refused: Refused) -> None:
     text = json.dumps(GOOD)
     longest = text + "\n#" + "x" * (MOST_YAML - len(text) - 2)
