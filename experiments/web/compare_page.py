@@ -14,11 +14,11 @@ from bitfront.experiments.service.refusals import InvalidRequestError
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.records import Experiment
 from bitfront.experiments.store.service_records import ComparedMember
-from bitfront.experiments.web.axes import SEARCHED, measures_accuracy, scales_of
+from bitfront.experiments.web.axes import SEARCHED, measures_accuracy, scale_of, scales_of
 from bitfront.experiments.web.experiment_page import tagged_json
 from bitfront.experiments.web.page_route import PageRoute
 from bitfront.experiments.web.rendering import page
-from bitfront.search.constraints import METRICS
+from bitfront.search.constraints import METRICS, base_metric
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _OFFERED = 100
@@ -55,7 +55,7 @@ def compare(
         searched=_searched(service.store, chosen),
         most=_MOST,
         objectives=objectives,
-        metrics=list(METRICS),
+        metrics=_names(objectives),
         groups=_groups(found),
         scales=scales,
         names=[name for name in objectives if name in scales],
@@ -99,6 +99,12 @@ def _wanted(store: Store, ids: Sequence[str], x: str, y: str) -> tuple[list[str]
     if up == across:
         raise InvalidRequestError(f"both axes are {up}", "choose two different metrics", "query.x")
     return chosen, [up, across]
+
+
+def _names(objectives: Sequence[str]) -> dict[str, str]:
+    """Every metric, and those of devices that were asked for, with what people call it."""
+    wanted = [name for name in objectives if base_metric(name) in METRICS]
+    return {name: scale_of(name, 0.0).name for name in dict.fromkeys([*METRICS, *wanted])}
 
 
 def _offered(store: Store, chosen: Sequence[str], listed: Sequence[Experiment]) -> list[Experiment]:

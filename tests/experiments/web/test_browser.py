@@ -147,9 +147,7 @@ def test_a_page_of_100_000_candidates_is_drawn(base: str, page: Page, many: str,
     page.locator("#scatter[data-drawn]").first.wait_for()
     assert page.locator("#shown").inner_text() == "500 of 500 members"
     assert "Of 100,000 candidates" in page.locator("#cloud-note").inner_text()
-    assert [one for one in asked if one.startswith("plot.json")] == [
-        "plot.json"
-    ]  # asked for early, and used
+    assert [one for one in asked if one.startswith("plot.json")] == ["plot.json"]  # asked for early, and used
     page.locator("input[name='min.top1']").fill("90")
     until(lambda: page.locator("#shown").inner_text() != "500 of 500 members", 20)
     page.locator("#axis-x").select_option("size_bytes")
