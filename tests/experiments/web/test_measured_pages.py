@@ -181,6 +181,7 @@ def test_experiments_beyond_the_newest_can_be_compared(
     text = client.get("/compare", params={"experiment": newer[3], "cursor": older[1]}).text
     assert f'value="{found}"' in text
     assert f'value="{newer[3]}" checked' in text  # what was chosen stays
+    assert found not in client.get("/compare", params={"cursor": ""}).text  # the newest again
     text = client.get("/compare", params={"experiment": [newer[3], found]}).text
     assert f'value="{found}" checked' in text
 
