@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import html5lib
 import numpy as np
@@ -208,8 +208,9 @@ def test_compared_groups_differ_and_none_looks_measured(base: str, page: Page, f
     data = "{axes: ['a', 'b'], scales: {a: {}, b: {}}}"
     series = f"Array.from({{length: 64}}, (_, i) => seriesOf({data}, {{name: `${{i}}`, members: []}}, i))"
     program = f"{series}.map((one) => [one.ink, one.shape])"
-    for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+    themes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+    for theme in themes:
+        page.emulate_media(color_scheme=theme)
         looks = [tuple(one) for one in page.evaluate(program)]
         assert len(set(looks)) == 64
         taken = {page.evaluate(f"colour('{name}')") for name in ("measured", "test")}
