@@ -9,7 +9,7 @@ from dataclasses import dataclass
 WIDTH, HEIGHT = 560.0, 300.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 14.0, 12.0, 44.0
 _MOST_POINTS = 400
-_TICKS = 5
+_TICKS = 7
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -105,7 +105,7 @@ def pair_chart(pairs: Sequence[Pair], x_label: str, y_label: str) -> Chart | Non
 
 
 def nice_ticks(low: float, high: float) -> list[float]:
-    """About five round numbers from ``low`` to ``high``, which differ."""
+    """Some round numbers from ``low`` to ``high``, which differ."""
     raw = (high - low) / _TICKS
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(one * power for one in _STEPS if one * power >= raw * 0.999)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -14,11 +14,11 @@ from bitfront.experiments.service.refusals import InvalidRequestError
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.records import Experiment
 from bitfront.experiments.store.service_records import ComparedMember
-from bitfront.experiments.web.axes import SEARCHED, measures_accuracy, scales_of
+from bitfront.experiments.web.axes import SEARCHED, Scale, measures_accuracy, scale_of, scales_of
 from bitfront.experiments.web.experiment_page import tagged_json
 from bitfront.experiments.web.page_route import PageRoute
 from bitfront.experiments.web.rendering import page
-from bitfront.search.constraints import METRICS
+from bitfront.search.constraints import METRICS, base_metric
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _OFFERED = 100
@@ -31,31 +31,24 @@ Objective = Annotated[str, Query(max_length=200)]
 
 @router.get("/compare")
 def compare(
-    request: Request,
-    service: Served,
-    who: Reader,
-    ids: Ids = (),
-    x: Objective = "",
-    y: Objective = "",
+    request: Request, service: Served, who: Reader, ids: Ids = (), x: Objective = "", y: Objective = "",
     cursor: Annotated[str | None, Query(max_length=1000)] = None,
-) -> Response:
+) -> Response:  # fmt: skip
     """The page: which experiments, and their fronts where any are chosen."""
-    chosen, objectives = _wanted(service.store, ids, x, y)
-    found = service.store.compare(chosen, objectives) if chosen else ()
-    scales = scales_of([values for one in found for values in (one.predicted, one.measured)])
-    listed = service.store.list_experiments(cursor, _OFFERED)
+    chosen, objectives, found, scales = _compared(service.store, ids, x, y)
+    listed = service.store.list_experiments(cursor or None, _OFFERED)
     return page(
         request,
         "compare.html",
         who,
         offered=_offered(service.store, chosen, listed.items),
         older=listed.next_cursor,
-        is_newest=cursor is None,
+        is_newest=not cursor,
         chosen=chosen,
         searched=_searched(service.store, chosen),
         most=_MOST,
         objectives=objectives,
-        metrics=list(METRICS),
+        metrics=_names(objectives),
         groups=_groups(found),
         scales=scales,
         names=[name for name in objectives if name in scales],
@@ -76,9 +69,7 @@ def plot(
     y: Objective = "",
 ) -> Response:
     """What the page's plot draws: every member of every front."""
-    chosen, objectives = _wanted(service.store, ids, x, y)
-    found = service.store.compare(chosen, objectives) if chosen else ()
-    scales = scales_of([values for one in found for values in (one.predicted, one.measured)])
+    chosen, objectives, found, scales = _compared(service.store, ids, x, y)
     searched = _searched(service.store, chosen)
     groups = [
         {"name": name, "searched": own[0].experiment_id in searched, "members": [_plain(one) for one in own]}
@@ -92,13 +83,23 @@ def plot(
     return tagged_json(request, json.dumps(content, allow_nan=False))
 
 
-def _wanted(store: Store, ids: Sequence[str], x: str, y: str) -> tuple[list[str], list[str]]:
-    """Different experiments that are there, and the objectives up and across."""
+def _compared(
+    store: Store, ids: Sequence[str], x: str, y: str
+) -> tuple[list[str], list[str], Sequence[ComparedMember], Mapping[str, Scale]]:
+    """Different experiments that are there, the objectives up and across, and members with the scales of both."""
     chosen = [store.get(one).id for one in dict.fromkeys(ids)]
     up, across = y or "top1", x or "latency_ms"
     if up == across:
         raise InvalidRequestError(f"both axes are {up}", "choose two different metrics", "query.x")
-    return chosen, [up, across]
+    found = store.compare(chosen, [up, across]) if chosen else ()
+    scales = scales_of([values for one in found for values in (one.predicted, one.measured)])
+    return chosen, [up, across], found, scales
+
+
+def _names(objectives: Sequence[str]) -> dict[str, str]:
+    """Every metric, and those of devices that were asked for, with what people call it."""
+    wanted = [name for name in objectives if base_metric(name) in METRICS]
+    return {name: scale_of(name, 0.0).name for name in dict.fromkeys([*METRICS, *wanted])}
 
 
 def _offered(store: Store, chosen: Sequence[str], listed: Sequence[Experiment]) -> list[Experiment]:

@@ -29,7 +29,7 @@ class PageRoute(APIRoute):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        if "GET" in self.methods:
+        if self.methods and "GET" in self.methods:
             self.methods.add("HEAD")  # the server leaves the content out
 
     def get_route_handler(self) -> _Handler:

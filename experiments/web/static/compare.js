@@ -1,10 +1,10 @@
 "use strict";
-// Fronts of several experiments or devices in one plot, each with a colour and a mark of its own. The colours of
-// measured values and of test images are not among them, since all that is drawn here comes from the searches.
+// Fronts of several experiments or devices in one plot, each with a colour and a mark of its own. The colours and marks
+// of measured values and of test images are not among them, since all that is drawn here comes from the searches.
 
 const COLOURS = { light: ["#0072b2", "#9c3587", "#7a6000", "#1c2126", "#5b4db8", "#a4262c", "#007d8a", "#6b737b"],
   dark: ["#5fb5e8", "#e38fd0", "#f0e442", "#e8ebee", "#a99df5", "#ff8f87", "#5ad1de", "#9aa4ad"] };
-const MARKS = ["circle", "square", "diamond", "triangle", "cross", "down", "star", "pentagon"];
+const MARKS = ["circle", "triangle", "cross", "down", "star", "left", "pentagon", "right"];
 
 const place = document.getElementById("compare-plot");
 

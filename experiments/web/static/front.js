@@ -97,7 +97,7 @@ function measuredSeries(members, x, y) {
     const both = own.filter((one) => has(one, front.x) && has(one, front.y));
     const up = own.filter((one) => !has(one, front.x) && has(one, front.y));
     const across = own.filter((one) => has(one, front.x) && !has(one, front.y));
-    const half = (name, of) => ({ name: name + end, shape: "square", half: true, size: 5, ink, opacity: dominated ? 0.55 : 1, points: points(of, "measured") });
+    const half = (name, of) => ({ name: name + end, shape: "square", half: true, open: dominated, size: 5, ink, points: points(of, "measured") });
     found.push(half(`${y.name.toLowerCase()} measured, ${x.name.toLowerCase()} ${x.found}`, up));
     found.push(half(`${x.name.toLowerCase()} measured, ${y.name.toLowerCase()} ${y.found}`, across));
     found.push({ name: `measured${end}`, shape: "square", open: dominated, size: 5, ink, points: points(both, "measured") });

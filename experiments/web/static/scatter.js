@@ -6,11 +6,12 @@ const REACH = 12; // pixels from a mark at which the pointer means it
 const SHAPES = {
   circle: (pen, x, y, r) => pen.arc(x, y, r, 0, 2 * Math.PI),
   square: (pen, x, y, r) => pen.rect(x - 0.9 * r, y - 0.9 * r, 1.8 * r, 1.8 * r),
-  diamond: (pen, x, y, r) => polygon(pen, x, y, 1.25 * r, 4, 0),
   triangle: (pen, x, y, r) => polygon(pen, x, y, 1.25 * r, 3, 0),
   pentagon: (pen, x, y, r) => polygon(pen, x, y, 1.15 * r, 5, 0),
   down: (pen, x, y, r) => polygon(pen, x, y, 1.25 * r, 3, Math.PI),
-  cross: (pen, x, y, r) => pen.rect(x - r, y - 0.35 * r, 2 * r, 0.7 * r) || pen.rect(x - 0.35 * r, y - r, 0.7 * r, 2 * r),
+  left: (pen, x, y, r) => polygon(pen, x, y, 1.25 * r, 3, -Math.PI / 2),
+  right: (pen, x, y, r) => polygon(pen, x, y, 1.25 * r, 3, Math.PI / 2),
+  cross: (pen, x, y, r) => polygon(pen, x, y, 1.3 * r, 8, 0, 0.4),
   star: (pen, x, y, r) => polygon(pen, x, y, 1.4 * r, 10, 0, 0.45),
 };
 
@@ -68,7 +69,7 @@ class Scatter {
       key.className = "key";
       const pen = key.getContext("2d");
       pen.scale(ratio, ratio);
-      this.mark(pen, one, 9, 9, Math.max(3.5, one.size), 1);
+      this.mark(pen, one, 9, 9, Math.max(3.5, one.size), Math.max(0.6, one.opacity ?? 1));
       item.append(key, one.name);
       return item;
     });
@@ -137,7 +138,7 @@ class Scatter {
     pen.strokeStyle = colour("line");
     pen.fillStyle = colour("dim");
     pen.font = "12px system-ui, sans-serif";
-    for (const [ticks, isAcross] of [[ticksOf(x0, x1, Math.max(3, this.width / 110)), true], [ticksOf(y0, y1, 6), false]]) {
+    for (const [ticks, isAcross] of [[ticksOf(x0, x1, Math.max(3, this.width / 110)), true], [ticksOf(y0, y1, 8), false]]) {
       pen.textAlign = isAcross ? "center" : "right";
       for (const tick of ticks) {
         const [x, y] = this.at({ x: isAcross ? tick.value : x0, y: isAcross ? y0 : tick.value });
@@ -164,7 +165,7 @@ class Scatter {
     pen.globalAlpha = 1;
   }
 
-  // `open`: an outline; `half`: an outline with a line across.
+  // `open`: an outline; `half`: an outline with a line across, and filled below it unless it is open, too.
   mark(pen, one, x, y, size, opacity) {
     pen.globalAlpha = opacity;
     pen.beginPath();
@@ -174,7 +175,8 @@ class Scatter {
       pen.fill();
       return;
     }
-    if (one.half) { pen.moveTo(x - size, y); pen.lineTo(x + size, y); }
+    if (one.half) { pen.moveTo(x - 0.9 * size, y); pen.lineTo(x + 0.9 * size, y); }
+    if (!one.open) { pen.fillStyle = one.ink; pen.fillRect(x - 0.9 * size, y, 1.8 * size, 0.9 * size); }
     pen.strokeStyle = one.ink;
     pen.lineWidth = 1.7;
     pen.stroke();

@@ -39,6 +39,25 @@ def test_from_launch_to_a_file_that_runs(
     base: str, page: Page, home: Path, tmp_path: Path, until: Until, process: Process
 ) -> None:
     page.goto(base)
+    experiment = _launched(page)
+    page.evaluate("window.neverLeft = true")
+    program = f"from bitfront.experiments.commands.launch import work; work({experiment!r})"
+    with process("-c", program):
+        sizes = _watched(page, until)
+    assert page.evaluate("window.neverLeft === true")  # it grew live, without being loaded again
+    assert len(sizes) >= 2, sizes
+
+    _brush(page, until)
+    file = tmp_path / "model.onnx"
+    _exported(page, file)
+    _runs(file)
+    with open_store(home) as store:
+        assert store.get(experiment).status is Status.COMPLETED
+        assert store.get(experiment).seed == 3
+
+
+def _launched(page: Page) -> str:
+    """The id of an experiment that was launched in the form."""
     page.get_by_role("link", name="Launch the first one").click()
     page.get_by_label("Spec as YAML").fill("name: seen\nspace: digits\ndata: digits\n" + _SMALL)
     device = page.locator("#f-device-name")
@@ -53,15 +72,11 @@ def test_from_launch_to_a_file_that_runs(
     page.wait_for_url("**/experiments/seen-*")
     experiment = page.url.rpartition("/")[2]
     assert page.locator(".status").first.inner_text() == "QUEUED"
+    return experiment
 
-    page.evaluate("window.neverLeft = true")
-    program = f"from bitfront.experiments.commands.launch import work; work({experiment!r})"
-    with process("-c", program):
-        sizes = _watched(page, until)
-    assert page.evaluate("window.neverLeft === true")  # it grew live, without being loaded again
-    assert len(sizes) >= 2, sizes
 
-    _brush(page, until)
+def _exported(page: Page, file: Path) -> None:
+    """Open a measured candidate, export it, and save the download."""
     chosen = page.locator("#members tbody tr:visible").filter(has_text="measured").first
     chosen.get_by_role("link").click()
     page.get_by_role("heading", name="Layers").wait_for()
@@ -69,12 +84,7 @@ def test_from_launch_to_a_file_that_runs(
     page.locator("a[download]").first.wait_for(timeout=SECONDS * 1000)
     with page.expect_download() as started:
         page.locator("a[download]").first.click()
-    file = tmp_path / "model.onnx"
     started.value.save_as(file)
-    _runs(file)
-    with open_store(home) as store:
-        assert store.get(experiment).status is Status.COMPLETED
-        assert store.get(experiment).seed == 3
 
 
 def _watched(page: Page, until: Until) -> set[str]:

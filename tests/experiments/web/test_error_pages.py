@@ -15,7 +15,7 @@ from bitfront.experiments.web import experiments_page, page_route
 from bitfront.experiments.web.experiment_page import log_tail
 
 PEOPLE = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
-PROGRAMS = ({"Accept": "application/json"}, {"Accept": "*/*"}, {})
+PROGRAMS: tuple[dict[str, str], ...] = ({"Accept": "application/json"}, {"Accept": "*/*"}, {})
 
 
 @pytest.mark.parametrize(
