@@ -28,7 +28,8 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **{key: value for key, value in vars(record).items() if key not in _OWN},
+            # What begins with "_" other libraries, such as Ray, add to every record for themselves.
+            **{key: value for key, value in vars(record).items() if key not in _OWN and not key.startswith("_")},
         }
         if record.exc_info:
             values["traceback"] = self.formatException(record.exc_info)

@@ -51,7 +51,8 @@ class CandidatesSql:
         check_limit(limit)
         metric = _ordered_by(order)
         listing = _listing(experiment_id, order, on_front, where)
-        after = None if cursor is None else decode_cursor(listing, cursor, 1 if metric is None else 2, LARGEST_NUMBER)
+        length = 1 if metric is None else 2
+        after = None if cursor is None else decode_cursor(listing, cursor, length, LARGEST_NUMBER)
         descending = order.startswith("-")
         with reading(self._engine) as connection:
             mine = row_of(connection, experiment_id)

@@ -12,7 +12,9 @@ pytestmark = pytest.mark.usefixtures("loggers_as_before")
 
 def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     log_to_stderr(LogFormat.JSON)
-    logging.getLogger("bitfront.x").warning("two\nlines %s", "ü", extra={"experiment": "one-1", "odd": {1}})
+    logging.getLogger("bitfront.x").warning(
+        "two\nlines %s", "ü", extra={"experiment": "one-1", "odd": {1}, "_theirs": 1}
+    )
     try:
         raise ValueError("why")
     except ValueError:
