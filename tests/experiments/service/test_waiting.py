@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from bitfront.experiments.store.records import Experiment
 MANY = 60
 """More than there are threads for requests."""
 PLACE = "/api/v1/experiments"
-Ask = Callable[[httpx.AsyncClient], Awaitable[Any]]
+Ask = Callable[[httpx.AsyncClient], Coroutine[Any, Any, Any]]
 
 
 @pytest.fixture
