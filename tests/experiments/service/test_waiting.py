@@ -109,7 +109,9 @@ def test_streams_that_wait_leave_threads_to_others(
     async def watch(client: httpx.AsyncClient) -> None:
         assert (await client.get(f"{PLACE}/{done.id}/events")).status_code == 200
 
-    assert _beside(serve(replace(settings, most_streams=MANY)).app, watch, _listed, away) < 5
+    assert (
+        _beside(serve(replace(settings, most_streams=MANY, most_streams_each=MANY)).app, watch, _listed, away) < 5
+    )
 
 
 def test_specs_that_take_long_to_read_leave_threads_to_others(
