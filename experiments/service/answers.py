@@ -148,7 +148,10 @@ def _on_front(store: Store, experiment_id: str) -> Iterator[Candidate]:
 def _order(objectives: Sequence[str], one: Candidate) -> tuple[float, ...]:
     """What a candidate is sorted by; one without an objective comes behind all that have it."""
     given = [one.predicted.get(name, math.nan) for name in objectives]
-    values = [float(minimised(name, np.float64(value))) for name, value in zip(objectives, given, strict=True)]
+    values = [
+        float(minimised(name, np.array(value, dtype=np.float64)))
+        for name, value in zip(objectives, given, strict=True)
+    ]
     return (*(math.inf if math.isnan(value) else value for value in values), one.id)
 
 

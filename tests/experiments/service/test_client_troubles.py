@@ -155,7 +155,15 @@ def test_events_that_are_none_are_told() -> None:
 
 
 def test_a_newer_service_may_say_more() -> None:
-    device = {"name": "a", "kind": None, "costs": [], "formats": {}, "tables": 0, "problem": None, "colour": "red"}
+    device: dict[str, Any] = {
+        "name": "a",
+        "kind": None,
+        "costs": [],
+        "formats": {},
+        "tables": 0,
+        "problem": None,
+        "colour": "red",
+    }
     transport = _Parts(lambda _: httpx.Response(200, json={"items": [device], "more": {"x": 1}}))
     assert [one.name for one in _client(transport).devices()] == ["a"]
 

@@ -108,7 +108,7 @@ def test_a_long_condition_still_has_a_next_page(api: TestClient, done: Experimen
     where = " and ".join(f"size_bytes <= {30_000 + i / 7}" for i in range(1, 21))
     found, cursor = [], None
     while True:
-        params = {"where": where, "limit": 2, **({"cursor": cursor} if cursor else {})}
+        params: dict[str, Any] = {"where": where, "limit": 2, **({"cursor": cursor} if cursor else {})}
         page = api.get(_place(done, "candidates"), params=params)
         assert page.status_code == 200, page.text
         found += [one["candidate"] for one in page.json()["items"]]
