@@ -8,13 +8,28 @@ from typing import Annotated
 
 import typer
 
-from bitfront.experiments.commands import bits, data, deliver, device, front, launch, look, predictor, space, train
-from bitfront.experiments.commands.detached import WORK
+from bitfront.experiments.commands import (
+    bits,
+    data,
+    deliver,
+    device,
+    front,
+    launch,
+    look,
+    predictor,
+    serve,
+    space,
+    train,
+    upkeep,
+)
+from bitfront.experiments.commands import work as working
+from bitfront.experiments.commands.detached import NEXT, WORK
 from bitfront.experiments.commands.group import DEBUG, Commands
 
 _EXPERIMENTS = "Experiments"
 _FOUND = "What they found"
 _MACHINE = "This machine"
+_SERVICE = "The service"
 
 app = typer.Typer(
     name="bitfront",
@@ -63,6 +78,7 @@ def common(
 app.command("init", rich_help_panel=_EXPERIMENTS)(launch.init)
 app.command("run", rich_help_panel=_EXPERIMENTS)(launch.run)
 app.command("resume", rich_help_panel=_EXPERIMENTS)(launch.resume)
+app.command("cancel", rich_help_panel=_EXPERIMENTS)(launch.cancel)
 app.command("ls", rich_help_panel=_EXPERIMENTS)(look.ls)
 app.command("show", rich_help_panel=_EXPERIMENTS)(look.show)
 app.command("logs", rich_help_panel=_EXPERIMENTS)(look.logs)
@@ -76,7 +92,15 @@ app.add_typer(predictor.app, rich_help_panel=_EXPERIMENTS)
 app.add_typer(device.app, rich_help_panel=_MACHINE)
 app.command("bench", rich_help_panel=_MACHINE)(deliver.bench)
 app.command("doctor", rich_help_panel=_MACHINE)(deliver.doctor)
+app.command("serve", rich_help_panel=_SERVICE)(serve.serve)
+app.add_typer(serve.app, rich_help_panel=_SERVICE)
+app.command("worker", rich_help_panel=_SERVICE)(working.worker)
+app.command("backup", rich_help_panel=_SERVICE)(upkeep.backup)
+app.command("restore", rich_help_panel=_SERVICE)(upkeep.restore)
+app.command("prune", rich_help_panel=_SERVICE)(upkeep.prune)
+app.add_typer(upkeep.db, rich_help_panel=_SERVICE)
 app.command(WORK, hidden=True)(launch.work)
+app.command(NEXT, hidden=True)(working.next_one)
 
 
 def main() -> None:

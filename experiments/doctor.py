@@ -73,12 +73,15 @@ def checks(home: Path, progress: Progress) -> Iterator[Check]:
 
 
 def _looks(home: Path) -> list[tuple[str, str, Look]]:
+    from bitfront.experiments.doctor_service import LOOKS
+
     found: list[tuple[str, str, Look]] = [
         ("machine", "machine", _machine),
         ("machine", "accelerator", _accelerator),
         ("home", "folder", partial(_folder, home)),
         ("home", "store", partial(_store, home)),
     ]
+    found += [("service", name, partial(look, home)) for name, look in LOOKS.items()]
     found += [("dependencies", name, partial(_dependency, name)) for name in dependencies()]
     for target in _REGISTRIES:
         kind = target.rpartition(":")[2].lower()

@@ -9,9 +9,10 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
+from bitfront.experiments.concluding import concluded
 from bitfront.experiments.places import log_path
 from bitfront.experiments.reporter import LogReporter, Reporter, Reporters
-from bitfront.experiments.run import CancelledError, Run
+from bitfront.experiments.run import Run
 from bitfront.experiments.spec import spec_from
 from bitfront.experiments.stages.exporting import export_picked
 from bitfront.experiments.stages.measured_front import measure_front
@@ -21,11 +22,10 @@ from bitfront.experiments.stages.samples import collected_samples
 from bitfront.experiments.stages.searching import measuring, predicting, searched_front
 from bitfront.experiments.stages.supernet import trained_supernet
 from bitfront.experiments.stages.tables import compiled_costs, searched_space
+from bitfront.experiments.stages.uploaded import uploaded_predictor
 from bitfront.experiments.store.base import Store
-from bitfront.experiments.store.errors import StatusError
-from bitfront.experiments.store.statuses import Status
+from bitfront.experiments.store.records import Experiment
 from bitfront.search.executors.local import one_thread
-from bitfront.supernet.errors import StorageError
 
 
 def run_stages(run: Run) -> None:
@@ -42,6 +42,10 @@ def run_stages(run: Run) -> None:
         run.stage("4 device table")
         costs = compiled_costs(run, devices, space)
         problem = measuring(run, searched, supernet_id, supernet, costs)
+    elif run.spec.predictor.uploaded is not None:
+        run.stage("4 predictor and device table")
+        predictor = uploaded_predictor(run, supernet_id, space)
+        problem = predicting(run, searched, predictor, compiled_costs(run, devices, space))
     else:
         run.stage("3 measured samples")
         samples = collected_samples(run, supernet_id, supernet)
@@ -69,39 +73,14 @@ def run_experiment(store: Store, home: Path, experiment_id: str, reporter: Repor
         KeyboardInterrupt: it was interrupted, after that was stored.
     """
     experiment = store.claim(experiment_id)
-    log = LogReporter(log_path(home, experiment_id))
-    try:
-        run = Run(store, home, experiment_id, spec_from(experiment.spec, home=home), Reporters(reporter, log))
-        # Torch's threads wait for each other at every operator: on shared cores two are slower than one.
-        with one_thread(), closing(run):
-            run_stages(run)
-    except CancelledError as error:
-        _conclude(store, experiment_id, log, Status.CANCELLED, str(error))
-    except (KeyboardInterrupt, SystemExit):  # Ray answers SIGTERM with SystemExit
-        _conclude(store, experiment_id, log, Status.INTERRUPTED, "interrupted by a signal")
-        raise
-    except StatusError:
-        raise  # another process has it now: what becomes of it is not ours to say
-    except BaseException as error:
-        _conclude(store, experiment_id, log, Status.FAILED, f"{type(error).__name__}: {error}", error)
-        raise
-    else:
-        _conclude(store, experiment_id, log, Status.COMPLETED, "")
+    with concluded(store, experiment_id, LogReporter(log_path(home, experiment_id))):
+        run_claimed(store, home, experiment, reporter)
 
 
-def _conclude(
-    store: Store,
-    experiment_id: str,
-    log: LogReporter,
-    status: Status,
-    reason: str,
-    cause: BaseException | None = None,
-) -> None:
-    """Store how it ended; a disk too full even for that must not hide what ended it."""
-    try:
-        store.set_status(experiment_id, status, reason)
-        log.say(f"{status.value.lower()} {reason}".rstrip())
-    except StorageError as error:
-        if cause is None:
-            raise
-        cause.add_note(f"this could not be stored either: {error}")
+def run_claimed(store: Store, home: Path, experiment: Experiment, reporter: Reporter) -> None:
+    """Run an experiment that this process holds; how it ends is told by `concluding`."""
+    log = LogReporter(log_path(home, experiment.id))
+    run = Run(store, home, experiment.id, spec_from(experiment.spec, home=home), Reporters(reporter, log))
+    # Torch's threads wait for each other at every operator: on shared cores two are slower than one.
+    with one_thread(), closing(run):
+        run_stages(run)

@@ -31,7 +31,7 @@ def read_front(store: Store, experiment_id: str) -> Front:
     space = load_space(space_settings(spec["space"]))
     names = members[0].candidate.predicted if members else dict.fromkeys(spec["objectives"], 0.0)
     predicted = {name: np.array([m.candidate.predicted[name] for m in members], np.float64) for name in names}
-    found = [_measured(member, list(names)) for member in members]
+    found = [measured_values(member, list(names)) for member in members]
     kinds = dict.fromkeys(name for one in found for name in one)
     measured = {name: _column([one.get(name) for one in found]) for name in kinds}
     genomes = _genomes(members, space)
@@ -107,7 +107,7 @@ def _row(space: SearchSpace, member: FrontMember, networks: Mapping[str, NDArray
         "predicted": member.candidate.predicted,
         "measured": {
             **dict.fromkeys(member.candidate.predicted),
-            **_measured(member, list(member.candidate.predicted)),
+            **measured_values(member, list(member.candidate.predicted)),
         },
         "dominated": member.dominated,
         "error": member.error,
@@ -138,7 +138,7 @@ def _of_device(values: Mapping[str, Any], device: str) -> dict[str, Any]:
     return {base: values[name] for name, (base, _, of) in parts.items() if of in ("", device)}
 
 
-def _measured(member: FrontMember, predicted: Sequence[str]) -> dict[str, float | None]:
+def measured_values(member: FrontMember, predicted: Sequence[str]) -> dict[str, float | None]:
     """What was measured, None where nothing was, under the names that the predicted metrics have."""
     of_devices = [name for name in predicted if is_of_device(name)]
     latencies = [name for name in of_devices if base_metric(name) == "latency_ms"]

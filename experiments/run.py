@@ -10,27 +10,26 @@ from typing import Any
 
 import numpy as np
 
+from bitfront.experiments.concluding import CancelledError
 from bitfront.experiments.device_names import device_factory, own_options
 from bitfront.experiments.places import experiment_folder
 from bitfront.experiments.reporter import Reporter
 from bitfront.experiments.spec import Spec
 from bitfront.experiments.store.base import Store
+from bitfront.experiments.store.owner import Owner
+from bitfront.experiments.store.records import Progress as StoredProgress
 from bitfront.experiments.store.statuses import Status
 from bitfront.latency_lut.device import Device
 from bitfront.search.executors import EXECUTORS
 from bitfront.search.executors.base import Executor, device_resource
 from bitfront.supernet.data.dataset import Dataset
-from bitfront.supernet.errors import BitfrontError
+from bitfront.supernet.errors import StorageError
 from bitfront.supernet.misfit import refuse_misfit
 from bitfront.supernet.progress import Progress
 from bitfront.supernet.space import SearchSpace
 from bitfront.supernet.spaces.settings import SpaceSettings, load_space
 
 _BEAT_SECONDS = 2.0
-
-
-class CancelledError(BitfrontError):
-    """Somebody asked for the experiment to end."""
 
 
 @dataclass
@@ -43,6 +42,7 @@ class Run:
     spec: Spec
     reporter: Reporter
     shared: tuple[str, object] | None = field(default=None, repr=False)
+    owner: Owner = field(default_factory=Owner.current, repr=False)
     _dataset: Dataset | None = field(default=None, repr=False)
     _executor: Executor | None = field(default=None, repr=False)
     _last_beat: float = field(default=float("-inf"), repr=False)
@@ -58,7 +58,7 @@ class Run:
 
     def stage(self, title: str) -> None:
         """Begin a stage: tell the store and the listeners."""
-        self.store.set_stage(self.experiment_id, title)
+        self.store.set_stage(self.experiment_id, title, self.owner)
         self.reporter.stage(title)
         if self._executor is not None:
             self._executor.dismiss()
@@ -70,23 +70,30 @@ class Run:
 
         def listen(done: int, total: int) -> None:
             inner(done, total)
-            self._beat_if_due()
+            self._beat_if_due(StoredProgress(label, done, total))
 
         return listen
 
-    def _beat_if_due(self) -> None:
+    def _beat_if_due(self, progress: StoredProgress | None = None) -> None:
         if time.monotonic() - self._last_beat > _BEAT_SECONDS:
-            self.beat()
+            self.beat(progress)
 
-    def beat(self) -> None:
-        """Say that this process still works on the experiment.
+    def beat(self, progress: StoredProgress | None = None) -> None:
+        """Say that this process still works on the experiment, and how far it is.
+
+        A store that does not answer is told of and asked again later: the work itself may not need it for long.
 
         Raises:
             CancelledError: the experiment is to be cancelled.
             StatusError: another process took it over.
         """
         self._last_beat = time.monotonic()
-        if self.store.heartbeat(self.experiment_id) is Status.CANCELLING:
+        try:
+            status = self.store.heartbeat(self.experiment_id, self.owner, progress)
+        except StorageError as error:
+            self.reporter.say(f"the work goes on, though the store does not answer: {error}")
+            return
+        if status is Status.CANCELLING:
             raise CancelledError(f"experiment {self.experiment_id} was cancelled")
 
     def executor(self) -> Executor:

@@ -30,7 +30,13 @@ from bitfront.experiments.spec_devices import (
 )
 from bitfront.experiments.spec_errors import Problem, SpecError, problem_of
 from bitfront.experiments.spec_islands import island_gene_problems, island_metrics, island_problems
-from bitfront.experiments.spec_meaning import device_problems, fix_genes, predictor_problems, strategy_problems
+from bitfront.experiments.spec_meaning import (
+    device_problems,
+    fix_genes,
+    predictor_problems,
+    strategy_problems,
+    uploaded_problems,
+)
 from bitfront.experiments.spec_sections import (
     DeviceSection,
     ExecutorSection,
@@ -228,6 +234,7 @@ def _problems_together(spec: Spec, home: Path) -> Iterator[Problem]:
     known = {*spec.objectives, *(one.metric for one in spec.parsed_constraints())}
     yield from island_problems(spec.search.islands, spec.search.strategy, known)
     yield from predictor_problems(spec.predictor.kind, spec.predictor.options)
+    yield from uploaded_problems(spec, home)
     yield from supernet_problems(spec.supernet)
     if spec.executor.kind == "local" and ((spec.executor.workers or 1) > 1 or spec.executor.address):
         yield Problem(

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
 from bitfront.experiments.device_places import imported_names
 from bitfront.experiments.spec_errors import broken, broken_by, nearest, shown
+from bitfront.experiments.uploaded_predictors import uploaded_names
 from bitfront.search.constraints import check_metric, parse_constraint
 from bitfront.supernet.errors import BitfrontError
 from bitfront.supernet.genes import Choice
@@ -45,6 +46,19 @@ def _device(name: str, info: ValidationInfo) -> str:
     known = sorted({*registry_at(DEVICES).names(), *imported})
     if name not in known:
         raise broken("there is no such device", f"{nearest(name, known)}; 'bitfront device import' adds more")
+    return name
+
+
+def _uploaded(name: str, info: ValidationInfo) -> str:
+    """A predictor that was sent to the home that the validation's context names."""
+    known = uploaded_names(info.context["home"]) if info.context else []
+    if name not in known:
+        fix = (
+            f"{nearest(name, known)}; POST /api/v1/predictors adds more"
+            if known
+            else "POST /api/v1/predictors first"
+        )
+        raise broken("there is no such uploaded predictor", fix)
     return name
 
 
@@ -99,6 +113,7 @@ def by_name(value: object) -> object:
 
 
 DeviceName = Annotated[str, AfterValidator(_device)]
+UploadedName = Annotated[str, AfterValidator(_uploaded)]
 Metric = Annotated[str, AfterValidator(_metric)]
 ConstraintText = Annotated[str, AfterValidator(_constraint)]
 Choices = Annotated[

@@ -7,19 +7,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bitfront.experiments.spec_checks import registry_at
 from bitfront.experiments.spec_errors import Problem, nearest, shown
+from bitfront.experiments.uploaded_predictors import UploadedFacts, uploaded_facts
 from bitfront.supernet.errors import BitfrontError, UnknownNameError
 from bitfront.supernet.fixed_genes import narrowed
 from bitfront.supernet.genes import Choice
 from bitfront.supernet.space import SearchSpace
 
+if TYPE_CHECKING:
+    from bitfront.experiments.spec import Spec
+
 _STRATEGIES = "bitfront.search.strategies:STRATEGIES"
 _PREDICTORS = "bitfront.predictors:PREDICTORS"
+_UPLOADED = "predictor.uploaded"
 _GIVEN_OTHERWISE = frozenset({"problem", "rng", "population"})
 
 
@@ -62,6 +67,45 @@ def predictor_problems(kind: str, options: Mapping[str, Any]) -> Iterator[Proble
             yield Problem(place, shown(value), f"{kind} has no such option", nearest(option, names))
         except BitfrontError as error:
             yield Problem(place, shown(value), str(error).rpartition(": ")[2], "choose another value")
+
+
+def uploaded_problems(spec: Spec, home: Path, is_fitted: bool = False) -> Iterator[Problem]:
+    """What speaks against the predictor that a spec names, if it names one that was sent.
+
+    Where the data set decides a part of the space, the whole of it is looked at once that is known (``is_fitted``,
+    after `Spec.fitted`); until then, its name.
+    """
+    name = spec.predictor.uploaded
+    if name is None:
+        return
+    for field, given in (("options", spec.predictor.options), ("tune", spec.predictor.tune)):
+        if given:
+            rule = "is for a predictor that is fitted, and `uploaded` names one that was"
+            yield Problem(f"predictor.{field}", shown(given), rule, "leave one of the two out")
+    if spec.search.accuracy == "measured":
+        rule = "is not asked where accuracy is measured"
+        yield Problem(_UPLOADED, shown(name), rule, "leave it, or `accuracy: measured`, out")
+    try:
+        facts = uploaded_facts(home, name)
+    except BitfrontError as error:
+        yield Problem(_UPLOADED, shown(name), f"can not be used: {error}", "send it again, with replace=true")
+        return
+    if facts.how == "fp32":
+        rule = "has learned fp32 candidates alone, and so is blind to formats"
+        yield Problem(_UPLOADED, shown(name), rule, "send one that has learned quantized candidates as well")
+    if words := _other_space(spec, facts, is_fitted or not spec.space.open_ends()):
+        yield Problem(_UPLOADED, shown(name), words, "send one that was fitted for this space")
+
+
+def _other_space(spec: Spec, facts: UploadedFacts, is_whole: bool) -> str:
+    from bitfront.supernet.spaces.settings import load_space
+
+    space = load_space(spec.space.settings())
+    if facts.space != space.name:
+        return f"predicts for space {facts.space!r}, not for {space.name!r}"
+    if is_whole and facts.space_hash != space.hash():
+        return f"predicts for a space {space.name!r} with other genes or options"
+    return ""
 
 
 def device_problems(

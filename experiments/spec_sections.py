@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from bitfront.experiments.spec_base import Section as Section
-from bitfront.experiments.spec_checks import DeviceName, Options, known_in
+from bitfront.experiments.spec_checks import DeviceName, Options, UploadedName, known_in
 from bitfront.experiments.spec_errors import broken
 from bitfront.experiments.spec_islands import IslandsSection, by_count
 
@@ -62,6 +62,11 @@ class PredictorSection(Section):
     )
     options: Options = Field(
         default_factory=dict, description="The kind's own options.", examples=[{"members": 5, "ranking": 0.3}]
+    )
+    uploaded: UploadedName | None = Field(
+        default=None,
+        description="The name of a predictor that was sent to the service (POST /api/v1/predictors), for the same "
+        "space; then no samples are measured and nothing is fitted: `samples` and `kind` are not used.",
     )
     tune: int = Field(
         default=0,

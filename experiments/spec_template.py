@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from bitfront.experiments.spec import Spec
 from bitfront.experiments.spec_sections import DeviceSection, Section
+from bitfront.experiments.spec_yaml import Dumper
 
 _WIDTH = 100
 _INDENT = "  "
@@ -49,13 +50,14 @@ def _value(name: str, field: FieldInfo, indent: str) -> Iterator[str]:
     if field.examples and (field.is_required() or isinstance(default, str)):
         default = field.examples[0]
     elif field.examples:
-        yield f"{indent}# For example {name}: {_flow(field.examples[0])}"
-    yield f"{indent}{name}: {_flow(default)}"
+        yield f"{indent}# For example {name}: {flow(field.examples[0])}"
+    yield f"{indent}{name}: {flow(default)}"
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
+    """A value in one line of YAML."""
     plain = list(value) if isinstance(value, tuple) else value
-    text = yaml.safe_dump(plain, default_flow_style=True, width=10_000, sort_keys=False)
+    text = yaml.dump(plain, Dumper=Dumper, default_flow_style=True, width=10_000, sort_keys=False)
     return text.removesuffix("\n").removesuffix("\n...")
 
 

@@ -33,8 +33,17 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+class Dumper(yaml.SafeDumper):
+    """Writes what `read_mapping` reads as the same, so that a text such as ``1e3`` gets quotes."""
+
+
 # YAML 1.1 wants a dot and a sign in 1.0e-3; people and YAML 1.2 do not.
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789"))
+for _kind in (_Loader, Dumper):
+    _kind.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789"))
+
+
+# A tag such as !!int on a text that is none ends in whatever the type's parser happens to raise.
+_OF_TAGS = (ValueError, LookupError, AttributeError, TypeError, OverflowError)
 
 
 def read_mapping(text: str, source: str) -> dict[Any, Any]:
@@ -45,7 +54,7 @@ def read_mapping(text: str, source: str) -> dict[Any, Any]:
     """
     try:
         value = yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, *_OF_TAGS) as error:
         raise SpecError(source, [_syntax_problem(error)]) from error
     if value is None:
         value = {}

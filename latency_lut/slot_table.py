@@ -69,9 +69,13 @@ def slot_tables(space: SearchSpace, device: Device, unique: UniqueCosts) -> Slot
     """Tabulate every slot of a (restricted) space; its blocks are added to ``unique``.
 
     Raises:
-        UnsupportedError: a slot has so many genes that it can not be tabulated.
+        UnsupportedError: a slot has so many genes that it can not be tabulated, or the device executes no block.
     """
     contents = [_content(space, slot, device, unique) for slot in space.slots]
+    if not unique.demands():
+        raise UnsupportedError(
+            f"device {device.name!r} executes no block of this space: see device.restrict(space)"
+        )
     demands = {_NOTHING_FOLLOWS: 0}
     for demand in unique.demands():
         demands.setdefault(demand, len(demands))

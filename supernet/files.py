@@ -9,14 +9,12 @@ import os
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from bitfront.supernet.errors import CorruptFileError, MissingFileError, StorageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -89,6 +87,8 @@ def read_json(path: Path) -> Any:
 
 def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 over names, types, shapes and values, independent of the mapping's order."""
+    import torch  # takes seconds, and who only writes text needs none
+
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
@@ -99,6 +99,8 @@ def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> None:
     """Write tensors as safetensors with a JSON manifest and a digest in the header."""
+    from safetensors.torch import save
+
     ready = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     text = json.dumps(manifest, allow_nan=False)
     write_bytes(path, save(ready, metadata={"manifest": text, "sha256": _file_digest(ready, text)}))
@@ -115,6 +117,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         MissingFileError: there is no such file.
         CorruptFileError: the file is cut off, is no safetensors file, or its content does not match its digest.
     """
+    from safetensors import SafetensorError, safe_open
+
     _check_is_there(path)
     try:
         with safe_open(str(path), framework="pt") as file:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import settings
 
+from bitfront.experiments.benchmarks.throwaway_postgresql import throwaway_postgresql
 from bitfront.latency_lut import machine_lock
 from bitfront.supernet.data.dataset import Dataset, Split
 from bitfront.supernet.data.digits import digits
+from bitfront.supernet.errors import UnsupportedError
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.spaces.bottleneck import BottleneckConfig, BottleneckSpace, BottleneckStage
 from bitfront.supernet.spaces.mbconv import MBConvConfig, MBConvSpace, StageConfig
@@ -44,6 +47,17 @@ def machine_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(machine_lock, "lock_path", lambda: place)
         yield
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    """The URL of an empty PostgreSQL of this test run, with its server; ``{}`` stands for the database's name."""
+    with ExitStack() as stack:
+        try:
+            url = stack.enter_context(throwaway_postgresql())
+        except UnsupportedError as error:
+            pytest.skip(str(error))
+        yield url
 
 
 @pytest.fixture

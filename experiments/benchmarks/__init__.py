@@ -27,6 +27,7 @@ BENCHMARKS: Registry[Callable[..., BenchResult]] = Registry(
         "sampling": "bitfront.experiments.benchmarks.sampling:run",
         "search-quality": "bitfront.experiments.benchmarks.search_quality:run",
         "search-speed": "bitfront.experiments.benchmarks.search_speed:run",
+        "service": "bitfront.experiments.benchmarks.service:run",
         "supernet-overhead": "bitfront.experiments.benchmarks.supernet_overhead:run",
         "transfer": "bitfront.experiments.benchmarks.transfer:run",
     },

@@ -12,6 +12,8 @@ from bitfront.supernet.errors import StorageError
 
 WORK = "_work"
 """The hidden command that such a process runs."""
+NEXT = "_next"
+"""The hidden command that a worker's child runs."""
 
 
 def start_detached(home: Path, experiment_id: str) -> int:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,6 +22,7 @@ Detach = Annotated[
     bool,
     typer.Option("--detach/--wait", help="Return at once and work on in the background, or wait for the end."),
 ]
+Queue = Annotated[bool, typer.Option("--queue", help="Leave the work to 'bitfront worker', and return at once.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="An experiment's id, its unique beginning, or 'latest'.")]
 
 
@@ -55,6 +53,7 @@ def run(
     name: Annotated[
         str | None, typer.Option(help="Called so, whatever the spec says.", show_default=False)
     ] = None,
+    queue: Queue = False,
 ) -> None:
     """Launch an experiment; its id is printed first.
 
@@ -70,16 +69,27 @@ def run(
         values = loaded.model_dump(mode="json")
         experiment = store.create_experiment(name or loaded.name, values, loaded.seed)
         typer.echo(experiment.id)
-        _start(ctx, store, experiment, detach)
+        if not queue:
+            _start(ctx, store, experiment, detach)
 
 
-def resume(ctx: typer.Context, experiment_id: Id, detach: Detach = False) -> None:
+def resume(ctx: typer.Context, experiment_id: Id, detach: Detach = False, queue: Queue = False) -> None:
     """Go on with an experiment that was interrupted, failed, or never began."""
     with opened_existing() as store:
         experiment = find(store, experiment_id)
         _queue(store, experiment)
         typer.echo(experiment.id)
-        _start(ctx, store, experiment, detach)
+        if not queue:
+            _start(ctx, store, experiment, detach)
+
+
+def cancel(experiment_id: Id) -> None:
+    """End an experiment that is not wanted any more; what it found so far stays, and it can be resumed."""
+    from bitfront.experiments.cancelling import cancel as cancelled
+
+    with opened_existing() as store:
+        one = cancelled(store, find(store, experiment_id).id)
+        tell(f"{one.id} is {one.status}")
 
 
 def work(experiment_id: str) -> None:
@@ -91,6 +101,8 @@ def work(experiment_id: str) -> None:
 
 
 def _queue(store: Store, experiment: Experiment) -> None:
+    from bitfront.experiments.resuming import resume as queued_again
+    from bitfront.experiments.store.home import home
     from bitfront.experiments.store.statuses import Status
 
     one = experiment
@@ -102,7 +114,7 @@ def _queue(store: Store, experiment: Experiment) -> None:
         )
     if one.status is Status.COMPLETED:
         raise UnfinishedError(f"{one.id} is COMPLETED, there is nothing to resume: see 'bitfront front {one.id}'")
-    store.set_status(one.id, Status.QUEUED)
+    queued_again(store, home(), one.id)
 
 
 def _start(ctx: typer.Context, store: Store, experiment: Experiment, detach: bool) -> None:
@@ -114,12 +126,17 @@ def _start(ctx: typer.Context, store: Store, experiment: Experiment, detach: boo
         return
     from bitfront.experiments.commands.ending import print_ending
     from bitfront.experiments.rich_reporter import RichReporter
+    from bitfront.experiments.store.errors import StatusError
 
     try:
         with err().status("loading"):
             import bitfront.experiments.pipeline  # noqa: F401 - takes seconds, and says nothing
         with RichReporter(err()) as reporter:
             _work(store, experiment.id, reporter)
+    except StatusError:
+        if not store.get(experiment.id).status.is_held:
+            raise
+        _follow_taken(store, experiment.id)
     except KeyboardInterrupt:
         tell(f"interrupted: '{_command(ctx)} resume {experiment.id}' goes on from here", "yellow")
         raise typer.Exit(INTERRUPTED) from None
@@ -129,23 +146,32 @@ def _start(ctx: typer.Context, store: Store, experiment: Experiment, detach: boo
 def _work(store: Store, experiment_id: str, reporter: Reporter) -> None:
     from bitfront.experiments.pipeline import run_experiment
     from bitfront.experiments.store.home import home
+    from bitfront.experiments.store.swapping import in_use
+    from bitfront.experiments.termination import terminated_as_interrupted
+
+    with terminated_as_interrupted(), in_use(home()):
+        run_experiment(store, home(), experiment_id, reporter)
+    _check_completed(store, experiment_id)
+
+
+def _follow_taken(store: Store, experiment_id: str) -> None:
+    """Show the log of an experiment that a worker took before this process could, to its end."""
+    from bitfront.experiments.commands.look import follow_log
+
+    tell(f"a worker took {experiment_id}: its log follows, and Ctrl-C does not end it", "yellow")
+    try:
+        follow_log(store, experiment_id)
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+    _check_completed(store, experiment_id)
+
+
+def _check_completed(store: Store, experiment_id: str) -> None:
     from bitfront.experiments.store.statuses import Status
 
-    with _terminated_as_interrupted():
-        run_experiment(store, home(), experiment_id, reporter)
     ended = store.get(experiment_id)
     if ended.status is not Status.COMPLETED:
         raise UnfinishedError(f"{experiment_id} ended {ended.status}: {ended.reason}")
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM is taken like Ctrl-C, so that the experiment is INTERRUPTED at once and not only when looked at."""
-    before: Any = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _command(ctx: typer.Context) -> str:

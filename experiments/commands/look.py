@@ -20,6 +20,7 @@ from bitfront.supernet.errors import MissingFileError, UnknownNameError
 
 if TYPE_CHECKING:
     from bitfront.experiments.store.base import Store
+    from bitfront.experiments.store.records import Experiment
     from bitfront.experiments.store.statuses import Status
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
@@ -87,17 +88,21 @@ def logs(
         if not path.is_file() and (experiment.status.is_over or not follow):
             raise MissingFileError(f"{experiment.id} has no log yet; it is {experiment.status}")
         if follow:
-            _follow(store, experiment.id, path)
+            follow_log(store, experiment.id)
         else:
             sys.stdout.write(path.read_text(errors="replace"))
 
 
-def _follow(store: Store, experiment_id: str, path: Path) -> None:
+def follow_log(store: Store, experiment_id: str) -> None:
+    """Print an experiment's log as it grows, until it is over and no worker will resume it."""
+    from bitfront.experiments.store.home import home
+
+    path = log_path(home(), experiment_id)
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     place = 0
     while True:
         # Asked before reading, so that nothing written before the end is missed.
-        over = store.get(experiment_id).status.is_over
+        over = _stays_over(home(), store.get(experiment_id))
         if path.is_file():
             with path.open("rb") as file:
                 file.seek(place)
@@ -109,6 +114,17 @@ def _follow(store: Store, experiment_id: str, path: Path) -> None:
             return
         time.sleep(_POLL_SECONDS)
         store.mark_interrupted()
+
+
+def _stays_over(home: Path, one: Experiment) -> bool:
+    """Whether nothing comes any more: what was interrupted otherwise than by a person, a worker resumes soon."""
+    from bitfront.experiments.concluding import BY_SIGNAL
+    from bitfront.experiments.store.statuses import Status
+    from bitfront.experiments.worker.roster import living_workers
+
+    if one.status is Status.INTERRUPTED and one.reason != BY_SIGNAL:
+        return not living_workers(home)
+    return one.status.is_over
 
 
 def _status(text: str | None) -> Status | None:

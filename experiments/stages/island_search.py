@@ -193,6 +193,7 @@ def _keeper(run: Run, found: _Found, archive: Callable[[Scored], None]) -> Calla
             records.CandidateBatch(genomes, scores.metrics, scores.errors),
             found.archive.genomes[found.archive.front],
             found.state(epoch),
+            run.owner,
         )
         archive(Scored.of(found.problem.objectives, genomes, scores, epoch.index))
         tell_errors(run, scores.errors)

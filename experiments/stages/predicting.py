@@ -39,7 +39,7 @@ def fitted_predictor(run: Run, supernet_id: str, space: SearchSpace, samples: Sa
     known = _id(run, supernet_id, samples, _TRANSFERRED)
     record = run.store.predictor(known)
     if record is not None and _path(run, known).is_file():
-        run.store.link(run.experiment_id, predictor_id=known)
+        run.store.link(run.experiment_id, predictor_id=known, owner=run.owner)
         _tell(run, "found", _TRANSFERRED, record.metrics)
         found = kind.load(_path(run, known), space)
         _draw(run, found, judge(found, samples.quantized_held_out))
@@ -54,7 +54,7 @@ def fitted_predictor(run: Run, supernet_id: str, space: SearchSpace, samples: Sa
     judgement = _keep(
         run, supernet_id, transferred, _TRANSFERRED, known, samples.quantized_held_out, {"from": source}
     )
-    run.store.link(run.experiment_id, predictor_id=known)
+    run.store.link(run.experiment_id, predictor_id=known, owner=run.owner)
     _draw(run, transferred, judgement)
     return transferred
 
@@ -111,6 +111,6 @@ def _id(run: Run, supernet_id: str, samples: Samples, kind: str) -> str:
         pairs.hash()
         for pairs in (samples.fp32, samples.fp32_held_out, samples.quantized, samples.quantized_held_out)
     ]
-    wanted = run.spec.predictor.model_dump(mode="json")
+    wanted = run.spec.predictor.model_dump(mode="json", exclude={"uploaded"})  # with which none is fitted
     described = json.dumps([FORMAT, supernet_id, wanted, run.spec.seed, data, kind], sort_keys=True)
     return hashlib.sha256(described.encode()).hexdigest()[:16]

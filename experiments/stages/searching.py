@@ -95,6 +95,7 @@ def _keeper(run: Run, problem: Problem, archive: Callable[[Scored], None]) -> Ca
             records.CandidateBatch(generation.genomes, evaluation.metrics, evaluation.errors),
             generation.front_genomes,
             generation.state,
+            run.owner,
         )
         # After the store: what it lacks after a kill, the archive must not have.
         archive(Scored.of(problem.objectives, generation.genomes, evaluation, generation.index))

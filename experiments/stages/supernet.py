@@ -53,12 +53,12 @@ def trained_supernet(run: Run, space: SearchSpace, dataset: Dataset) -> tuple[st
         )
     if record is None or record.state != "ready":
         _remember(run, supernet_id, space, dataset, "training", {})
-        run.store.link(run.experiment_id, supernet_id=supernet_id)
+        run.store.link(run.experiment_id, supernet_id=supernet_id, owner=run.owner)
         manifest = _taken_over(run, source, folder) if source else _train(run, supernet, dataset, folder)
         _remember(run, supernet_id, space, dataset, "ready", manifest)
     else:
         run.reporter.say(f"supernet {supernet_id} is there already")
-    run.store.link(run.experiment_id, supernet_id=supernet_id)
+    run.store.link(run.experiment_id, supernet_id=supernet_id, owner=run.owner)
     load_weights(supernet, folder)
     return supernet_id, supernet
 

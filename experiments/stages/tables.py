@@ -68,9 +68,9 @@ def _table(run: Run, name: str, device: Device, space: SearchSpace) -> Table:
 
 def _link(run: Run, digests: Mapping[str, str]) -> None:
     if run.spec.device:
-        run.store.link(run.experiment_id, table_id=digests[run.spec.device.name])
+        run.store.link(run.experiment_id, table_id=digests[run.spec.device.name], owner=run.owner)
     else:
-        run.store.link(run.experiment_id, table_ids=digests)
+        run.store.link(run.experiment_id, table_ids=digests, owner=run.owner)
 
 
 def _refuse_other_costs(run: Run, name: str, digest: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bitfront.supernet.errors import BitfrontError
+from bitfront.supernet.errors import BitfrontError, StorageError
 
 
 class StatusError(BitfrontError):
@@ -19,3 +19,18 @@ class CursorError(BitfrontError):
 
 class StoreVersionError(BitfrontError):
     """The store was made by a newer bitfront."""
+
+
+class LostError(StorageError):
+    """The database went away. ``unknown``: in the middle of a commit, which may have been done or not."""
+
+    def __init__(self, message: str, unknown: bool = False) -> None:
+        super().__init__(message, unknown)
+
+    @property
+    def unknown(self) -> bool:
+        """Whether what was to be stored may have been."""
+        return bool(self.args[1])
+
+    def __str__(self) -> str:
+        return str(self.args[0])

@@ -6,13 +6,13 @@ import threading
 from importlib.metadata import version
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import URL, Connection, Engine, inspect, text
 
-from bitfront.experiments.store.engine import place_of, reading, writing
+from bitfront.experiments.store.engine import make_engine, place_of, reading, writing
 from bitfront.experiments.store.errors import StoreVersionError
 from bitfront.supernet.errors import CorruptFileError
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest revision in migrations/versions, written down so that alembic is loaded only to migrate."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -36,6 +36,23 @@ def upgrade(engine: Engine) -> None:
         _lock_postgresql(connection)
         if (revision := _revision(connection)) != HEAD:
             _migrate(connection, revision)
+
+
+def stored_revision(url: URL) -> str | None:
+    """The revision of a database, which is left as it is; None where there is none.
+
+    Raises:
+        CorruptFileError: the database is damaged, or belongs to another program.
+        StorageError: it can not be read.
+    """
+    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).is_file():
+        return None
+    engine = make_engine(url)
+    try:
+        with reading(engine) as connection:
+            return _revision(connection)
+    finally:
+        engine.dispose()
 
 
 def _revision(connection: Connection) -> str | None:

@@ -22,7 +22,12 @@ class Owner:
     @classmethod
     def current(cls) -> Self:
         """The process that asks."""
-        return cls(socket.gethostname(), os.getpid(), _started(os.getpid()) or "")
+        return cls.of(os.getpid())
+
+    @classmethod
+    def of(cls, pid: int) -> Self:
+        """A process of this host that runs now."""
+        return cls(socket.gethostname(), pid, _started(pid) or "")
 
     @property
     def is_here(self) -> bool:

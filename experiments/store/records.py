@@ -35,10 +35,30 @@ class Page(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a piece of a stage is: ``done`` of ``total`` steps of what ``label`` says.
+
+    Raises:
+        ValueError: a number is negative or beyond 2**63 - 1.
+    """
+
+    label: str
+    done: int
+    total: int
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.done < 2**63 and 0 <= self.total < 2**63):
+            raise ValueError(f"progress of {self.label!r} is {self.done} of {self.total}: use numbers from 0")
+
+
+@dataclass(frozen=True, slots=True)
 class Experiment:
     """One launched search. ``owner`` is the process that works on it, None when none does.
 
     ``table_id`` is its device's cost table; with several devices there are ``table_ids`` by name instead.
+    ``key`` is the idempotency key that it was created with. ``progress`` is how far the present stage is, None
+    where nobody said. ``forgotten`` is how many of its candidates were removed since; such an experiment can not
+    be resumed.
     """
 
     id: str
@@ -57,6 +77,9 @@ class Experiment:
     predictor_id: str | None
     table_id: str | None
     table_ids: dict[str, str] = field(default_factory=dict)
+    key: str | None = None
+    progress: Progress | None = None
+    forgotten: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +220,7 @@ class SupernetRecord:
 
 @dataclass(frozen=True, slots=True)
 class PredictorRecord:
-    """An accuracy predictor of a supernet. ``kind`` is ``"fp32"`` or ``"transferred"``."""
+    """An accuracy predictor of a supernet. ``kind`` is ``"fp32"``, ``"transferred"`` or ``"uploaded"``."""
 
     id: str
     supernet_id: str

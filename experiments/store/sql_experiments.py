@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, insert, select, update
+from sqlalchemy import Connection, Engine, Row, Select, select, update
 
-from bitfront.experiments.store.base import MOST_PER_PAGE, SILENCE
-from bitfront.experiments.store.cursors import decode_cursor, encode_cursor
+from bitfront.experiments.store.base import LONGEST_KEY, MOST_PER_PAGE, SILENCE
+from bitfront.experiments.store.cursors import LARGEST_NUMBER, decode_cursor, encode_cursor
 from bitfront.experiments.store.engine import reading, writing
 from bitfront.experiments.store.errors import ConflictError, StatusError
+from bitfront.experiments.store.inserting import insert_new
 from bitfront.experiments.store.owner import Owner
-from bitfront.experiments.store.records import Experiment, Page
+from bitfront.experiments.store.records import Experiment, Page, Progress
+from bitfront.experiments.store.retry import repeatable, repeatable_if_undone
 from bitfront.experiments.store.schema import device_tables
 from bitfront.experiments.store.schema import experiments as table
 from bitfront.experiments.store.statuses import Status, check_transition
@@ -25,17 +28,24 @@ _LISTING = "experiments"
 _LONGEST_SLUG = 40
 _ID_BYTES = 3
 _NEAR = 1000  # how many of the newest ids are looked through for the nearest name
+_APART = timedelta(minutes=1)  # how far the clocks of two hosts may be apart before it is seen
 _FREE = {"host": None, "pid": None, "process_started": None}
+_NO_PROGRESS = {"progress_label": None, "progress_done": None, "progress_total": None}
 
 
 class ExperimentsSql:
     """The part of a store that is about experiments as a whole."""
 
     _engine: Engine
+    _patience: float
     _clock: Callable[[], datetime]
 
-    def create_experiment(self, name: str, spec: Mapping[str, Any], seed: int) -> Experiment:
+    def create_experiment(
+        self, name: str, spec: Mapping[str, Any], seed: int, key: str | None = None
+    ) -> Experiment:
         """See `Store.create_experiment`."""
+        if key is not None and not 0 < len(key) <= LONGEST_KEY:
+            raise ValueError(f"an idempotency key has 1 to {LONGEST_KEY} characters, this one has {len(key)}")
         values = {
             "name": name,
             "spec": dict(spec),
@@ -44,17 +54,27 @@ class ExperimentsSql:
             "stage": "",
             "reason": "",
             "created_at": self._clock(),
+            "key": key,
         }
-        with writing(self._engine) as connection:
-            experiment_id = _new_id(connection, name)
-            connection.execute(insert(table).values(id=experiment_id, **values))
-            return _experiment(row_of(connection, experiment_id))
+        return self._create_once(values) if key is None else self._create(values)
 
+    @repeatable_if_undone
+    def _create_once(self, values: Mapping[str, Any]) -> Experiment:
+        with writing(self._engine) as connection:
+            return _created(connection, values)
+
+    @repeatable
+    def _create(self, values: Mapping[str, Any]) -> Experiment:
+        with writing(self._engine) as connection:
+            return _created(connection, values)
+
+    @repeatable
     def get(self, experiment_id: str) -> Experiment:
         """See `Store.get`."""
         with reading(self._engine) as connection:
             return _experiment(row_of(connection, experiment_id))
 
+    @repeatable
     def list_experiments(
         self, cursor: str | None = None, limit: int = 50, status: Status | None = None
     ) -> Page[Experiment]:
@@ -64,7 +84,7 @@ class ExperimentsSql:
         if status is not None:
             query = query.where(table.c.status == status)
         if cursor is not None:
-            query = query.where(table.c.number < decode_cursor(_LISTING, cursor, 1)[0])
+            query = query.where(table.c.number < decode_cursor(_LISTING, cursor, 1, LARGEST_NUMBER)[0])
         with reading(self._engine) as connection:
             rows = connection.execute(query).all()
         more = len(rows) > limit
@@ -73,39 +93,75 @@ class ExperimentsSql:
 
     def claim(self, experiment_id: str, owner: Owner | None = None) -> Experiment:
         """See `Store.claim`."""
-        owner, now = owner or Owner.current(), self._clock()
+        return self._claim(experiment_id, owner or Owner.current(), self._clock())
+
+    @repeatable
+    def _claim(self, experiment_id: str, owner: Owner, now: datetime) -> Experiment:
         with writing(self._engine) as connection:
             old = _experiment(row_of(connection, experiment_id, lock=True))
-            if old.status is not Status.QUEUED:
+            if (old.status, old.owner, old.heartbeat_at) == (Status.RUNNING, owner, now):
+                return old  # this very claim was stored before the answer was lost
+            if old.status is not Status.QUEUED or old.forgotten:
                 raise StatusError(_why_not(old))
-            values = {
-                "status": Status.RUNNING,
-                "reason": "",
-                "started_at": old.started_at or now,
-                "heartbeat_at": now,
-                "host": owner.host,
-                "pid": owner.pid,
-                "process_started": owner.started,
-            }
-            return _changed(connection, experiment_id, values)
+            return _claimed(connection, old, owner, now)
 
-    def set_status(self, experiment_id: str, status: Status, reason: str = "") -> Experiment:
+    def claim_next(self, owner: Owner | None = None) -> Experiment | None:
+        """See `Store.claim_next`."""
+        return self._claim_next(owner or Owner.current(), self._clock())
+
+    @repeatable
+    def _claim_next(self, owner: Owner, now: datetime) -> Experiment | None:
+        whole = (table.c.status == Status.QUEUED, table.c.forgotten == 0)
+        queued = select(table).where(*whole).order_by(table.c.number).limit(1)
+        # This very claim may have been stored before the answer was lost.
+        mine = select(table).where(
+            table.c.status == Status.RUNNING,
+            table.c.heartbeat_at == now,
+            table.c.process_started == owner.started,
+            table.c.host == owner.host,
+            table.c.pid == owner.pid,
+        )
+        # Workers ask every moment; where nothing is to be done they keep no writer waiting.
+        with reading(self._engine) as connection:
+            if (row := connection.execute(mine).first()) is not None:
+                return _experiment(row)
+            if connection.execute(queued).first() is None:
+                return None
+        with writing(self._engine) as connection:
+            row = connection.execute(queued.with_for_update(skip_locked=True)).first()
+            return None if row is None else _claimed(connection, _experiment(row), owner, now)
+
+    @repeatable_if_undone
+    def set_status(
+        self,
+        experiment_id: str,
+        status: Status,
+        reason: str = "",
+        expected: Status | None = None,
+        owner: Owner | None = None,
+    ) -> Experiment:
         """See `Store.set_status`."""
         with writing(self._engine) as connection:
-            old = _experiment(row_of(connection, experiment_id, lock=True))
+            old = _experiment(held_by(owner, row_of(connection, experiment_id, lock=True)))
+            if expected not in (None, old.status):
+                raise StatusError(f"experiment {experiment_id!r} is {old.status}, not {expected} any more")
             check_transition(experiment_id, old.status, status)
             if status is Status.RUNNING:
                 raise StatusError(
                     f"experiment {experiment_id!r} becomes RUNNING by claim(), which names its owner"
                 )
-            return _changed(connection, experiment_id, self._moved(status, reason))
+            if status is Status.QUEUED and old.forgotten:
+                raise StatusError(_why_not(old))
+            return _changed(connection, experiment_id, self._moved(old, status, reason))
 
-    def set_stage(self, experiment_id: str, stage: str) -> None:
+    @repeatable
+    def set_stage(self, experiment_id: str, stage: str, owner: Owner | None = None) -> None:
         """See `Store.set_stage`."""
         with writing(self._engine) as connection:
-            row_of(connection, experiment_id)
-            _changed(connection, experiment_id, {"stage": stage})
+            held_by(owner, row_of(connection, experiment_id, lock=owner is not None))
+            _changed(connection, experiment_id, {"stage": stage, **_NO_PROGRESS})
 
+    @repeatable
     def link(
         self,
         experiment_id: str,
@@ -114,6 +170,7 @@ class ExperimentsSql:
         predictor_id: str | None = None,
         table_id: str | None = None,
         table_ids: Mapping[str, str] | None = None,
+        owner: Owner | None = None,
     ) -> None:
         """See `Store.link`."""
         links: dict[str, Any] = {
@@ -124,38 +181,44 @@ class ExperimentsSql:
         }
         given = {name: value for name, value in links.items() if value is not None}
         with writing(self._engine) as connection:
-            row_of(connection, experiment_id)
+            held_by(owner, row_of(connection, experiment_id, lock=owner is not None))
             _check_tables(connection, table_ids or {})
             if given:
                 _changed(connection, experiment_id, given)
 
-    def heartbeat(self, experiment_id: str, owner: Owner | None = None) -> Status:
+    @repeatable
+    def heartbeat(
+        self, experiment_id: str, owner: Owner | None = None, progress: Progress | None = None
+    ) -> Status:
         """See `Store.heartbeat`."""
         owner = owner or Owner.current()
         with writing(self._engine) as connection:
-            old = _experiment(row_of(connection, experiment_id, lock=True))
-            if not old.status.is_held or old.owner != owner:
-                raise StatusError(
-                    f"experiment {experiment_id!r} is {old.status} and not held by {owner} any more: "
-                    "this process must stop working on it"
-                )
-            return _changed(connection, experiment_id, {"heartbeat_at": self._clock()}).status
+            held_by(owner, row_of(connection, experiment_id, lock=True))
+            values = {"heartbeat_at": self._clock(), **_progress_columns(progress)}
+            return _changed(connection, experiment_id, values).status
 
+    @repeatable
     def mark_interrupted(self) -> tuple[str, ...]:
         """See `Store.mark_interrupted`."""
         held = (
             select(table).where(table.c.status.in_([Status.RUNNING, Status.CANCELLING])).order_by(table.c.number)
         )
         with reading(self._engine) as connection:
-            if not any(self._is_orphan(_experiment(row)) for row in connection.execute(held)):
+            found = [_experiment(row) for row in connection.execute(held)]
+            if not any(self._is_orphan(one) or self._is_ahead(one) for one in found):
                 return ()
         with writing(self._engine) as connection:
             found = [_experiment(row) for row in connection.execute(held.with_for_update()).all()]
             orphans = [experiment for experiment in found if self._is_orphan(experiment)]
             for orphan in orphans:
                 status = Status.INTERRUPTED if orphan.status is Status.RUNNING else Status.CANCELLED
-                _changed(connection, orphan.id, self._moved(status, f"{orphan.owner} is gone"))
+                _changed(connection, orphan.id, self._moved(orphan, status, f"{orphan.owner} is gone"))
+            for one in filter(self._is_ahead, found):
+                _changed(connection, one.id, {"heartbeat_at": self._clock()})
         return tuple(orphan.id for orphan in orphans)
+
+    def _is_ahead(self, experiment: Experiment) -> bool:
+        return experiment.heartbeat_at is not None and experiment.heartbeat_at - self._clock() > _APART
 
     def _is_orphan(self, experiment: Experiment) -> bool:
         owner, last = experiment.owner, experiment.heartbeat_at or experiment.started_at
@@ -165,10 +228,12 @@ class ExperimentsSql:
             return not owner.is_alive
         return last is not None and self._clock() - last > SILENCE
 
-    def _moved(self, status: Status, reason: str) -> dict[str, Any]:
+    def _moved(self, old: Experiment, status: Status, reason: str) -> dict[str, Any]:
         values: dict[str, Any] = {"status": status, "reason": reason}
         if status.is_over:
-            values |= {"finished_at": self._clock(), **_FREE}
+            # Nothing ends before it began, whatever the clock says.
+            finished_at = max(self._clock(), old.started_at or old.created_at)
+            values |= {"finished_at": finished_at, **_FREE, **_NO_PROGRESS}
         elif status is Status.QUEUED:
             values |= {"finished_at": None, **_FREE}
         return values
@@ -198,6 +263,22 @@ def row_of(connection: Connection, experiment_id: str, lock: bool = False) -> Ro
     return row
 
 
+def held_by(owner: Owner | None, row: Row[Any]) -> Row[Any]:
+    """The row of an experiment, where ``owner`` works on it or nobody in particular must.
+
+    Raises:
+        StatusError: another process has it, or none.
+    """
+    if owner is not None:
+        found = _experiment(row)
+        if not found.status.is_held or found.owner != owner:
+            raise StatusError(
+                f"experiment {found.id!r} is {found.status} and not held by {owner} any more: "
+                "this process must stop working on it"
+            )
+    return row
+
+
 def number_of(connection: Connection, experiment_id: str) -> int:
     """What an experiment's rows in other tables carry."""
     return int(row_of(connection, experiment_id).number)
@@ -206,6 +287,19 @@ def number_of(connection: Connection, experiment_id: str) -> int:
 def _changed(connection: Connection, experiment_id: str, values: Mapping[str, Any]) -> Experiment:
     connection.execute(update(table).where(table.c.id == experiment_id).values(**values))
     return _experiment(row_of(connection, experiment_id))
+
+
+def _claimed(connection: Connection, old: Experiment, owner: Owner, now: datetime) -> Experiment:
+    values = {
+        "status": Status.RUNNING,
+        "reason": "",
+        "started_at": old.started_at or now,
+        "heartbeat_at": now,
+        "host": owner.host,
+        "pid": owner.pid,
+        "process_started": owner.started,
+    }
+    return _changed(connection, old.id, values)
 
 
 def _new_id(connection: Connection, name: str) -> str:
@@ -217,6 +311,32 @@ def _new_id(connection: Connection, name: str) -> str:
             return experiment_id
 
 
+def _created(connection: Connection, values: Mapping[str, Any]) -> Experiment:
+    experiment_id = _new_id(connection, values["name"])
+    if insert_new(connection, table, [{"id": experiment_id, **values}]):
+        return _experiment(row_of(connection, experiment_id))
+    return _same(connection, values)
+
+
+def _same(connection: Connection, values: Mapping[str, Any]) -> Experiment:
+    row = connection.execute(select(table).where(table.c.key == values["key"])).one_or_none()
+    if row is None:  # another experiment got the same id in this moment
+        raise ConflictError("the new experiment's id was taken just now: ask again")
+    found, spec = _experiment(row), json.loads(json.dumps(values["spec"]))
+    if (found.name, found.spec, found.seed) != (values["name"], spec, values["seed"]):
+        raise ConflictError(
+            f"the idempotency key {values['key']!r} was used for {found.id!r}, which has another name, "
+            "spec or seed: use a new key for a new experiment"
+        )
+    return found
+
+
+def _progress_columns(progress: Progress | None) -> dict[str, Any]:
+    if progress is None:
+        return {}
+    return dict(zip(_NO_PROGRESS, (progress.label, progress.done, progress.total), strict=True))
+
+
 def _check_tables(connection: Connection, table_ids: Mapping[str, str]) -> None:
     known = set(connection.execute(select(device_tables.c.id)).scalars()) if table_ids else set()
     for name, table_id in table_ids.items():
@@ -225,6 +345,11 @@ def _check_tables(connection: Connection, table_ids: Mapping[str, str]) -> None:
 
 
 def _why_not(experiment: Experiment) -> str:
+    if experiment.forgotten:
+        return (
+            f"experiment {experiment.id!r} can not be resumed, as {experiment.forgotten} of its candidates were "
+            "forgotten: launch a new one"
+        )
     start = f"experiment {experiment.id!r} is {experiment.status}"
     if experiment.status.is_held:
         return f"{start} and held by {experiment.owner}: wait for it"
@@ -235,6 +360,8 @@ def _why_not(experiment: Experiment) -> str:
 
 def _experiment(row: Row[Any]) -> Experiment:
     owner = None if row.host is None else Owner(row.host, row.pid, row.process_started)
+    told = (row.progress_label, row.progress_done, row.progress_total)
+    progress = None if row.progress_label is None else Progress(*told)
     return Experiment(
         id=row.id,
         name=row.name,
@@ -252,4 +379,7 @@ def _experiment(row: Row[Any]) -> Experiment:
         predictor_id=row.predictor_id,
         table_id=row.table_id,
         table_ids=row.table_ids or {},
+        key=row.key,
+        progress=progress,
+        forgotten=row.forgotten,
     )

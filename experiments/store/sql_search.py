@@ -4,42 +4,40 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, Table, func, insert, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, Connection, Engine, Row, func, insert, select, update
 
-from bitfront.experiments.store.cursors import decode_cursor, encode_cursor
 from bitfront.experiments.store.engine import reading, writing
 from bitfront.experiments.store.errors import ConflictError
-from bitfront.experiments.store.records import (
-    Candidate,
-    CandidateBatch,
-    FrontMember,
-    Generation,
-    Measurement,
-    Page,
-)
+from bitfront.experiments.store.inserting import insert_columns, insert_new
+from bitfront.experiments.store.known_genomes import KnownGenomes, digests_of
+from bitfront.experiments.store.metric_blocks import DIGEST, NUMBER, add_to_blocks
+from bitfront.experiments.store.owner import Owner
+from bitfront.experiments.store.records import CandidateBatch, FrontMember, Generation, Measurement
+from bitfront.experiments.store.retry import repeatable
 from bitfront.experiments.store.schema import candidates, front_members, generations, search_states
-from bitfront.experiments.store.sql_experiments import check_limit, number_of
+from bitfront.experiments.store.sql_candidates import by_front, candidate_of
+from bitfront.experiments.store.sql_experiments import held_by, number_of, row_of
 from bitfront.experiments.store.state_blob import decode_state, encode_state
-from bitfront.search.constraints import METRICS, is_of_device
-from bitfront.supernet.errors import NumericalError, UnknownNameError
+from bitfront.search.constraints import METRICS
+from bitfront.supernet.errors import NumericalError
 from bitfront.supernet.genes import Genomes
 
 _MOST_PARAMETERS = 500
-_NEAR = 1000
-_NO_NUMBER = 2**31
 
 
 class SearchSql:
     """The part of a store that is about what a search finds."""
 
     _engine: Engine
+    _patience: float
+    _known: KnownGenomes | None = None  # of the experiment that this process added to last
 
+    @repeatable
     def add_generation(
         self,
         experiment_id: str,
@@ -47,6 +45,7 @@ class SearchSql:
         batch: CandidateBatch,
         front: Genomes,
         state: Mapping[str, Any],
+        owner: Owner | None = None,
     ) -> None:
         """See `Store.add_generation`."""
         if not math.isfinite(generation.hypervolume):
@@ -56,13 +55,18 @@ class SearchSql:
             )
         blob = encode_state(state)
         with writing(self._engine) as connection:
-            number = number_of(connection, experiment_id)
+            number = int(held_by(owner, row_of(connection, experiment_id, lock=True)).number)
+            if _is_stored(connection, number, generation):
+                return
             _check_next(connection, experiment_id, number, generation.index)
+            known = KnownGenomes.read(connection, number, self._known)
             _insert_generation(connection, number, generation)
-            _insert_candidates(connection, number, generation.index, batch)
-            _set_front(connection, number, {row.tobytes() for row in front})
+            known = _insert_candidates(connection, known, generation, batch)
+            _set_front(connection, known, _genomes(front))
             _put_state(connection, number, generation.index, blob)
+        self._known = known
 
+    @repeatable
     def last_generation(self, experiment_id: str) -> tuple[Generation, dict[str, Any]] | None:
         """See `Store.last_generation`."""
         with reading(self._engine) as connection:
@@ -77,6 +81,7 @@ class SearchSql:
             ).one_or_none()
         return None if row is None else (_generation(row), decode_state(row.state))
 
+    @repeatable
     def generations(self, experiment_id: str) -> tuple[Generation, ...]:
         """See `Store.generations`."""
         with reading(self._engine) as connection:
@@ -84,50 +89,7 @@ class SearchSql:
             query = select(generations).where(generations.c.experiment_number == number)
             return tuple(_generation(row) for row in connection.execute(query.order_by(generations.c.index)))
 
-    def candidates(
-        self,
-        experiment_id: str,
-        cursor: str | None = None,
-        limit: int = 100,
-        order: str = "id",
-        on_front: bool = False,
-    ) -> Page[Candidate]:
-        """See `Store.candidates`."""
-        check_limit(limit)
-        listing = f"candidates {experiment_id} {order} {'front' if on_front else 'all'}"
-        query, keys = _ordered(order)
-        if on_front:
-            query = query.where(candidates.c.on_front)
-        if cursor is not None:
-            query = query.where(_behind(keys, order, decode_cursor(listing, cursor, len(keys))))
-        with reading(self._engine) as connection:
-            number = number_of(connection, experiment_id)
-            page = query.where(candidates.c.experiment_number == number).limit(limit + 1)
-            rows = connection.execute(page).all()
-        key = [getattr(rows[limit - 1], str(column.key)) for column in keys] if len(rows) > limit else None
-        following = None if key is None else encode_cursor(listing, key)
-        return Page(tuple(_candidate(row) for row in rows[:limit]), following)
-
-    def candidate(self, experiment_id: str, candidate_id: int) -> Candidate:
-        """See `Store.candidate`."""
-        with reading(self._engine) as connection:
-            mine = candidates.c.experiment_number == number_of(connection, experiment_id)
-            one = select(candidates).where(mine, candidates.c.number == candidate_id)
-            # A larger number would not fit into the column, and so is no candidate's.
-            row = connection.execute(one).one_or_none() if 0 <= candidate_id < _NO_NUMBER else None
-            if row is None:
-                on_front = select(candidates.c.number).where(mine, candidates.c.on_front).limit(_NEAR)
-                known = [str(number) for number in connection.execute(on_front).scalars()]
-                raise UnknownNameError(f"candidate of {experiment_id}", str(candidate_id), known)
-            return _candidate(row)
-
-    def count_candidates(self, experiment_id: str) -> int:
-        """See `Store.count_candidates`."""
-        with reading(self._engine) as connection:
-            number = number_of(connection, experiment_id)
-            query = select(func.count()).select_from(candidates).where(candidates.c.experiment_number == number)
-            return int(connection.execute(query).scalar_one())
-
+    @repeatable
     def add_front_members(self, experiment_id: str, candidate_ids: Sequence[int]) -> None:
         """See `Store.add_front_members`."""
         with writing(self._engine) as connection:
@@ -138,6 +100,7 @@ class SearchSql:
             ]
             insert_new(connection, front_members, rows)
 
+    @repeatable
     def measure_front_members(self, experiment_id: str, measurements: Sequence[Measurement]) -> None:
         """See `Store.measure_front_members`."""
         with writing(self._engine) as connection:
@@ -154,6 +117,7 @@ class SearchSql:
                 if values := _measured(one, before.by_device or {}):
                     connection.execute(update(front_members).where(mine).values(**values))
 
+    @repeatable
     def front(self, experiment_id: str) -> tuple[FrontMember, ...]:
         """See `Store.front`."""
         member = [column.label(f"member_{column.name}") for column in front_members.c]
@@ -163,16 +127,10 @@ class SearchSql:
         with reading(self._engine) as connection:
             number = number_of(connection, experiment_id)
             query = select(candidates, *member).join(front_members, same)
-            mine = query.where(front_members.c.experiment_number == number).order_by(candidates.c.number)
+            # Ordered by the members' own column, so that SQLite begins with them and not with all candidates.
+            order = front_members.c.candidate_number
+            mine = query.where(front_members.c.experiment_number == number).order_by(order)
             return tuple(_member(row) for row in connection.execute(mine))
-
-
-def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Insert rows, leaving out those that are there already; returns how many were new."""
-    if not rows:
-        return 0
-    statement: Any = postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
-    return connection.execute(statement.on_conflict_do_nothing(), rows).rowcount
 
 
 def _check_next(connection: Connection, experiment_id: str, number: int, index: int) -> None:
@@ -184,6 +142,14 @@ def _check_next(connection: Connection, experiment_id: str, number: int, index: 
             f"generation {index} of experiment {experiment_id!r} can not be stored, as {expected} comes next: "
             "is another process running the same experiment?"
         )
+
+
+def _is_stored(connection: Connection, number: int, generation: Generation) -> bool:
+    """Whether it is the newest already: it may have been stored before the answer was lost."""
+    mine = select(generations).where(generations.c.experiment_number == number)
+    row = connection.execute(mine.order_by(generations.c.index.desc()).limit(1)).one_or_none()
+    found = None if row is None else _generation(row)
+    return found is not None and found == generation and found.created_at == generation.created_at
 
 
 def _insert_generation(connection: Connection, number: int, generation: Generation) -> None:
@@ -198,70 +164,81 @@ def _insert_generation(connection: Connection, number: int, generation: Generati
     )
 
 
-def _insert_candidates(connection: Connection, number: int, index: int, batch: CandidateBatch) -> None:
-    query = select(func.max(candidates.c.number)).where(candidates.c.experiment_number == number)
-    newest = connection.execute(query).scalar_one()
-    first = 0 if newest is None else newest + 1
-    n, errors = len(batch.genomes), batch.errors
-    columns = {
-        "experiment_number": [number] * n,
-        "number": range(first, first + n),
-        "generation_index": [index] * n,
-        "genome": [row.tobytes() for row in batch.genomes],
-        "on_front": [False] * n,
-        "error": [errors.get(row) for row in range(n)],
-        **{metric: _numbers(values, errors) for metric, values in batch.predicted.items() if metric in METRICS},
-        "by_device": _by_device(batch),
+def _insert_candidates(
+    connection: Connection, known: KnownGenomes, generation: Generation, batch: CandidateBatch
+) -> KnownGenomes:
+    genomes = _genomes(batch.genomes)
+    # Of several that are equal the first counts.
+    places = {genome: row for row, genome in reversed(list(enumerate(genomes)))}
+    digests = digests_of(genomes)
+    for genome in known.numbers_of(connection, genomes, digests):
+        del places[genome]
+    rows = np.array(sorted(places.values()), dtype=np.int64)
+    numbers = np.arange(len(rows)) + known.next_number(connection)
+    metrics = _scored(batch, rows)
+    by_device = {name: values for name, values in metrics.items() if name not in METRICS}
+    columns: dict[str, Sequence[object]] = {
+        "experiment_number": [known.experiment] * len(rows),
+        "number": numbers.tolist(),
+        "generation_index": [generation.index] * len(rows),
+        "genome": [genomes[row] for row in rows],
+        "on_front": [False] * len(rows),
+        "error": [batch.errors.get(row) for row in rows.tolist()],
+        **{name: _numbers(values) for name, values in metrics.items() if name in METRICS},
+        "by_device": _by_device(by_device, len(rows)),
     }
-    if n:
-        # SQLAlchemy's own way to many rows spends twice the time of the database on preparing them.
-        mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-        names, marks = ", ".join(columns), ", ".join(mark for _ in columns)
-        statement = f"INSERT INTO {candidates.name} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"
-        connection.exec_driver_sql(statement, list(zip(*columns.values(), strict=True)))
+    insert_columns(connection, candidates, columns)
+    add_to_blocks(connection, known.experiment, {NUMBER: numbers, DIGEST: digests[rows], **metrics})
+    return known.after((generation.index, generation.created_at), digests[rows], numbers)
 
 
-def _numbers(values: NDArray[np.float64], errors: Collection[int]) -> list[float | None]:
+def _scored(batch: CandidateBatch, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    """The metrics of some rows, NaN where one could not be scored."""
+    failed = np.isin(rows, list(batch.errors))
+    return {name: np.where(failed, np.nan, values[rows]) for name, values in batch.predicted.items()}
+
+
+def _genomes(genomes: Genomes) -> list[bytes]:
+    data, width = genomes.tobytes(), genomes.shape[1]
+    return [data[start : start + width] for start in range(0, len(genomes) * width, width)]
+
+
+def _numbers(values: NDArray[np.float64]) -> list[float | None]:
     """Values of a metric, and nothing where a candidate could not be scored."""
-    numbers: list[float | None] = np.asarray(values, dtype=float).tolist()
-    for row in errors:
+    numbers: list[float | None] = values.tolist()
+    for row in np.flatnonzero(np.isnan(values)).tolist():
         numbers[row] = None
     return numbers
 
 
-def _by_device(batch: CandidateBatch) -> list[str | None]:
+def _by_device(metrics: Mapping[str, NDArray[np.float64]], n: int) -> list[str | None]:
     """Each candidate's METRIC@DEVICE values as JSON; nothing where there are none."""
-    columns = {name: values.tolist() for name, values in batch.predicted.items() if name not in METRICS}
-    if not columns:
-        return [None] * len(batch.genomes)
-    rows = enumerate(zip(*columns.values(), strict=True))
-    return [None if i in batch.errors else json.dumps(dict(zip(columns, row, strict=True))) for i, row in rows]
+    if not metrics:
+        return [None] * n
+    rows = zip(*(values.tolist() for values in metrics.values()), strict=True)
+    return [None if math.isnan(row[0]) else json.dumps(dict(zip(metrics, row, strict=True))) for row in rows]
 
 
-def _set_front(connection: Connection, number: int, front: set[bytes]) -> None:
-    mine = candidates.c.experiment_number == number
-    query = select(candidates.c.genome, candidates.c.number).where(mine, candidates.c.on_front)
+def _set_front(connection: Connection, known: KnownGenomes, front: Sequence[bytes]) -> None:
+    mine = candidates.c.experiment_number == known.experiment
+    query = by_front(select(candidates.c.genome, candidates.c.number).where(mine, candidates.c.on_front))
     old = {row.genome: row.number for row in connection.execute(query)}
-    left = [candidate for genome, candidate in old.items() if genome not in front]
-    joined = sorted(front - old.keys())
-    _flag(connection, mine, candidates.c.number, left, False)
-    flagged = _flag(connection, mine, candidates.c.genome, joined, True)
-    if flagged != len(joined):
-        raise ConflictError(f"{len(joined) - flagged} members of the front are no candidates of the experiment")
+    kept = set(front)
+    left = [candidate for genome, candidate in old.items() if genome not in kept]
+    joining = sorted(kept - old.keys())
+    joined = known.numbers_of(connection, joining, digests_of(joining)) if joining else {}
+    if len(joined) != len(joining):
+        raise ConflictError(
+            f"{len(joining) - len(joined)} members of the front are no candidates of the experiment"
+        )
+    _flag(connection, mine, left, False)
+    _flag(connection, mine, sorted(joined.values()), True)
 
 
-def _flag(
-    connection: Connection,
-    mine: ColumnElement[bool],
-    column: ColumnElement[Any],
-    values: Sequence[object],
-    on_front: bool,
-) -> int:
-    changed = 0
-    for start in range(0, len(values), _MOST_PARAMETERS):
-        part = column.in_(values[start : start + _MOST_PARAMETERS])
-        changed += connection.execute(update(candidates).where(mine, part).values(on_front=on_front)).rowcount
-    return changed
+def _flag(connection: Connection, mine: ColumnElement[bool], numbers: Sequence[int], on_front: bool) -> None:
+    for start in range(0, len(numbers), _MOST_PARAMETERS):
+        part = candidates.c.number.in_(numbers[start : start + _MOST_PARAMETERS])
+        connection.execute(update(candidates).where(mine, part).values(on_front=on_front))
 
 
 def _put_state(connection: Connection, number: int, index: int, blob: bytes) -> None:
@@ -272,43 +249,14 @@ def _put_state(connection: Connection, number: int, index: int, blob: bytes) -> 
         connection.execute(insert(search_states).values(**values))
 
 
-def _ordered(order: str) -> tuple[Select[Any], list[ColumnElement[Any]]]:
-    """The query in this order, and the columns that decide the order: a metric where there is one, the number."""
-    name = order.removeprefix("-")
-    if name not in ("id", *METRICS) and not is_of_device(name):
-        raise UnknownNameError("order", order, ["id", *METRICS, "-id", *(f"-{metric}" for metric in METRICS)])
-    query = select(candidates)
-    keys: list[ColumnElement[Any]] = [candidates.c.number]
-    if name in METRICS:
-        keys.insert(0, candidates.c[name])
-    elif name != "id":
-        # As the database reads the number: a cursor is compared with that.
-        keys.insert(0, candidates.c.by_device[name].as_float().label("of_device"))
-        query = query.add_columns(keys[0])
-    query = query.where(keys[0].is_not(None))
-    return query.order_by(*(key.desc() if order.startswith("-") else key for key in keys)), keys
-
-
-def _behind(keys: Sequence[ColumnElement[Any]], order: str, values: Sequence[int | float]) -> ColumnElement[bool]:
-    row, last = tuple_(*keys), tuple_(*values)
-    return row < last if order.startswith("-") else row > last
-
-
 def _generation(row: Row[Any]) -> Generation:
     # A row is a tuple too, whose method `index` hides the column.
     return Generation(row._mapping["index"], row.evaluations, row.hypervolume, row.created_at)
 
 
-def _candidate(row: Row[Any]) -> Candidate:
-    values = row._mapping
-    predicted = {metric: values[metric] for metric in METRICS if values[metric] is not None}
-    predicted |= row.by_device or {}
-    return Candidate(row.number, row.generation_index, row.genome, predicted, row.on_front, row.error)
-
-
 def _member(row: Row[Any]) -> FrontMember:
     return FrontMember(
-        candidate=_candidate(row),
+        candidate=candidate_of(row),
         top1_validation=row.member_top1_validation,
         top1_test=row.member_top1_test,
         latency_ms=row.member_latency_ms,

@@ -36,7 +36,7 @@ _NEXT = {
     Status.CANCELLED: (Status.QUEUED,),
     Status.COMPLETED: (),
     Status.FAILED: (Status.QUEUED,),
-    Status.INTERRUPTED: (Status.QUEUED, Status.CANCELLED),
+    Status.INTERRUPTED: (Status.QUEUED, Status.CANCELLED, Status.FAILED),
 }
 
 

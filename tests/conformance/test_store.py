@@ -5,14 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 import re
-import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,20 +40,10 @@ Opener = Callable[[], Store]
 N_GENES = 7
 
 
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty SQLite store, made once, as making its tables takes longer than most tests."""
-    path = tmp_path_factory.mktemp("store") / "bitfront.sqlite"
-    SqlStore(f"sqlite:///{path}").close()
-    return path
-
-
-@pytest.fixture(params=["sqlite"])
-def opener(request: pytest.FixtureRequest, tmp_path: Path, migrated: Path) -> Opener:
+@pytest.fixture
+def opener(store_url: str) -> Opener:
     """Opens one and the same store, each time it is called."""
-    assert request.param == "sqlite"
-    shutil.copy(migrated, tmp_path / "bitfront.sqlite")
-    return lambda: SqlStore(f"sqlite:///{tmp_path}/bitfront.sqlite")
+    return lambda: SqlStore(store_url)
 
 
 @pytest.fixture
@@ -218,6 +206,7 @@ LEGAL = {
     ("CANCELLING", "CANCELLED"), ("CANCELLING", "COMPLETED"), ("CANCELLING", "FAILED"),
     ("CANCELLING", "INTERRUPTED"),
     ("CANCELLED", "QUEUED"), ("FAILED", "QUEUED"), ("INTERRUPTED", "QUEUED"), ("INTERRUPTED", "CANCELLED"),
+    ("INTERRUPTED", "FAILED"),
 }  # fmt: skip
 WAY_TO = {
     "QUEUED": [],
@@ -247,6 +236,12 @@ class TestLife:
             with pytest.raises(StatusError, match=new):
                 store.set_status(experiment, new, "because")
             assert (store.get(experiment).status, store.get(experiment).reason) == (old, "")
+
+    def test_only_from_the_status_that_was_expected(self, store: Store, experiment: str) -> None:
+        with pytest.raises(StatusError, match="QUEUED, not INTERRUPTED"):
+            store.set_status(experiment, Status.CANCELLED, expected=Status.INTERRUPTED)
+        assert store.get(experiment).status is Status.QUEUED
+        assert store.set_status(experiment, Status.CANCELLED, expected=Status.QUEUED).status is Status.CANCELLED
 
     @pytest.mark.parametrize("status", [status for status in Status if status is not Status.QUEUED])
     def test_only_queued_ones_are_claimed(self, store: Store, experiment: str, status: Status) -> None:

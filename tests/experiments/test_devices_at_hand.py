@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bitfront.experiments.concluding import CancelledError
 from bitfront.experiments.reporter import Reporters
-from bitfront.experiments.run import CancelledError, Run
+from bitfront.experiments.run import Run
 from bitfront.experiments.spec import parse_spec
 from bitfront.experiments.stages import device_work
 from bitfront.experiments.stages.device_work import Profile, make_profiler

@@ -15,7 +15,7 @@ from bitfront.experiments.spec import parse_spec
 from bitfront.experiments.stages.exporting import export_candidate, export_picked
 from bitfront.experiments.stages.supernet import supernet_folder
 from bitfront.experiments.store.home import open_store
-from bitfront.experiments.store.records import CandidateBatch, Generation, Measurement, SupernetRecord
+from bitfront.experiments.store.records import CandidateBatch, Generation, Measurement, Progress, SupernetRecord
 from bitfront.supernet.data.dataset import Dataset
 from bitfront.supernet.files import read_json
 from bitfront.supernet.network import Supernet
@@ -63,9 +63,9 @@ def test_what_is_fine_tuned_is_promised_as_such(run: Run, monkeypatch: pytest.Mo
     beats: list[Run] = []
     beat = Run.beat
 
-    def heard(self: Run) -> None:
+    def heard(self: Run, progress: Progress | None = None) -> None:
         beats.append(self)
-        beat(self)
+        beat(self, progress)
 
     monkeypatch.setattr("bitfront.experiments.run._BEAT_SECONDS", -1.0)
     monkeypatch.setattr(Run, "beat", heard)

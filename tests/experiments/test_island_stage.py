@@ -14,10 +14,11 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import Result
 
+from bitfront.experiments.concluding import CancelledError
 from bitfront.experiments.details import details
 from bitfront.experiments.places import candidates_folder
 from bitfront.experiments.reporter import Reporter
-from bitfront.experiments.run import CancelledError, Run
+from bitfront.experiments.run import Run
 from bitfront.experiments.spec import SpecError, parse_spec
 from bitfront.experiments.stages.searching import predicting, searched_front
 from bitfront.experiments.store.home import open_store

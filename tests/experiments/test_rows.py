@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bitfront.experiments.rows import _measured, short_architecture
+from bitfront.experiments.rows import measured_values, short_architecture
 from bitfront.experiments.stages.exporting import pick_member
 from bitfront.experiments.store.records import Candidate, FrontMember
 from bitfront.search.front import Front
@@ -39,7 +39,8 @@ def test_bottlenecks_show_output_and_hidden_channels() -> None:
 def test_accuracies_of_devices_are_shown_although_nobody_searched_for_them() -> None:
     candidate = Candidate(3, 0, b"\0", {"latency_ms@phone": 1.0, "latency_ms@edge": 2.0}, True)
     measured = {"top1@phone": 0.8, "top1_test@phone": 0.7, "top1@edge": 0.6, "top1_test@edge": 0.5}
-    found = _measured(FrontMember(candidate, None, None, None, False, None, measured), list(candidate.predicted))
+    member = FrontMember(candidate, None, None, None, False, None, measured)
+    found = measured_values(member, list(candidate.predicted))
     assert found == {**measured, "latency_ms@phone": None, "latency_ms@edge": None}
 
 

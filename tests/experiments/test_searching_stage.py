@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from bitfront.experiments.concluding import CancelledError
 from bitfront.experiments.details import files
 from bitfront.experiments.places import candidates_folder
 from bitfront.experiments.reporter import Reporter
-from bitfront.experiments.run import CancelledError, Run
+from bitfront.experiments.run import Run
 from bitfront.experiments.spec import parse_spec
 from bitfront.experiments.stages import search_records, searching
 from bitfront.experiments.stages.search_records import stored_search

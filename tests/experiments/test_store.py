@@ -59,10 +59,16 @@ class TestFile:
     def test_home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
         monkeypatch.delenv("BITFRONT_HOME", raising=False)
+        monkeypatch.delenv("BITFRONT_STORE", raising=False)
         assert home() == tmp_path / ".bitfront"
         monkeypatch.setenv("BITFRONT_HOME", str(tmp_path / "my %home?"))
         open_store().close()
         assert (tmp_path / "my %home?" / "bitfront.sqlite").is_file()
+        monkeypatch.setenv("BITFRONT_STORE", f"sqlite:///{tmp_path}/elsewhere/other.sqlite")
+        open_store().close()
+        assert (tmp_path / "elsewhere" / "other.sqlite").is_file()
+        open_store(tmp_path / "new").close()  # another home than the one that the variable is about
+        assert (tmp_path / "new" / "bitfront.sqlite").is_file()
 
     def test_a_reader_does_not_wait_for_the_writer(self, tmp_path: Path) -> None:
         with SqlStore(url_of(tmp_path)) as store:
@@ -247,6 +253,11 @@ class TestFaults:
     def test_bad_url(self) -> None:
         with pytest.raises(StorageError, match="sqlite:///"):
             SqlStore("not a url")
+        with pytest.raises(StorageError, match="'mysql'"):
+            SqlStore("mysql://host/name")
+        for url in ("sqlite://", "sqlite:///:memory:"):
+            with pytest.raises(StorageError, match="gone with its process"):
+                SqlStore(url)
 
     def test_a_writer_that_never_ends(self, tmp_path: Path) -> None:
         with SqlStore(url_of(tmp_path)) as store:

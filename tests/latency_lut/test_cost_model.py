@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bitfront.latency_lut.cost_model import CostModel, compile_costs
 from bitfront.latency_lut.device import Device
+from bitfront.latency_lut.devices import DEVICES
 from bitfront.latency_lut.op_key import asked_for, border_key, handed_over, layer_key, op_key
 from bitfront.latency_lut.profile_plan import input_shape, output_shape
 from bitfront.latency_lut.slot_blocks import unique_blocks
@@ -236,6 +237,15 @@ def test_what_a_device_can_not_execute_has_no_cost(model: CostModel) -> None:
     forbidden[1, position] = SPACE.genes[position].choices.index("int6")
     with pytest.raises(UnsupportedError, match=r"1 genomes, the first at row 1, .*'toy'.*restrict"):
         model.cost(forbidden)
+
+
+def test_a_network_of_which_a_device_executes_nothing_is_refused() -> None:
+    bitfusion = DEVICES.get("bitfusion")()
+    table = bitfusion.table(bitfusion.restrict(digits()), None, np.random.default_rng(0))
+    formats = [gene.name for gene in digits().genes if gene.name.endswith("_format")]
+    in_fp32 = digits().restrict({name: ["fp32"] for name in formats})
+    with pytest.raises(UnsupportedError, match="executes no block"):
+        compile_costs(in_fp32, bitfusion, table)
 
 
 def test_restricted_choices_are_not_looked_up(table: Table) -> None:

@@ -1,0 +1,1 @@
+"""Keeping a home: copies of it, and room in it."""

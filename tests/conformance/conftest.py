@@ -1,0 +1,50 @@
+"""An empty store in every database there is, to hold against what every store promises."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import NullPool, create_engine
+
+from bitfront.experiments.store.sql import SqlStore
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty SQLite store, made once, as making its tables takes longer than most tests."""
+    path = tmp_path_factory.mktemp("store") / "bitfront.sqlite"
+    SqlStore(f"sqlite:///{path}").close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def template(postgresql_url: str) -> str:
+    """An empty PostgreSQL store, of which every test gets a copy."""
+    _execute(postgresql_url, "CREATE DATABASE template_store")
+    SqlStore(postgresql_url.format("template_store")).close()
+    return postgresql_url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Where an empty store is."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("migrated"), tmp_path / "bitfront.sqlite")
+        yield f"sqlite:///{tmp_path}/bitfront.sqlite"
+        return
+    server, name = request.getfixturevalue("template"), f"store_{next(_NUMBERS)}"
+    _execute(server, f"CREATE DATABASE {name} TEMPLATE template_store")
+    yield server.format(name)
+    _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _execute(server: str, statement: str) -> None:
+    engine = create_engine(server.format("postgres"), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with engine.connect() as connection:
+        connection.exec_driver_sql(statement)
