@@ -145,7 +145,7 @@ def _dependency(name: str) -> Iterator[Check]:
     if version is None:
         yield Check("dependencies", name, f"not installed: pip install {name}", "broken")
         return
-    importlib.import_module(_MODULES.get(name, name.lower()))
+    importlib.import_module(_MODULES.get(name, name.lower().replace("-", "_")))
     yield Check("dependencies", name, version)
 
 
