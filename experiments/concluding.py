@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from bitfront.experiments.reporter import LogReporter
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.errors import LostError, StatusError
+from bitfront.experiments.store.owner import Owner
 from bitfront.experiments.store.statuses import Status
 from bitfront.supernet.errors import BitfrontError, StorageError
 
@@ -62,7 +63,7 @@ def _conclude(
         if status is Status.INTERRUPTED and now is Status.CANCELLING:
             # It did not hear that it was to be cancelled: why the signal came, or as the store was away.
             status, reason = Status.CANCELLED, f"experiment {experiment_id} was cancelled"
-        store.set_status(experiment_id, status, reason)
+        store.set_status(experiment_id, status, reason, owner=Owner.current())
         log.say(f"{status.value.lower()} {reason}".rstrip())
     except (StorageError, StatusError) as error:
         if cause is None:

@@ -80,7 +80,9 @@ def run_experiment(store: Store, home: Path, experiment_id: str, reporter: Repor
 def run_claimed(store: Store, home: Path, experiment: Experiment, reporter: Reporter) -> None:
     """Run an experiment that this process holds; how it ends is told by `concluding`."""
     log = LogReporter(log_path(home, experiment.id))
-    run = Run(store, home, experiment.id, spec_from(experiment.spec, home=home), Reporters(reporter, log))
+    run = Run(
+        store, home, experiment.id, spec_from(experiment.spec, home=home, is_stored=True), Reporters(reporter, log)
+    )
     # Torch's threads wait for each other at every operator: on shared cores two are slower than one.
     with one_thread(), closing(run):
         run_stages(run)

@@ -206,11 +206,16 @@ def parse_spec(text: str, source: str = "the spec", folder: Path | None = None) 
 
 
 def spec_from(
-    data: Mapping[str, Any], source: str = "the spec", home: Path | None = None, folder: Path | None = None
+    data: Mapping[str, Any],
+    source: str = "the spec",
+    home: Path | None = None,
+    folder: Path | None = None,
+    is_stored: bool = False,
 ) -> Spec:
     """The spec in plain values, as from JSON. It may name the imported devices of ``home``, or BITFRONT_HOME's.
 
-    Relative paths in it are seen from ``folder``, or from the working folder.
+    Relative paths in it are seen from ``folder``, or from the working folder. ``is_stored``: it is an
+    experiment's, which may keep a predictor that nobody finds under its name any more.
 
     Raises:
         SpecError: as `load_spec`.
@@ -223,7 +228,10 @@ def spec_from(
     except ValidationError as error:
         problems = [problem_of(details, data, Spec) for details in error.errors(include_url=False)]
         raise SpecError(source, problems) from error
-    if problems := list(_problems_together(spec, home)):
+    problems = list(_problems_together(spec, home))
+    if not is_stored:
+        problems += uploaded_problems(spec, home)
+    if problems:
         raise SpecError(source, problems)
     return spec
 
@@ -234,7 +242,6 @@ def _problems_together(spec: Spec, home: Path) -> Iterator[Problem]:
     known = {*spec.objectives, *(one.metric for one in spec.parsed_constraints())}
     yield from island_problems(spec.search.islands, spec.search.strategy, known)
     yield from predictor_problems(spec.predictor.kind, spec.predictor.options)
-    yield from uploaded_problems(spec, home)
     yield from supernet_problems(spec.supernet)
     if spec.executor.kind == "local" and ((spec.executor.workers or 1) > 1 or spec.executor.address):
         yield Problem(

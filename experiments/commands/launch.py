@@ -146,10 +146,9 @@ def _start(ctx: typer.Context, store: Store, experiment: Experiment, detach: boo
 def _work(store: Store, experiment_id: str, reporter: Reporter) -> None:
     from bitfront.experiments.pipeline import run_experiment
     from bitfront.experiments.store.home import home
-    from bitfront.experiments.store.swapping import in_use
     from bitfront.experiments.termination import terminated_as_interrupted
 
-    with terminated_as_interrupted(), in_use(home()):
+    with terminated_as_interrupted():
         run_experiment(store, home(), experiment_id, reporter)
     _check_completed(store, experiment_id)
 

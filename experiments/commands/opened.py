@@ -37,10 +37,14 @@ def home_exists() -> bool:
 
 @contextmanager
 def opened() -> Iterator[Store]:
-    """The store, made where there is none; experiments whose process is gone are INTERRUPTED in it."""
-    from bitfront.experiments.store.home import open_store
+    """The store, made where there is none; experiments whose process is gone are INTERRUPTED in it.
 
-    with open_store() as store:
+    Nobody replaces the home meanwhile.
+    """
+    from bitfront.experiments.store.home import home, open_store
+    from bitfront.experiments.store.swapping import opening
+
+    with opening(home()), open_store() as store:
         store.mark_interrupted()
         yield store
 

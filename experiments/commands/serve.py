@@ -65,6 +65,7 @@ def serve(
     from bitfront.experiments.service.serving import run_server
     from bitfront.experiments.service.settings import Settings
     from bitfront.experiments.store.home import home, open_store
+    from bitfront.experiments.store.swapping import opening
 
     settings = Settings(
         home=home(),
@@ -77,7 +78,7 @@ def serve(
         log_format=log_format,
     )
     log_to_stderr(log_format)
-    with open_store(patience=_PATIENCE_SECONDS) as store:
+    with opening(home()), open_store(patience=_PATIENCE_SECONDS) as store:
         store.mark_interrupted()
         place = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         logging.getLogger(__name__).info("bitfront serves at %s; Ctrl-C ends it", place)

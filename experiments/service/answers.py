@@ -24,6 +24,7 @@ from bitfront.experiments.service.models import (
     SearchAnswer,
 )
 from bitfront.experiments.service.refusals import InvalidRequestError
+from bitfront.experiments.service.told import file_names_only
 from bitfront.experiments.store.base import MOST_PER_PAGE, Store
 from bitfront.experiments.store.filters import Filter
 from bitfront.experiments.store.records import Candidate, Experiment
@@ -63,6 +64,7 @@ def _shared(one: Experiment) -> dict[str, Any]:
     values = {name: getattr(one, name) for name in (*_SHARED, *_LINKS)}
     progress = one.progress
     shown = ProgressAnswer(label=progress.label, done=progress.done, total=progress.total) if progress else None
+    values["reason"] = file_names_only(one.reason)
     return {**values, "progress": shown, "table_ids": _table_ids(one)}
 
 

@@ -16,6 +16,7 @@ from anyio.to_thread import run_sync
 from prometheus_client import Gauge
 
 from bitfront.experiments.service.refusals import RateLimitError
+from bitfront.experiments.service.told import file_names_only
 from bitfront.experiments.store.base import Store
 from bitfront.supernet.errors import BitfrontError
 
@@ -50,7 +51,7 @@ class News:
         one = self._store.get(self._id)
         progress = one.progress
         state: dict[str, Any] = {
-            "status": {"status": one.status.value, "reason": one.reason},
+            "status": {"status": one.status.value, "reason": file_names_only(one.reason)},
             "stage": {"stage": one.stage},
             "progress": {"label": progress.label, "done": progress.done, "total": progress.total}
             if progress

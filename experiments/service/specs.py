@@ -41,13 +41,28 @@ def checked(values: Mapping[Any, Any], settings: Settings) -> Spec:
     Raises:
         SpecError: as `read_sent`.
     """
-    if text := next(_no_text(values), None):
-        rule = "has a zero byte or half a character in it, which can not be stored"
-        raise SpecError(SOURCE, [Problem(SOURCE, shown(text), rule, "write text in UTF-8 without such")])
+    checked_text(values)
     # Before anything else, since what a spec names is opened while it is checked.
     if problems := list(_foreign(values, settings)):
         raise SpecError(SOURCE, problems)
     return spec_from(values, SOURCE, settings.home)
+
+
+def checked_text(values: Mapping[Any, Any]) -> dict[Any, Any]:
+    """The same values, all text of which a database and a page can hold.
+
+    Raises:
+        SpecError: there is a zero byte or half a character in them.
+    """
+    if text := next(_no_text(values), None):
+        rule = "has a zero byte or half a character in it, which can not be stored"
+        raise SpecError(SOURCE, [Problem(SOURCE, shown(text), rule, "write text in UTF-8 without such")])
+    return dict(values)
+
+
+def storable(texts: Mapping[str, str]) -> dict[str, str]:
+    """Texts without zero bytes and halves of characters, to be shown again."""
+    return {_UNSTORABLE.sub("", name): _UNSTORABLE.sub("", text) for name, text in texts.items()}
 
 
 def parsed(body: bytes, content_type: str) -> dict[Any, Any]:

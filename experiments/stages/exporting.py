@@ -107,7 +107,7 @@ def export_candidate(
     if format_name not in FORMATS:
         raise UnknownNameError("export format", format_name, FORMATS)
     candidate = store.candidate(experiment_id, candidate_id)
-    spec = spec_from(store.get(experiment_id).spec, home=home)
+    spec = spec_from(store.get(experiment_id).spec, home=home, is_stored=True)
     run = Run(store, home, experiment_id, spec, reporter or Reporters())
     if device is not None and device not in spec.named_devices:
         raise UnknownNameError(f"device of {experiment_id}", device, spec.named_devices)

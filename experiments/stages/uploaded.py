@@ -35,7 +35,7 @@ def uploaded_predictor(run: Run, supernet_id: str, space: SearchSpace) -> Accura
     predictor = load_predictor(Path(record.path), space)
     if not predictor.with_policy:
         raise UnusableError("the predictor has learned fp32 candidates alone: send one that knows quantized ones")
-    run.store.link(run.experiment_id, predictor_id=record.id)
+    run.store.link(run.experiment_id, predictor_id=record.id, owner=run.owner)
     metrics = metric_line(record.metrics) or "nothing is known"
     run.reporter.say(f"the predictor {run.spec.predictor.uploaded}, as it was sent: on held-out pairs {metrics}")
     return predictor

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, FromClause, create_engine, event
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -211,7 +211,8 @@ def _is_lost(error: DBAPIError) -> bool:
     # Only PostgreSQL's errors have a state: None before there is a session.
     state = getattr(error.orig, "sqlstate", "")
     broke = error.connection_invalidated or state is None or state.startswith(_LOST_STATES)
-    return isinstance(error, OperationalError) and broke
+    # One that did nothing for long within a transaction is ended with an internal error.
+    return isinstance(error, OperationalError | InternalError) and broke
 
 
 def _advice(words: str) -> str:

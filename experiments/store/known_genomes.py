@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
-from bitfront.experiments.store.metric_blocks import DIGEST, read_columns
+from bitfront.experiments.store.metric_blocks import DIGEST, read_columns, rebuild_blocks_if_behind
 from bitfront.experiments.store.schema import candidates, generations
 
 _MOST_PARAMETERS = 500
@@ -43,6 +42,7 @@ class KnownGenomes:
         newest = None if row is None else (int(row[0]), row[1])
         if kept is not None and (kept.experiment, kept.newest) == (experiment, newest):
             return kept
+        rebuild_blocks_if_behind(connection, experiment)
         columns = read_columns(connection, experiment, [DIGEST])
         return cls(experiment, newest, (_run(columns.values[DIGEST], columns.numbers),))
 
@@ -95,8 +95,3 @@ def _near(run: Run, digests: NDArray[np.int64]) -> set[int]:
 def _parts(numbers: list[int]) -> Iterator[list[int]]:
     for start in range(0, len(numbers), _MOST_PARAMETERS):
         yield numbers[start : start + _MOST_PARAMETERS]
-
-
-def digests_of(genomes: Sequence[bytes]) -> NDArray[np.int64]:
-    """Eight bytes of the SHA-256 of each genome."""
-    return np.frombuffer(b"".join([hashlib.sha256(one).digest()[:8] for one in genomes]), "<i8")

@@ -8,16 +8,18 @@ slow storing down ten times, as each candidate goes to another place in each of 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select
 
 from bitfront.experiments.store.column_cache import Block, ColumnCache, Key
 from bitfront.experiments.store.schema import candidates, experiments, metric_blocks
+from bitfront.search.constraints import METRICS
 
 BLOCK = 480
 """Most candidates of a block: with it, a row fills a page of SQLite, or half of one of PostgreSQL."""
@@ -91,6 +93,41 @@ def count_in_blocks(connection: Connection, experiment: int | None = None) -> in
     named = select(experiments.c.number) if experiment is None else [experiment]
     query = query.where(metric_blocks.c.experiment_number.in_(named))
     return int(connection.execute(query).scalar_one()) // _BYTES
+
+
+def digests_of(genomes: Sequence[bytes]) -> _Column:
+    """Eight bytes of the SHA-256 of each genome."""
+    return np.frombuffer(b"".join([hashlib.sha256(one).digest()[:_BYTES] for one in genomes]), _WHOLE)
+
+
+def rebuild_blocks_if_behind(connection: Connection, experiment: int) -> None:
+    """Make the blocks anew where a program that knows none of them added rows: an older version that still ran."""
+    newest = select(func.max(candidates.c.number)).where(candidates.c.experiment_number == experiment)
+    last = connection.execute(newest).scalar()
+    blocks = _blocks(connection, experiment, NUMBER, _last_first(connection, experiment))
+    known = int(blocks[-1][1][-1]) if blocks else None
+    if last == known:
+        return
+    _delete(connection, experiment, metric_blocks.c.first >= 0)
+    rows = select(candidates).where(candidates.c.experiment_number == experiment).order_by(candidates.c.number)
+    for part in connection.execute(rows).partitions(BLOCK):
+        _write(connection, experiment, _of_rows(part))
+
+
+def _last_first(connection: Connection, experiment: int) -> int:
+    newest = select(func.max(metric_blocks.c.first)).where(*_of(experiment, NUMBER))
+    return connection.execute(newest).scalar() or 0
+
+
+def _of_rows(rows: Sequence[Row[Any]]) -> dict[str, _Column]:
+    devices = sorted(set().union(*(row.by_device or {} for row in rows)))
+    columns: dict[str, list[Any]] = {name: [row._mapping[name] for row in rows] for name in METRICS}
+    columns |= {name: [(row.by_device or {}).get(name) for row in rows] for name in devices}
+    return {
+        NUMBER: np.array([row.number for row in rows], _WHOLE),
+        DIGEST: digests_of([row.genome for row in rows]),
+        **{name: np.array(values, dtype=_FLOAT) for name, values in columns.items()},
+    }
 
 
 def _type(name: str) -> np.dtype[Any]:

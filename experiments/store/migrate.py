@@ -10,6 +10,7 @@ from sqlalchemy import URL, Connection, Engine, inspect, text
 
 from bitfront.experiments.store.engine import make_engine, place_of, reading, writing
 from bitfront.experiments.store.errors import StoreVersionError
+from bitfront.experiments.store.owner import Owner
 from bitfront.supernet.errors import CorruptFileError
 
 HEAD = "0004"
@@ -24,7 +25,7 @@ def upgrade(engine: Engine) -> None:
     """Migrate to `HEAD` where needed; any number of processes may do so at once.
 
     Raises:
-        StoreVersionError: the database was made by a newer bitfront.
+        StoreVersionError: the database was made by a newer bitfront, or an older one works with it now.
         CorruptFileError: the database belongs to another program.
         StorageError: it can not be read or written.
     """
@@ -35,6 +36,8 @@ def upgrade(engine: Engine) -> None:
     with _ALEMBIC, writing(engine) as connection:
         _lock_postgresql(connection)
         if (revision := _revision(connection)) != HEAD:
+            if revision is not None:
+                _refuse_while_held(connection)
             _migrate(connection, revision)
 
 
@@ -66,6 +69,18 @@ def _revision(connection: Connection) -> str | None:
             f"{', '.join(sorted(tables)[:5])}): set BITFRONT_HOME to another folder"
         )
     return None
+
+
+def _refuse_while_held(connection: Connection) -> None:
+    """An older version that runs would go on to write what it knows alone."""
+    held = text("SELECT id, host, pid, process_started FROM experiments WHERE status IN ('RUNNING', 'CANCELLING')")
+    for row in connection.execute(held).all():
+        owner = Owner(row.host or "", row.pid or 0, row.process_started or "")
+        if owner.is_here and owner != Owner.current() and owner.is_alive:
+            raise StoreVersionError(
+                f"an older bitfront works on experiment {row.id!r} ({owner}), which this one would change: "
+                "wait until it has ended, or stop it, and try again"
+            )
 
 
 def _lock_postgresql(connection: Connection) -> None:

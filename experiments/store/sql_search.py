@@ -14,8 +14,8 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, func, insert, sel
 from bitfront.experiments.store.engine import reading, writing
 from bitfront.experiments.store.errors import ConflictError
 from bitfront.experiments.store.inserting import insert_columns, insert_new
-from bitfront.experiments.store.known_genomes import KnownGenomes, digests_of
-from bitfront.experiments.store.metric_blocks import DIGEST, NUMBER, add_to_blocks
+from bitfront.experiments.store.known_genomes import KnownGenomes
+from bitfront.experiments.store.metric_blocks import DIGEST, NUMBER, add_to_blocks, digests_of
 from bitfront.experiments.store.owner import Owner
 from bitfront.experiments.store.records import CandidateBatch, FrontMember, Generation, Measurement
 from bitfront.experiments.store.retry import repeatable

@@ -70,7 +70,7 @@ def opening(home: Path) -> Iterator[None]:
     Raises:
         StorageError: it is being replaced, or what was cut off can not be finished.
     """
-    if any((home / name).is_dir() for name in (_GOING, _GONE)):
+    if is_cut_off(home):
         try:
             with used_by_nobody(home):
                 finish_swap(home)
@@ -84,16 +84,20 @@ def swap(home: Path) -> None:
     """Replace all that is in ``home`` by what is in its `NEW`; only while `used_by_nobody`.
 
     Raises:
-        StorageError: it fails; the home is as it was.
+        StorageError: it fails; the home is as it was, or what was begun is undone or done when it is used next.
     """
     try:
         sync(home / NEW)
         _replace(home)
     except OSError as error:
-        raise StorageError(
-            f"can not replace what is in {home}: {error.strerror or error}. It is as it was"
-        ) from error
+        left = "What was begun is finished when it is used next" if is_cut_off(home) else "It is as it was"
+        raise StorageError(f"can not replace what is in {home}: {error.strerror or error}. {left}") from error
     _remove(home)
+
+
+def is_cut_off(home: Path) -> bool:
+    """Whether a swap was begun that is neither done nor undone."""
+    return any((home / name).is_dir() for name in (_GOING, _GONE))
 
 
 def finish_swap(home: Path) -> None:

@@ -14,7 +14,15 @@ from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.home import DATABASE, open_store, store_file, store_url
 from bitfront.experiments.store.records import Experiment
 from bitfront.experiments.store.statuses import Status
-from bitfront.experiments.store.swapping import NEW, OF_SWAPS, InUseError, finish_swap, swap, used_by_nobody
+from bitfront.experiments.store.swapping import (
+    NEW,
+    OF_SWAPS,
+    InUseError,
+    finish_swap,
+    is_cut_off,
+    swap,
+    used_by_nobody,
+)
 from bitfront.experiments.upkeep.archive import about, unpack
 from bitfront.experiments.upkeep.backup import STORE, BackupError
 from bitfront.experiments.worker.recovery import experiments
@@ -71,7 +79,8 @@ def _replaced(archive: Path, was_at: Path, home: Path, progress: Progress) -> in
         _refuse_if_used(home)
         swap(home)
     finally:
-        shutil.rmtree(new, ignore_errors=True)  # where it was moved, there is none
+        if not is_cut_off(home):  # else `finish_swap` needs it; where it was moved, there is none
+            shutil.rmtree(new, ignore_errors=True)
     return count
 
 

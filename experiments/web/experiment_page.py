@@ -14,6 +14,7 @@ from bitfront.experiments.details import details
 from bitfront.experiments.importances import experiment_importances
 from bitfront.experiments.metric_words import metric_lines
 from bitfront.experiments.places import log_path
+from bitfront.experiments.resuming import resume as queued_again
 from bitfront.experiments.service.auth import Principal, Reader, form_needs
 from bitfront.experiments.service.context import Served
 from bitfront.experiments.service.routes.common import ExperimentId
@@ -93,10 +94,7 @@ def cancel(experiment_id: ExperimentId, service: Served, _: FormWriter) -> Respo
 @router.post("/experiments/{experiment_id}/resume")
 def resume(experiment_id: ExperimentId, service: Served, _: FormWriter) -> Response:
     """Queue an experiment again; it goes on from where it was."""
-    found = service.store.get(experiment_id)
-    if found.status is not Status.QUEUED:
-        service.store.set_status(found.id, Status.QUEUED)
-    return _back(found.id)
+    return _back(queued_again(service.store, service.home, experiment_id).id)
 
 
 def tagged_json(request: Request, content: str) -> Response:

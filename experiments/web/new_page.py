@@ -5,26 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, RedirectResponse
 from pydantic import BaseModel, Field
 
 from bitfront.experiments.service.auth import Principal, Writer, form_needs
 from bitfront.experiments.service.context import Served, Service
 from bitfront.experiments.service.routes.experiments import create
-from bitfront.experiments.service.specs import SOURCE, checked
+from bitfront.experiments.service.specs import MOST_YAML, SOURCE, checked, checked_text, storable
+from bitfront.experiments.service.told import file_names_only
 from bitfront.experiments.spec import Problem, SpecError
 from bitfront.experiments.spec_yaml import read_mapping
 from bitfront.experiments.web import spec_text
 from bitfront.experiments.web.page_route import PageRoute
 from bitfront.experiments.web.rendering import page
 from bitfront.experiments.web.spec_fields import spec_fields, spec_parts, suggestions
-from bitfront.supernet.errors import BitfrontError
+from bitfront.supernet.errors import BitfrontError, CorruptFileError, StorageError
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 FormWriter = Annotated[Principal, Depends(form_needs("write"))]
-_LONGEST = 200_000
+_LONGEST = MOST_YAML
+_NOT_THEIRS = (StorageError, CorruptFileError)  # what the service itself has trouble with
 _FROM_FIELDS = "from_fields"
 _BEFORE, _IN_STEP = "before", "in_step"
 """The YAML that a page was shown with; in its place, that the page's script has the fields in the YAML."""
@@ -52,18 +54,19 @@ def new(request: Request, service: Served, who: Writer, like: str = "") -> Respo
 async def launch(request: Request, service: Served, who: FormWriter) -> Response:
     """Queue what the YAML says; where fields say something newer, they are first taken into it and shown."""
     form = {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
-    return await run_in_threadpool(_answered, request, service, who, form)
+    return await run_sync(_answered, request, service, who, form, limiter=service.parsing)
 
 
 @router.post("/experiments/new/check")
-def check(draft: Draft, service: Served, _: Writer) -> JSONResponse:
+async def check(draft: Draft, service: Served, _: Writer) -> JSONResponse:
     """For the page's script: YAML, fields and problems, of whichever was changed; nothing is launched."""
-    return JSONResponse(_looked_at(service, draft))
+    return JSONResponse(await run_sync(_looked_at, service, draft, limiter=service.parsing))
 
 
 def _answered(request: Request, service: Service, who: Principal, form: Mapping[str, str]) -> Response:
     text = _unix(form.get(spec_text.YAML_FIELD, ""))
-    newer = {} if _IN_STEP in form else spec_text.newer_texts(form, _unix(form.get(_BEFORE, text)))
+    before = _unix(form.get(_BEFORE, text))
+    newer = {} if _IN_STEP in form else spec_text.newer_texts(form, before if len(before) <= _LONGEST else text)
     try:
         values = _read(text)
     except SpecError as error:
@@ -85,6 +88,8 @@ def _launched(request: Request, service: Service, who: Principal, text: str) -> 
     try:
         experiment = create(service, checked(values, service.settings))
     except BitfrontError as error:
+        if isinstance(error, _NOT_THEIRS):
+            raise
         texts = spec_text.texts_of(values)
         return _page(request, service, who, text, texts, _problems(error), status=422)
     return RedirectResponse(f"/experiments/{experiment.id}", status_code=303)
@@ -98,16 +103,17 @@ def _read(text: str) -> dict[Any, Any]:
     if len(text) > _LONGEST:
         rule, fix = f"has {len(text):,} characters, and {_LONGEST:,} are the most", "write less"
         raise SpecError(SOURCE, [Problem(SOURCE, None, rule, fix)])
-    return read_mapping(text, SOURCE)
+    return checked_text(read_mapping(text, SOURCE))
 
 
 def _looked_at(service: Service, draft: Draft) -> dict[str, Any]:
     """``taken``: whether the YAML could be read, and says what the fields say."""
     try:
-        values = read_mapping(draft.yaml, SOURCE)
+        values = _read(draft.yaml)
+        checked_text(draft.fields or {})
     except SpecError as error:
         problems = spec_text.problems_of(error)
-        return {"yaml": draft.yaml, "fields": draft.fields or {}, "problems": problems, "taken": False}
+        return {"yaml": draft.yaml, "fields": storable(draft.fields or {}), "problems": problems, "taken": False}
     text, sent = draft.yaml, draft.fields or {}
     if draft.fields is not None:
         values = spec_text.with_texts(values, draft.fields)
@@ -122,6 +128,8 @@ def _problems_in(values: Mapping[Any, Any], service: Service) -> list[dict[str, 
     try:
         checked(values, service.settings)
     except BitfrontError as error:
+        if isinstance(error, _NOT_THEIRS):
+            raise
         return _problems(error)
     return []
 
@@ -129,7 +137,7 @@ def _problems_in(values: Mapping[Any, Any], service: Service) -> list[dict[str, 
 def _problems(error: BitfrontError) -> list[dict[str, str]]:
     if isinstance(error, SpecError):
         return spec_text.problems_of(error)
-    return [{"field": spec_text.YAML_FIELD, "path": SOURCE, "text": str(error)}]
+    return [{"field": spec_text.YAML_FIELD, "path": SOURCE, "text": file_names_only(str(error))}]
 
 
 def _page(

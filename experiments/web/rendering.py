@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bitfront.experiments.service.auth import Principal
 from bitfront.experiments.service.sessions import CSRF_FIELD
+from bitfront.experiments.service.told import file_names_only
 from bitfront.experiments.tables import took
 from bitfront.experiments.web.assets import asset_path
 from bitfront.experiments.web.axes import NOTHING
@@ -49,6 +50,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"moment": moment, "took": took, "grouped": grouped, "bits_class": bits_class, "flat": flat}
+    made.filters["without_folders"] = file_names_only
     made.globals |= {"asset": asset_path}
     return made
 

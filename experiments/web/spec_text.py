@@ -70,11 +70,11 @@ def given_of(spec: Mapping[str, Any], home: Path) -> dict[Any, Any]:
     texts = texts_of(spec)
     kept = {path: text for path, text in texts.items() if text not in (defaults[path], *_NOTHING)}
     try:
-        wanted = spec_from(spec, home=home)
-        read = texts_of(spec_from(with_texts({}, kept), home=home).as_json())
+        wanted = spec_from(spec, home=home, is_stored=True)
+        read = texts_of(spec_from(with_texts({}, kept), home=home, is_stored=True).as_json())
         # Some defaults follow from other fields, as the name does from the space's.
         values = with_texts({}, kept | {path: text for path, text in texts.items() if read.get(path) != text})
-        return values if spec_from(values, home=home) == wanted else dict(spec)
+        return values if spec_from(values, home=home, is_stored=True) == wanted else dict(spec)
     except BitfrontError:  # a device that is not here any more, or a file
         return dict(spec)
 

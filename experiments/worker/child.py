@@ -14,7 +14,7 @@ from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.errors import LostError
 from bitfront.experiments.store.home import open_store
 from bitfront.experiments.store.records import Experiment
-from bitfront.experiments.store.swapping import in_use
+from bitfront.experiments.store.swapping import opening
 from bitfront.experiments.termination import terminated_as_interrupted
 from bitfront.experiments.worker.tries import begin_try, forget_tries
 from bitfront.supernet.errors import BitfrontError, StorageError
@@ -32,7 +32,7 @@ def work_on_next(home: Path, work: Work | None = None) -> bool:
         StorageError: the store does not answer, or the end could not be stored; the experiment is resumed then.
         StatusError: another process took it over.
     """
-    with terminated_as_interrupted(), open_store(home) as store, in_use(home):
+    with terminated_as_interrupted(), opening(home), open_store(home) as store:
         experiment = store.claim_next()
         if experiment is None:
             return False

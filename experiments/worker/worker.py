@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bitfront.experiments.store.base import Store
@@ -13,7 +14,7 @@ from bitfront.experiments.store.home import open_store
 from bitfront.experiments.store.owner import Owner
 from bitfront.experiments.store.records import Experiment
 from bitfront.experiments.store.statuses import Status
-from bitfront.experiments.store.swapping import in_use
+from bitfront.experiments.store.swapping import opening
 from bitfront.experiments.worker.pauses import Pause, Signals
 from bitfront.experiments.worker.processes import Child, Start, start_child
 from bitfront.experiments.worker.recovery import Cancelling, Recovery, experiments
@@ -172,14 +173,12 @@ def work_through_queue(home: Path, settings: WorkerSettings, start: Start = star
     While the store does not answer it waits, longer each time, and so do its children.
     """
     signals, pause = Signals(), Pause(settings.poll_seconds)
-    with signals.heard():
-        store = _opened(home, signals, pause)
+    with signals.heard(), _opened(home, signals, pause) as store:
         if store is None:
             return
-        with store, in_use(home):
-            worker = Worker(store, home, settings, start)
-            _LOG.info("worker %s takes what is queued in %s, %d at once", Owner.current(), home, settings.slots)
-            _loop(worker, settings, signals, pause)
+        worker = Worker(store, home, settings, start)
+        _LOG.info("worker %s takes what is queued in %s, %d at once", Owner.current(), home, settings.slots)
+        _loop(worker, settings, signals, pause)
 
 
 def _loop(worker: Worker, settings: WorkerSettings, signals: Signals, pause: Pause) -> None:
@@ -200,15 +199,21 @@ def _loop(worker: Worker, settings: WorkerSettings, signals: Signals, pause: Pau
     worker.drain(signals)
 
 
-def _opened(home: Path, signals: Signals, pause: Pause) -> Store | None:
-    """The store, as soon as it can be opened; None where a signal came first."""
-    while not signals.stop:
-        try:
-            return open_store(home, _PATIENCE_SECONDS)
-        except StorageError as error:
-            _wait_for_store(pause, error)
-            signals.wait(pause.seconds)
-    return None
+@contextmanager
+def _opened(home: Path, signals: Signals, pause: Pause) -> Iterator[Store | None]:
+    """The store, as soon as it can be opened, of a home that nobody replaces; None where a signal came first."""
+    with ExitStack() as held:
+        store: Store | None = None
+        while store is None and not signals.stop:
+            try:
+                with ExitStack() as begun:
+                    begun.enter_context(opening(home))
+                    store = begun.enter_context(open_store(home, _PATIENCE_SECONDS))
+                    held.push(begun.pop_all())
+            except StorageError as error:
+                _wait_for_store(pause, error)
+                signals.wait(pause.seconds)
+        yield store
 
 
 def _wait_for_store(pause: Pause, error: StorageError | OSError) -> None:

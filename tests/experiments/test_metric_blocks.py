@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from bitfront.experiments.store.column_cache import ColumnCache
-from bitfront.experiments.store.engine import reading
+from bitfront.experiments.store.engine import reading, writing
 from bitfront.experiments.store.filters import Filter
-from bitfront.experiments.store.known_genomes import KnownGenomes, digests_of
-from bitfront.experiments.store.metric_blocks import BLOCK, DIGEST, read_columns
+from bitfront.experiments.store.known_genomes import KnownGenomes
+from bitfront.experiments.store.metric_blocks import BLOCK, DIGEST, digests_of, read_columns
 from bitfront.experiments.store.records import CandidateBatch, Generation
 from bitfront.experiments.store.schema import candidates, metric_blocks
 from bitfront.experiments.store.sql import SqlStore
@@ -179,3 +179,24 @@ def test_runs_stay_few(rng: np.random.Generator) -> None:
     assert len(known.runs) < 12
     assert sum(len(digests) for digests, _ in known.runs) == 4000
     assert all((np.diff(digests) >= 0).all() for digests, _ in known.runs)
+
+
+def test_rows_of_a_program_that_knows_no_columns_are_taken_in(store: SqlStore, rng: np.random.Generator) -> None:
+    """As of an older version that was still running when the store was brought to this one."""
+    experiment = begin(store)
+    add(store, experiment, 30, rng, ("top1", "latency_ms@a"))
+    with writing(store._engine) as connection:
+        number = number_of(connection, experiment)
+        for i in range(30, 30 + BLOCK):
+            values = {
+                "number": i,
+                "generation_index": 0,
+                "genome": bytes([7, i % 256, i // 256]),
+                "on_front": False,
+            }
+            connection.execute(insert(candidates).values(experiment_number=number, top1=0.5, **values))
+    genomes = np.array([[7, 30, 0], [9, 9, 9]], dtype=np.uint8)
+    batch = CandidateBatch(genomes, {"top1": np.full(2, 0.25)})
+    with SqlStore(store._engine.url) as other:
+        other.add_generation(experiment, Generation(1, 2, 0.5), batch, genomes[:1], {})
+        assert check(other, experiment) == 30 + BLOCK + 1

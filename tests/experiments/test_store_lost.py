@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 from sqlalchemy import NullPool, create_engine, event
 
-from bitfront.experiments.store.errors import LostError
+from bitfront.experiments.store.engine import writing
+from bitfront.experiments.store.errors import ConflictError, LostError
 from bitfront.experiments.store.records import CandidateBatch, Generation
 from bitfront.experiments.store.retry import repeatable, repeatable_if_undone
 from bitfront.experiments.store.sql import SqlStore
 from bitfront.experiments.store.statuses import Status
-from bitfront.supernet.errors import StorageError
+from bitfront.supernet.errors import BitfrontError, StorageError
 
 _NUMBERS = itertools.count()
 
@@ -215,3 +216,39 @@ def control(folder: Path, action: str, *options: str) -> None:
     user = folder.owner() if os.geteuid() == 0 else None
     command = [pg_ctl, action, "-s", "-D", str(folder / "data"), *options]
     subprocess.run(command, user=user, cwd=folder, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("state", "error"), [("53100", StorageError), ("40001", LostError), ("23505", ConflictError)]
+)
+def test_errors_while_rows_are_copied_are_told_as_others(url: str, state: str, error: type[BitfrontError]) -> None:
+    with SqlStore(url, patience=0.0) as store:
+        made = store.create_experiment("a", {}, 0).id
+        with store._engine.begin() as connection:
+            connection.exec_driver_sql(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+                f"$$BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '{state}'; END$$"
+            )
+            connection.exec_driver_sql(
+                "CREATE TRIGGER refuses BEFORE INSERT ON candidates EXECUTE FUNCTION refuse()"
+            )
+        genomes = np.zeros((1, 3), dtype=np.uint8)
+        with pytest.raises(error):
+            store.add_generation(made, Generation(0, 1, 0.5), CandidateBatch(genomes, {}), genomes, {})
+        assert store.generations(made) == ()
+
+
+@pytest.mark.postgres
+def test_who_did_nothing_for_long_within_a_transaction_is_asked_again(url: str) -> None:
+    more = "&" if "?" in url else "?"
+    with SqlStore(f"{url}{more}options=-c%20idle_in_transaction_session_timeout%3D200ms") as store:
+
+        def stall() -> None:
+            with writing(store._engine) as connection:
+                connection.exec_driver_sql("SELECT 1")
+                time.sleep(1.0)
+                connection.exec_driver_sql("SELECT 1")
+
+        with pytest.raises(LostError):
+            stall()

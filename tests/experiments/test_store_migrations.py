@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from sqlalchemy import NullPool, create_engine, text
 from bitfront.experiments.store import migrate
 from bitfront.experiments.store.engine import reading
 from bitfront.experiments.store.errors import ConflictError, StoreVersionError
+from bitfront.experiments.store.owner import Owner
 from bitfront.experiments.store.records import ExportRecord
 from bitfront.experiments.store.schema import METADATA
 from bitfront.experiments.store.sql import SqlStore
@@ -135,3 +138,24 @@ def test_sqlite_keeps_candidates_in_the_order_of_their_key(tmp_path: Path) -> No
     with SqlStore(f"sqlite:///{tmp_path}/bitfront.sqlite") as store, reading(store._engine) as connection:
         made = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE name = 'candidates'").scalar_one()
     assert str(made).endswith("WITHOUT ROWID")
+
+
+def test_nobody_changes_a_store_under_an_older_version_that_works(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring(url, "0003", monkeypatch)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        owner = Owner.of(other.pid)
+        fill(
+            url,
+            FIRST[0].replace("COMPLETED", "RUNNING"),
+            f"UPDATE experiments SET host = '{owner.host}', pid = {owner.pid}",
+            f"UPDATE experiments SET process_started = '{owner.started}'",
+        )
+        with pytest.raises(
+            StoreVersionError, match=r"an older bitfront works on experiment 'old-1' \(process \d+"
+        ):
+            SqlStore(url)
+        other.communicate(b"\n")
+    with SqlStore(url) as store:
+        assert store.mark_interrupted() == ("old-1",)

@@ -200,3 +200,15 @@ def test_a_launched_experiment_searches_with_it_and_measures_no_samples(
     front = api.get(f"{LAUNCH}/{one}/front", params={"all": True}).json()["items"]
     assert 1 <= len(front) <= 2
     assert all(row["measured"]["top1"] is not None for row in front)
+
+
+def test_an_experiment_that_keeps_one_does_not_look_for_its_name(
+    api: TestClient, store: Store, tmp_path: Path
+) -> None:
+    _sent(api, _fitted(_space()), tmp_path)
+    stored = store.get(api.post(LAUNCH, json=NAMED).json()["id"]).spec
+    _sent(api, _fitted(_space("fashion")), tmp_path, replace=True)
+    home = tmp_path / "home"
+    with pytest.raises(SpecError, match="predictor"):
+        spec_from(stored, home=home)
+    assert spec_from(stored, home=home, is_stored=True).predictor.uploaded == "mine"

@@ -11,10 +11,12 @@ import html5lib
 import pytest
 from fastapi.testclient import TestClient
 
+from bitfront.experiments.service.specs import MOST_YAML
 from bitfront.experiments.spec import spec_from
 from bitfront.experiments.spec_yaml import read_mapping
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.statuses import Status
+from bitfront.supernet.errors import StorageError
 
 GOOD = "name: mine\nspace: digits\ndata: digits\ndevice: bitfusion\nsearch: {generations: 3}\n"
 
@@ -108,7 +110,7 @@ def test_a_yaml_that_is_too_long_is_told_on_the_page(
 ) -> None:
     answer = client.post("/experiments/new", data={"yaml": "#" + "x" * 200_000, **button})
     assert answer.status_code == 422
-    assert "200,000 are the most" in answer.text
+    assert f"{MOST_YAML:,} are the most" in answer.text
     assert store.list_experiments().items == ()
 
 
@@ -234,3 +236,28 @@ def _error(page: str, field: str) -> str:
     found = re.search(rf'id="{field}-error">(.*?)</p>', page, re.DOTALL)
     assert found is not None
     return unescape(found[1])
+
+
+@pytest.mark.parametrize("yaml", ['name: "\\ud800"', '"\\ud800": 1', 'name: "\\0"'])
+def test_half_characters_are_told_wherever_they_come_in(client: TestClient, store: Store, yaml: str) -> None:
+    for more in ({}, {"from_fields": "1"}):
+        assert client.post("/experiments/new", data={"yaml": yaml, **more}).status_code == 422
+    answer = client.post("/experiments/new/check", json={"yaml": yaml})
+    assert (answer.status_code, answer.json()["taken"]) == (200, False)
+    assert "half a character" in answer.text
+    body = b'{"yaml": "name: mine", "fields": {"name": "a\\ud800", "\\ud800": "b"}}'
+    answer = client.post("/experiments/new/check", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code in (200, 422)
+    assert not store.list_experiments().items
+
+
+def test_trouble_of_the_service_is_not_told_as_the_spec_s(
+    client: TestClient, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StorageError("can not write /srv/secret/bitfront.sqlite: disk full")
+
+    monkeypatch.setattr("bitfront.experiments.web.new_page.create", full)
+    answer = client.post("/experiments/new", data={"yaml": GOOD}, headers={"Accept": "text/html"})
+    assert answer.status_code == 503
+    assert "/srv/secret" not in answer.text
