@@ -1,0 +1,13 @@
+"""Targets of export, one a file. A new target is one file and one line here."""
+
+from __future__ import annotations
+
+from bitfront.supernet.export.targets.base import ExportTarget
+from bitfront.supernet.registry import Registry
+
+TARGETS: Registry[ExportTarget] = Registry(
+    "export format",
+    {
+        "onnx": "bitfront.supernet.export.targets.onnx:ONNX",
+    },
+)

@@ -1,0 +1,63 @@
+"""What a target of export is: a form of a network, as files, that can be described, and run as what it is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitfront.supernet.folded import Folded
+
+RuntimeName = Literal["onnxruntime", "openvino"]
+Files = Mapping[str, bytes]
+"""Contents by file name, relative to the folder of the export, with ``/`` between folders."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """What may be chosen of a form.
+
+    ``runtime``: which one an ONNX file is written for, as each fuses another placement of quantization.
+    """
+
+    runtime: RuntimeName = "onnxruntime"
+
+
+class ExportTarget(ABC):
+    """One form of export. The same network and options give the same bytes.
+
+    ``name`` is its registry name, ``main_file`` the file that people load.
+    """
+
+    name: str
+    main_file: str
+
+    @abstractmethod
+    def files(self, folded: Folded, options: ExportOptions) -> dict[str, bytes]:
+        """The form's files, ``main_file`` among them.
+
+        Raises:
+            UnsupportedError: the form can not hold the network's policy or parts of it; all layers that are in the
+                way are named, why, and what to do.
+        """
+
+    @abstractmethod
+    def described(self, folded: Folded, files: Files) -> dict[str, Any]:
+        """What the manifest says of this form alone, JSON-able. ``files`` are those that `files` made.
+
+        Always there: ``size_bytes``, what the form stores for weights, biases and scales, and ``weight_containers``,
+        what holds the weights of each layer by its name.
+        """
+
+    @abstractmethod
+    def logits(self, files: Files, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run the form itself: logits (n, classes) of images (n, channels, r, r), resized and normalised.
+
+        Raises:
+            CorruptFileError: the files are not what `files` makes.
+            UnsupportedError: what runs it is not at hand here (a compiler, a package).
+        """

@@ -1,0 +1,45 @@
+"""The target ``onnx``: one ONNX model with QuantizeLinear and DequantizeLinear."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitfront.supernet.export.onnx_graph import onnx_model
+from bitfront.supernet.export.onnx_runtime import run_onnx
+from bitfront.supernet.export.targets.base import ExportOptions, ExportTarget, Files
+from bitfront.supernet.folded import Folded
+from bitfront.supernet.quantization.formats import FORMATS
+
+_CONTAINER_BITS = 8
+
+
+@final
+class OnnxTarget(ExportTarget):
+    """``model.onnx``; see `onnx_graph`."""
+
+    name = "onnx"
+    main_file = "model.onnx"
+
+    def files(self, folded: Folded, options: ExportOptions) -> dict[str, bytes]:
+        """The model alone."""
+        return {self.main_file: onnx_model(folded).SerializeToString()}
+
+    def described(self, folded: Folded, files: Files) -> dict[str, Any]:
+        """Containers of weights, and the file's bytes."""
+        containers = {}
+        for one in folded.layers:
+            weight_format = FORMATS.get(one.layer.weight_format)
+            containers[one.layer.name] = (
+                f"int{_CONTAINER_BITS}" if weight_format.is_integer else weight_format.name
+            )
+        return {"size_bytes": len(files[self.main_file]), "weight_containers": containers}
+
+    def logits(self, files: Files, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """By ONNX Runtime on this machine's CPU."""
+        return run_onnx(files[self.main_file], images)
+
+
+ONNX = OnnxTarget()
