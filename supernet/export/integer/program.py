@@ -1,19 +1,19 @@
 """The integer program: what its instructions compute, exactly (after HAWQ-V3, Yao et al. 2021, section 3).
 
-A program is a list of instructions over named tensors of integers. Each tensor is one image's map (channels, side,
-side), values ``low`` to ``high``, in the narrowest of uint8, int8, int16 and int32 that holds them. An integer q of
-a tensor with ``scale`` stands for the real number q * scale; zero is always zero, so that padding is 0. No
-instruction knows of scales: they are there for the reader, and for what turns an image into codes before and logits
-into real numbers after.
+A program is a list of instructions over named tensors of integers. Each tensor is one image's map (channels,
+side, side), values ``low`` to ``high``, in the narrowest of uint8, int8, int16 and int32 that holds them. An integer
+q of a tensor with ``scale`` stands for the real number q * scale; zero is always zero, so that padding is 0. No
+instruction knows of scales: they are there for the reader, and for what turns an image into codes before and
+logits into real numbers after.
 
 Where numbers change their scale, `Rescale` says how: dyadic arithmetic, a product with a whole number of up to 31
 bits and a shift by up to 62,
 
     rescaled(x) = (x * multiplier + offset) >> shift,    x in 32 bits, all else in 64
 
-where ``offset`` holds half of a unit, for rounding (half up), and whatever constant is to be added, such as a bias. The
-shift is arithmetic, that is it rounds down. Results are then cut off at the output's ``low`` and ``high``: a ReLU is
-a ``low`` of 0.
+where ``offset`` holds half of a unit, for rounding (half up), and whatever constant is to be added, such as a
+bias. The shift is arithmetic, that is it rounds down. Results are then cut off at the output's ``low`` and ``high``:
+a ReLU is a ``low`` of 0.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class Rescale:
 class Conv:
     """Weighted sums in 32 bits, rescaled and cut off: convolution with padding of kernel // 2 zeros.
 
-    ``weight`` int8 (out, in / groups, k, k), codes of ``weight_bits`` bits. A linear layer is one of 1 by 1 over a map
-    of one pixel. ``groups`` is 1, or the number of channels where it is depthwise.
+    ``weight`` int8 (out, in / groups, k, k), codes of ``weight_bits`` bits. A linear layer is one of 1 by 1 over a
+    map of one pixel. ``groups`` is 1, or the number of channels where it is depthwise.
     """
 
     name: str
@@ -133,8 +133,8 @@ class Mean:
 class Average:
     """Means over squares of ``stride``; the last ones of a row or column have what is left of the map.
 
-    output = cut off(rescaled(sum of the n pixels of the square)), where the multiplier, shift and offset for n are at
-    place n - 1 of ``rescale`` (arrays of shape (stride ** 2,); places of sizes that do not occur hold 0, 1, 0).
+    output = cut off(rescaled(sum of the n pixels of the square)), where the multiplier, shift and offset for n are
+    at place n - 1 of ``rescale`` (arrays of shape (stride ** 2,); places of sizes that do not occur hold 0, 1, 0).
     """
 
     name: str
