@@ -1,8 +1,8 @@
 """The integer program: what its instructions compute, exactly (after HAWQ-V3, Yao et al. 2021, section 3).
 
-A program is a list of instructions over named tensors of integers. Each tensor is one image's map (channels,
-side, side), values ``low`` to ``high``, in the narrowest of uint8, int8, int16 and int32 that holds them. An integer
-q of a tensor with ``scale`` stands for the real number q * scale; zero is always zero, so that padding is 0. No
+A program is a list of instructions over named tensors of integers. Each tensor is one image's map (channels, side,
+side), values ``low`` to ``high``, in the narrowest of uint8, int8, int16 and int32 that holds them. An integer q
+of a tensor with ``scale`` stands for the real number q * scale; zero is always zero, so that padding is 0. No
 instruction knows of scales: they are there for the reader, and for what turns an image into codes before and
 logits into real numbers after.
 
@@ -11,9 +11,9 @@ bits and a shift by up to 62,
 
     rescaled(x) = (x * multiplier + offset) >> shift,    x in 32 bits, all else in 64
 
-where ``offset`` holds half of a unit, for rounding (half up), and whatever constant is to be added, such as a
-bias. The shift is arithmetic, that is it rounds down. Results are then cut off at the output's ``low`` and ``high``:
-a ReLU is a ``low`` of 0.
+where ``offset`` holds half of a unit, for rounding (half up), and whatever constant is to be added: a bias. The
+shift is arithmetic, that is it rounds down. Results are then cut off at the output's ``low`` and ``high``: a
+ReLU is a ``low`` of 0.
 """
 
 from __future__ import annotations
@@ -53,13 +53,22 @@ class IntegerTensor:
 class Rescale:
     """(x * multiplier + offset) >> shift, per channel: arrays of shape (channels,), or (1,) where all are alike.
 
-    ``multiplier`` int32, not negative; ``shift`` uint8, 1 to 62; ``offset`` int64. For every x that can come,
-    ``x * multiplier + offset`` fits in 64 bits.
+    ``multiplier`` int32, not negative; ``shift`` uint8, 1 to 62; ``bias`` int32, in units of the output times
+    2**-fraction, where ``fraction`` is 0 to the least shift. ``x * multiplier + offset`` fits in 64 bits for every
+    x that can come.
     """
 
     multiplier: NDArray[np.int32]
     shift: NDArray[np.uint8]
-    offset: NDArray[np.int64]
+    bias: NDArray[np.int32]
+    fraction: int = 0
+
+    @property
+    def offset(self) -> NDArray[np.int64]:
+        """The bias at the scale of the product, and half of a unit."""
+        shift = self.shift.astype(np.int64)
+        half: NDArray[np.int64] = np.int64(1) << (shift - 1)
+        return (self.bias.astype(np.int64) << (shift - self.fraction)) + half
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +142,8 @@ class Mean:
 class Average:
     """Means over squares of ``stride``; the last ones of a row or column have what is left of the map.
 
-    output = cut off(rescaled(sum of the n pixels of the square)), where the multiplier, shift and offset for n are
-    at place n - 1 of ``rescale`` (arrays of shape (stride ** 2,); places of sizes that do not occur hold 0, 1, 0).
+    output = cut off(rescaled(sum of the n pixels of the square)), where what belongs to n is at place n - 1 of
+    ``rescale`` (arrays of shape (stride ** 2,)).
     """
 
     name: str

@@ -1,0 +1,90 @@
+"""The integer program in torch: a simulation for large batches, equal to the bit to `numpy_run`.
+
+Weighted sums are taken in double precision, which holds every integer below 2**53, and sums are proven to stay below
+2**31; so they come out as the same integers, by torch's fast convolutions. All else is int64.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bitfront.supernet.depthwise import depthwise_conv2d
+from bitfront.supernet.export.integer.program import (
+    Add,
+    Average,
+    Conv,
+    Instruction,
+    IntegerTensor,
+    MaxPool,
+    Mean,
+    Product,
+    Program,
+    Requantize,
+    Rescale,
+    Table,
+    inputs_of,
+)
+
+
+def run_torch(program: Program, codes: NDArray[np.generic]) -> NDArray[np.int32]:
+    """Codes of the logits (n, classes) of image codes (n, channels, size, size); see `codes.image_codes`."""
+    at_hand = {program.input: torch.from_numpy(codes.astype(np.int64))}
+    with torch.no_grad():
+        for instruction in program.instructions:
+            read = [at_hand[name] for name in inputs_of(instruction)]
+            at_hand[instruction.output] = _run(instruction, read, program)
+    return at_hand[program.output].reshape(len(codes), -1).numpy().astype(np.int32)
+
+
+def _run(instruction: Instruction, read: list[Tensor], program: Program) -> Tensor:
+    out = program.tensor(instruction.output)
+    match instruction:
+        case Conv():
+            return _rescaled(_weighted_sums(instruction, read[0]), instruction.rescale, out)
+        case Table():
+            table = torch.from_numpy(instruction.table.astype(np.int64))
+            return table[read[0] - program.tensor(instruction.input).low]
+        case Requantize():
+            return _rescaled(read[0], instruction.rescale, out)
+        case Add():
+            wide = read[0] * instruction.multiplier_a + read[1] * instruction.multiplier_b + instruction.offset
+            return (wide >> instruction.shift).clamp(out.low, out.high)
+        case Mean():
+            return _rescaled(read[0].sum((2, 3), keepdim=True), instruction.rescale, out)
+        case Average():
+            return _average(instruction, read[0], out)
+        case MaxPool():
+            return F.max_pool2d(read[0].double(), 3, 2, 1).long()
+        case Product():
+            return _rescaled(read[0] * read[1], instruction.rescale, out)
+
+
+def _rescaled(x: Tensor, how: Rescale, out: IntegerTensor) -> Tensor:
+    multiplier, offset, shift = (
+        torch.from_numpy(values.astype(np.int64))[:, None, None]
+        for values in (how.multiplier, how.offset, how.shift)
+    )
+    return ((x * multiplier + offset) >> shift).clamp(out.low, out.high)
+
+
+def _weighted_sums(conv: Conv, x: Tensor) -> Tensor:
+    weight = torch.from_numpy(conv.weight.astype(np.float64))
+    if conv.groups > 1:
+        return depthwise_conv2d(x.double(), weight, conv.stride).long()
+    return F.conv2d(x.double(), weight, None, conv.stride, conv.kernel // 2).long()
+
+
+def _average(instruction: Average, x: Tensor, out: IntegerTensor) -> Tensor:
+    stride = instruction.stride
+    pixels = F.avg_pool2d(torch.ones_like(x[:1, :1]).double(), stride, ceil_mode=True, divisor_override=1)
+    sums = F.avg_pool2d(x.double(), stride, ceil_mode=True, divisor_override=1).long()
+    place = pixels.long() - 1
+    how = instruction.rescale
+    multiplier, offset, shift = (
+        torch.from_numpy(values.astype(np.int64))[place] for values in (how.multiplier, how.offset, how.shift)
+    )
+    return ((sums * multiplier + offset) >> shift).clamp(out.low, out.high)
