@@ -117,8 +117,8 @@ class Affine(Pending):
         if ratio.max() >= LARGEST_RATIO or np.abs(bias).max() >= LARGEST_BIAS:
             raise UnsupportedError(
                 f"layer {self._folded.layer.name} can not be integer-only: its sums are in steps of up to "
-                f"{ratio.max():.3g} and its biases up to {np.abs(bias).max():.3g} units of its output, and 32 bits "
-                "do not hold that. "
+                f"{ratio.max():.3g} and its biases up to {np.abs(bias).max():.3g} units of its output, and 32 "
+                "bits do not hold that. "
                 "Train it longer, choose another candidate, or the format onnx or torch"
             )
 

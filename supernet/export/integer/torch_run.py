@@ -1,7 +1,7 @@
 """The integer program in torch: a simulation for large batches, equal to the bit to `numpy_run`.
 
-Weighted sums are taken in double precision, which holds every integer below 2**53, and sums are proven to stay below
-2**31; so they come out as the same integers, by torch's fast convolutions. All else is int64.
+Weighted sums are taken in double precision, which holds every integer below 2**53, and sums are proven to stay
+below 2**31; so they come out as the same integers, by torch's fast convolutions. All else is int64.
 """
 
 from __future__ import annotations
@@ -64,11 +64,12 @@ def _run(instruction: Instruction, read: list[Tensor], program: Program) -> Tens
 
 
 def _rescaled(x: Tensor, how: Rescale, out: IntegerTensor) -> Tensor:
-    multiplier, offset, shift = (
-        torch.from_numpy(values.astype(np.int64))[:, None, None]
-        for values in (how.multiplier, how.offset, how.shift)
-    )
+    multiplier, offset, shift = (values[:, None, None] for values in _tensors(how))
     return ((x * multiplier + offset) >> shift).clamp(out.low, out.high)
+
+
+def _tensors(how: Rescale) -> list[Tensor]:
+    return [torch.from_numpy(values.astype(np.int64)) for values in (how.multiplier, how.offset, how.shift)]
 
 
 def _weighted_sums(conv: Conv, x: Tensor) -> Tensor:
@@ -83,8 +84,5 @@ def _average(instruction: Average, x: Tensor, out: IntegerTensor) -> Tensor:
     pixels = F.avg_pool2d(torch.ones_like(x[:1, :1]).double(), stride, ceil_mode=True, divisor_override=1)
     sums = F.avg_pool2d(x.double(), stride, ceil_mode=True, divisor_override=1).long()
     place = pixels.long() - 1
-    how = instruction.rescale
-    multiplier, offset, shift = (
-        torch.from_numpy(values.astype(np.int64))[place] for values in (how.multiplier, how.offset, how.shift)
-    )
+    multiplier, offset, shift = (values[place] for values in _tensors(instruction.rescale))
     return ((sums * multiplier + offset) >> shift).clamp(out.low, out.high)
