@@ -26,9 +26,18 @@ from bitfront.supernet.export.integer.program import (
 Codes = NDArray[Any]
 """Integers of shape (n, channels, size, size)."""
 
+# Maps of a few images stay in the cache from one instruction to the next.
+_BATCH = 32
+
 
 def run_numpy(program: Program, codes: Codes) -> NDArray[np.int32]:
     """Codes of the logits (n, classes) of image codes (n, channels, size, size); see `codes.image_codes`."""
+    return np.concatenate(
+        [_batch(program, codes[first : first + _BATCH]) for first in range(0, max(len(codes), 1), _BATCH)]
+    )
+
+
+def _batch(program: Program, codes: Codes) -> NDArray[np.int32]:
     at_hand = {program.input: codes}
     uses = [name for instruction in program.instructions for name in inputs_of(instruction)]
     for instruction in program.instructions:

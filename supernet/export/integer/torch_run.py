@@ -1,10 +1,13 @@
 """The integer program in torch: a simulation for large batches, equal to the bit to `numpy_run`.
 
-Weighted sums are taken in double precision, which holds every integer below 2**53, and sums are proven to stay
-below 2**31; so they come out as the same integers, by torch's fast convolutions. All else is int64.
+Weighted sums are taken in floating point by torch's fast convolutions, and come out as the same integers all the
+same: single precision holds every integer up to 2**24, double precision up to 2**53, and what sums stay below is
+proven (`accumulators`). All else is int64.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -13,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bitfront.supernet.depthwise import depthwise_conv2d
+from bitfront.supernet.export.integer.accumulators import sum_bounds
 from bitfront.supernet.export.integer.program import (
     Add,
     Average,
@@ -29,22 +33,37 @@ from bitfront.supernet.export.integer.program import (
     inputs_of,
 )
 
+# Maps of a few images stay in the cache from one instruction to the next.
+_BATCH = 32
+_LARGEST_SINGLE = 2**24
+
 
 def run_torch(program: Program, codes: NDArray[np.generic]) -> NDArray[np.int32]:
     """Codes of the logits (n, classes) of image codes (n, channels, size, size); see `codes.image_codes`."""
-    at_hand = {program.input: torch.from_numpy(codes.astype(np.int64))}
+    bounds = sum_bounds(program)
     with torch.no_grad():
-        for instruction in program.instructions:
-            read = [at_hand[name] for name in inputs_of(instruction)]
-            at_hand[instruction.output] = _run(instruction, read, program)
+        parts = [
+            _batch(program, codes[first : first + _BATCH], bounds)
+            for first in range(0, max(len(codes), 1), _BATCH)
+        ]
+    return np.concatenate(parts)
+
+
+def _batch(program: Program, codes: NDArray[np.generic], bounds: Mapping[str, int]) -> NDArray[np.int32]:
+    at_hand = {program.input: torch.from_numpy(codes.astype(np.int64))}
+    for instruction in program.instructions:
+        read = [at_hand[name] for name in inputs_of(instruction)]
+        at_hand[instruction.output] = _run(instruction, read, program, bounds)
     return at_hand[program.output].reshape(len(codes), -1).numpy().astype(np.int32)
 
 
-def _run(instruction: Instruction, read: list[Tensor], program: Program) -> Tensor:
+def _run(instruction: Instruction, read: list[Tensor], program: Program, bounds: Mapping[str, int]) -> Tensor:
     out = program.tensor(instruction.output)
     match instruction:
         case Conv():
-            return _rescaled(_weighted_sums(instruction, read[0]), instruction.rescale, out)
+            is_single = bounds[instruction.name] <= _LARGEST_SINGLE
+            sums = _weighted_sums(instruction, read[0], torch.float32 if is_single else torch.float64)
+            return _rescaled(sums, instruction.rescale, out)
         case Table():
             table = torch.from_numpy(instruction.table.astype(np.int64))
             return table[read[0] - program.tensor(instruction.input).low]
@@ -72,11 +91,11 @@ def _tensors(how: Rescale) -> list[Tensor]:
     return [torch.from_numpy(values.astype(np.int64)) for values in (how.multiplier, how.offset, how.shift)]
 
 
-def _weighted_sums(conv: Conv, x: Tensor) -> Tensor:
-    weight = torch.from_numpy(conv.weight.astype(np.float64))
+def _weighted_sums(conv: Conv, x: Tensor, dtype: torch.dtype) -> Tensor:
+    weight = torch.from_numpy(conv.weight).to(dtype)
     if conv.groups > 1:
-        return depthwise_conv2d(x.double(), weight, conv.stride).long()
-    return F.conv2d(x.double(), weight, None, conv.stride, conv.kernel // 2).long()
+        return depthwise_conv2d(x.to(dtype), weight, conv.stride).long()
+    return F.conv2d(x.to(dtype), weight, None, conv.stride, conv.kernel // 2).long()
 
 
 def _average(instruction: Average, x: Tensor, out: IntegerTensor) -> Tensor:

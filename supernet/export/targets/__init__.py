@@ -8,6 +8,7 @@ from bitfront.supernet.registry import Registry
 TARGETS: Registry[ExportTarget] = Registry(
     "export format",
     {
+        "integer": "bitfront.supernet.export.targets.integer:INTEGER",
         "onnx": "bitfront.supernet.export.targets.onnx:ONNX",
     },
 )

@@ -1,0 +1,59 @@
+"""The target ``integer``: an integer program in a file that NumPy interprets."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitfront.supernet.export.integer.accumulators import SUM_LIMIT, sum_bounds
+from bitfront.supernet.export.integer.codes import image_codes, real_logits
+from bitfront.supernet.export.integer.lower import lower
+from bitfront.supernet.export.integer.numpy_run import run_numpy
+from bitfront.supernet.export.integer.program import Conv, Program
+from bitfront.supernet.export.integer.program_file import program_bytes, read_program
+from bitfront.supernet.export.targets.base import ExportOptions, ExportTarget, Files
+from bitfront.supernet.folded import Folded
+
+
+def described_sums(program: Program) -> dict[str, Any]:
+    """The proof that 32 bits hold every sum, for a manifest: by instruction what it never exceeds."""
+    return {"limit": SUM_LIMIT, "never_exceeded": sum_bounds(program)}
+
+
+@final
+class IntegerTarget(ExportTarget):
+    """``network.integer.safetensors``; see `program_file` for what is in it, and `program` for what that means."""
+
+    name = "integer"
+    main_file = "network.integer.safetensors"
+
+    def files(self, folded: Folded, options: ExportOptions) -> dict[str, bytes]:
+        """The program alone.
+
+        Raises:
+            UnsupportedError: as `lower`.
+        """
+        return {self.main_file: program_bytes(lower(folded))}
+
+    def described(self, folded: Folded, files: Files) -> dict[str, Any]:
+        """Bits of weights as they lie in the file, and the bounds of sums."""
+        program = read_program(files[self.main_file], self.main_file)
+        convs = [one for one in program.instructions if isinstance(one, Conv)]
+        return {
+            "size_bytes": len(files[self.main_file]),
+            "weight_containers": {one.name: f"int{one.weight_bits} packed" for one in convs},
+            "instructions": len(program.instructions),
+            "sums": described_sums(program),
+            "input": {"name": program.input, "scale": program.tensor(program.input).scale},
+            "output": {"name": program.output, "scale": program.tensor(program.output).scale},
+        }
+
+    def logits(self, files: Files, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """By NumPy, in integers between the image's codes and the logits' codes."""
+        program = read_program(files[self.main_file], self.main_file)
+        return real_logits(program, run_numpy(program, image_codes(program, images)))
+
+
+INTEGER = IntegerTarget()
