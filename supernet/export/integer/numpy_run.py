@@ -48,7 +48,7 @@ def _batch(program: Program, codes: Codes) -> NDArray[np.int32]:
             if name not in uses:
                 del at_hand[name]
         at_hand[instruction.output] = made
-    return at_hand[program.output].reshape(len(codes), -1).astype(np.int32)
+    return at_hand[program.output][:, :, 0, 0].astype(np.int32)
 
 
 def _run(instruction: Instruction, read: list[Codes], program: Program) -> Codes:
@@ -104,7 +104,7 @@ def weighted_sums(conv: Conv, x: Codes, size: int) -> NDArray[np.int32]:
             if conv.groups > 1:
                 sums += weight[:, 0, row, column][:, None, None] * seen
             else:
-                flat = np.ascontiguousarray(seen).reshape(len(x), seen.shape[1], -1)
+                flat = np.ascontiguousarray(seen).reshape(len(x), seen.shape[1], size * size)
                 sums += np.matmul(weight[:, :, row, column], flat).reshape(sums.shape)
     return sums
 

@@ -54,7 +54,7 @@ def _batch(program: Program, codes: NDArray[np.generic], bounds: Mapping[str, in
     for instruction in program.instructions:
         read = [at_hand[name] for name in inputs_of(instruction)]
         at_hand[instruction.output] = _run(instruction, read, program, bounds)
-    return at_hand[program.output].reshape(len(codes), -1).numpy().astype(np.int32)
+    return at_hand[program.output][:, :, 0, 0].numpy().astype(np.int32)
 
 
 def _run(instruction: Instruction, read: list[Tensor], program: Program, bounds: Mapping[str, int]) -> Tensor:
