@@ -165,8 +165,8 @@ class TestForms:
         found = real_logits(program, run_numpy(program, image_codes(program, images)))
         expected = in_real_numbers(folded, images)
         same = np.isclose(found, expected, rtol=1e-5, atol=1e-5 * expected.std()).all(axis=1)
-        # One in some 100,000 codes falls to the other side, as sums in real numbers are rounded; of digits' networks
-        # an image has a few hundred, of the others some 20,000.
+        # One in some 100,000 codes falls to the other side, as sums in real numbers are rounded; of digits'
+        # networks an image has a few hundred, of the others some 20,000.
         assert same.mean() > (0.95 if name == "digits" else 0.75)
 
     def test_no_image_at_all(self, digits_program: Program) -> None:
