@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typer.testing import CliRunner, Result
 from bitfront.experiments.cli import app
 from bitfront.experiments.spec import spec_from
 from bitfront.experiments.store.base import Store
-from bitfront.experiments.store.home import open_store
+from bitfront.experiments.store.home import open_store, store_file
 from bitfront.experiments.store.records import (
     CandidateBatch,
     ExportRecord,
@@ -65,8 +66,10 @@ def call(home: Path) -> Call:
 
 
 @pytest.fixture
-def store(home: Path) -> Iterator[Store]:
+def store(home: Path, migrated: Path) -> Iterator[Store]:
     """The home's store."""
+    home.mkdir(exist_ok=True)
+    shutil.copy(migrated, store_file(home))
     with open_store() as opened:
         yield opened
 
