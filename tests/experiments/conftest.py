@@ -68,8 +68,9 @@ def call(home: Path) -> Call:
 @pytest.fixture
 def store(home: Path, migrated: Path) -> Iterator[Store]:
     """The home's store."""
-    home.mkdir(exist_ok=True)
-    shutil.copy(migrated, store_file(home))
+    if not store_file(home).exists():
+        home.mkdir(exist_ok=True)
+        shutil.copy(migrated, store_file(home))
     with open_store() as opened:
         yield opened
 
