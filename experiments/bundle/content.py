@@ -6,7 +6,10 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bitfront.experiments.bundle.card import CLASSES, JUDGED, LAYERS, card_text
+from bitfront.experiments.bundle.example import example_files
 from bitfront.experiments.bundle.forms import Form, LeftOut
+from bitfront.experiments.bundle.judged import judged
 from bitfront.experiments.bundle.manifest import (
     FileEntry,
     FormEntry,
@@ -16,7 +19,8 @@ from bitfront.experiments.bundle.manifest import (
     Tested,
     manifest_bytes,
 )
-from bitfront.experiments.bundle.names import MANIFEST, SAMPLES
+from bitfront.experiments.bundle.names import CARD, MANIFEST, SAMPLES
+from bitfront.experiments.bundle.pictures import Confusion, classes_png, judged_png, layers_png
 from bitfront.experiments.bundle.samples import Samples, samples_bytes
 from bitfront.supernet.export.targets.base import RuntimeName
 
@@ -51,14 +55,28 @@ def made_manifest(
     )
 
 
-def bundle_files(manifest: Manifest, forms: Sequence[Form], samples: Samples) -> dict[str, bytes]:
+def bundle_files(
+    manifest: Manifest, forms: Sequence[Form], samples: Samples, confusion: Confusion | None
+) -> dict[str, bytes]:
     """All files of a bundle but its sums.
+
+    ``confusion`` (k, k) counts test images of a class (row) by the main form's answer (column), where it ran.
 
     Raises:
         ValueError: two files have one name.
     """
-    parts = [{MANIFEST: manifest_bytes(manifest), SAMPLES: samples_bytes(samples)}, *(one.files for one in forms)]
+    own = {MANIFEST: manifest_bytes(manifest), SAMPLES: samples_bytes(samples)}
+    examples = example_files(manifest.forms, manifest.main)
+    parts = [own, examples, card_files(manifest, confusion), *(one.files for one in forms)]
     names = [name for part in parts for name in part]
     if len(set(names)) < len(names):
         raise ValueError(f"two files of a bundle have one name: {sorted(names)}")
     return {name: data for part in parts for name, data in part.items()}
+
+
+def card_files(manifest: Manifest, confusion: Confusion | None) -> dict[str, bytes]:
+    """The card and its pictures, of which that of classes needs ``confusion``."""
+    pictures = {LAYERS: layers_png(manifest.layers), JUDGED: judged_png(judged(manifest))}
+    if confusion is not None:
+        pictures[CLASSES] = classes_png(confusion, manifest.preprocessing.classes)
+    return {CARD: card_text(manifest).encode(), **pictures}

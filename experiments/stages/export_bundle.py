@@ -106,7 +106,7 @@ class Exporter:
             **facts(self.run, network, folded, self.evaluator, self.supernet_id),
         }
         manifest = made_manifest(known, entries, left_out, samples)
-        files = bundle_files(manifest, forms, samples)
+        files = bundle_files(manifest, forms, samples, self._confusion(answers[0]))
         write_bundle(folder, files)
         return Exported(self._recorded(network, folder, entries[0], files), folder, manifest)
 
@@ -158,6 +158,10 @@ class Exporter:
                 "as the fake-quantized network that the file was made from"
             )
         return form_entry(form, tested, self.how.options.runtime)
+
+    def _confusion(self, answers: Answers) -> NDArray[np.int64] | None:
+        dataset = self.evaluator.dataset
+        return answers.confusion(dataset.test.labels, dataset.classes) if len(answers.rows) else None
 
     def _promised(
         self, network: Network, tuned: Tuned | None, main: FormEntry, fake_quant: Classes

@@ -27,14 +27,28 @@ class ExportOptions:
     runtime: RuntimeName = "onnxruntime"
 
 
+@dataclass(frozen=True, slots=True)
+class Example:
+    """How a form is run in Python: ``run`` makes ``logits`` of ``images``, in the folder of the export.
+
+    ``needs`` are the packages for that, as pip knows them; other things are named in brackets.
+    """
+
+    needs: str
+    imports: str
+    run: str
+
+
 class ExportTarget(ABC):
     """One form of export. The same network and options give the same bytes.
 
-    ``name`` is its registry name, ``main_file`` the file that people load.
+    ``name`` is its registry name, ``main_file`` the file that people load. ``is_exact`` says whether the same
+    images give the same logits, to the bit, on every machine.
     """
 
     name: str
     main_file: str
+    is_exact: bool = False
 
     @abstractmethod
     def files(self, folded: Folded, options: ExportOptions) -> dict[str, bytes]:
@@ -61,3 +75,7 @@ class ExportTarget(ABC):
             CorruptFileError: the files are not what `files` makes.
             UnsupportedError: what runs it is not at hand here (a compiler, a package).
         """
+
+    def example(self, options: ExportOptions) -> Example | None:
+        """How people run the form, for an example that comes with it; None where there is none."""
+        return None
