@@ -12,7 +12,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from bitfront.experiments.cli import app
-from bitfront.experiments.spec import spec_from
+from bitfront.experiments.reporter import Reporters
+from bitfront.experiments.run import Run
+from bitfront.experiments.spec import parse_spec, spec_from
+from bitfront.experiments.stages.supernet import supernet_folder
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.home import open_store
 from bitfront.experiments.store.records import (
@@ -24,8 +27,20 @@ from bitfront.experiments.store.records import (
     SupernetRecord,
     TableRecord,
 )
+from bitfront.supernet.data.dataset import Dataset
+from bitfront.supernet.network import Supernet
 from bitfront.supernet.spaces import SPACES
+from bitfront.supernet.spaces.mbconv import MBConvSpace
+from bitfront.supernet.training import TrainingSettings
+from bitfront.supernet.training.run import train
 
+EXPORTABLE = """
+space: digits
+data: digits
+device: bitfusion
+supernet: {calibration_images: 32, batch_size: 80}
+export: {finetune_epochs: 1}
+"""
 Call = Callable[..., Result]
 Find = Callable[[Store, str], None]
 
@@ -131,3 +146,30 @@ def _links(store: Store, experiment_id: str, home: Path) -> None:
     store.link(experiment_id, supernet_id="net", predictor_id="moved", table_id="table")
     path = home / "experiments" / experiment_id / "exports" / "model.onnx"
     store.put_export(experiment_id, ExportRecord(0, "onnx", str(path), "cd" * 32, 0.9375))
+
+
+@pytest.fixture
+def exportable(
+    tmp_path: Path, tiny_space: MBConvSpace, tiny_data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Run]:
+    """An experiment on a tiny space with two candidates, of integers and of real numbers, about to be exported."""
+    monkeypatch.setattr(Run, "space", lambda self: tiny_space)
+    monkeypatch.setattr(Run, "dataset", lambda self: tiny_data)
+    monkeypatch.setattr("bitfront.experiments.rows.load_space", lambda settings: tiny_space)
+    with open_store(tmp_path) as store:
+        spec = parse_spec(EXPORTABLE)
+        one = store.create_experiment(spec.name, spec.as_json(), spec.seed)
+        store.claim(one.id)
+        folder = supernet_folder(tmp_path, "net")
+        train(Supernet(tiny_space), tiny_data, TrainingSettings(0, 0, 0, batch_size=80), 0, folder, device="cpu")
+        store.put_supernet(SupernetRecord("net", "tiny", "", "tiny", "", {}, str(folder), {}, "ready"))
+        store.link(one.id, supernet_id="net")
+        smallest = tiny_space.extremes()[:1]
+        genomes = np.concatenate(
+            [tiny_space.assign(smallest, {"weight_format": f, "activation_format": f}) for f in ("int8", "fp32")]
+        )
+        predicted = {name: np.array([0.5, 0.4]) for name in ("top1", "latency_ms", "size_bytes")}
+        store.add_generation(one.id, Generation(0, 2, 0.5), CandidateBatch(genomes, predicted), genomes, {})
+        store.add_front_members(one.id, [0])
+        store.measure_front_members(one.id, [Measurement(0, 0.125, 0.125, 1.0, False)])
+        yield Run(store, tmp_path, one.id, spec, Reporters())

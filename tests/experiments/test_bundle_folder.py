@@ -1,0 +1,205 @@
+"""A bundle's folder: whole or not at all, whatever happens while it is written, and nobody's files are lost."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bitfront.experiments.bundle import folder as folders
+from bitfront.experiments.bundle import swap
+from bitfront.experiments.bundle.folder import check_place, write_bundle
+from bitfront.experiments.bundle.names import SUMS, is_file_name, read_sums, sums_text
+from bitfront.supernet.errors import StorageError
+
+OLD = {"manifest.json": b"{}", "model.onnx": b"old"}
+NEW = {"manifest.json": b"{ }", "c/network.c": b"int a;", "c/include/network.h": b"#pragma once"}
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from bitfront.experiments.bundle import folder
+count, sync = [0], os.fsync
+def die(descriptor):
+    count[0] += 1
+    if count[0] == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    sync(descriptor)
+os.fsync = die
+folder.write_bundle(Path(sys.argv[1]), {"manifest.json": b"{ }", "c/network.c": b"int a;"})
+"""
+
+
+def content(place: Path) -> dict[str, bytes]:
+    """Every file by its name, ``SHA256SUMS`` aside."""
+    found = {path.relative_to(place).as_posix(): path for path in place.rglob("*") if path.is_file()}
+    return {name: path.read_bytes() for name, path in found.items() if name != SUMS}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Where an old bundle is."""
+    write_bundle(tmp_path / "out", OLD)
+    return tmp_path / "out"
+
+
+def alone(place: Path) -> bool:
+    """Whether nothing is left beside it."""
+    return [path.name for path in place.parent.iterdir()] == [place.name]
+
+
+def test_sums_are_those_that_sha256sum_checks(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "a" / "b", NEW)
+    place = tmp_path / "a" / "b"
+    assert content(place) == NEW
+    checked = subprocess.run(["sha256sum", "--strict", "-c", SUMS], cwd=place, capture_output=True, check=True)
+    assert len(checked.stdout.splitlines()) == len(NEW)
+    (place / "c" / "network.c").write_bytes(b"int b;")
+    assert subprocess.run(["sha256sum", "-c", SUMS], cwd=place, capture_output=True).returncode == 1
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+def test_a_bundle_replaces_a_bundle(place: Path, exchange: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not exchange:
+        monkeypatch.setattr(swap, "_exchanged", lambda new, place: False)
+    write_bundle(place, NEW)
+    assert content(place) == NEW
+    assert alone(place)
+
+
+def test_a_file_that_was_changed_is_replaced_but_not_one_that_was_added(place: Path) -> None:
+    (place / "model.onnx").write_bytes(b"changed")
+    write_bundle(place, OLD)
+    (place / "notes.txt").write_text("mine")
+    with pytest.raises(StorageError, match=r"no bundle's \(notes\.txt\)"):
+        write_bundle(place, NEW)
+    assert content(place) == {**OLD, "notes.txt": b"mine"}
+    assert alone(place)
+
+
+def test_what_was_exported_before_there_were_bundles_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    for name, data in OLD.items():
+        (tmp_path / "out" / name).write_bytes(data)
+    write_bundle(tmp_path / "out", NEW)
+    assert content(tmp_path / "out") == NEW
+
+
+def test_places_that_can_not_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    with pytest.raises(StorageError, match="is no folder"):
+        check_place(file)
+    with pytest.raises(StorageError, match=r"can not write the bundle .*another folder with -o"):
+        check_place(file / "in" / "it")
+    full = tmp_path / "full"
+    for number in range(5):
+        (full / f"folder{number}").mkdir(parents=True)
+    with pytest.raises(StorageError, match=r"folder0, folder1, folder2, \.\.\."):
+        check_place(full)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StorageError, match="is where you are"):
+        check_place(Path())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "full"]
+
+
+def test_an_empty_folder_and_a_link_to_one_are_places(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    write_bundle(tmp_path / "link", OLD)
+    write_bundle(tmp_path / "link", NEW)
+    assert (tmp_path / "link").is_symlink()
+    assert content(tmp_path / "real") == NEW
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EIO])
+@pytest.mark.parametrize("step", range(1, 8))
+def test_an_error_at_any_step_leaves_all_as_it_was(
+    place: Path, code: int, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four files and three folders are made lasting; then it is renamed."""
+    count, sync = [0], os.fsync
+
+    def failing(descriptor: int) -> None:
+        count[0] += 1
+        if count[0] == step:
+            raise OSError(code, os.strerror(code))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(StorageError, match=os.strerror(code)):
+        write_bundle(place, NEW)
+    assert content(place) == OLD
+    assert alone(place)
+
+
+def test_a_renaming_that_fails_leaves_all_as_it_was(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(swap, "_exchanged", lambda new, place: False)
+    rename = Path.rename
+
+    def failing(self: Path, target: Path) -> Path:
+        if self.name.endswith(".part") and target == place:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(StorageError, match="busy"):
+        write_bundle(place, NEW)
+    assert content(place) == OLD
+    assert alone(place)
+
+
+@pytest.mark.parametrize("step", [1, 3, 5])
+def test_a_killed_writer_leaves_no_partial_bundle(tmp_path: Path, step: int) -> None:
+    place = tmp_path / "out"
+    done = subprocess.run([sys.executable, "-c", KILLED, str(place), str(step)], capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not place.exists()
+    assert len(list(tmp_path.iterdir())) == 1
+    write_bundle(place, OLD)
+    assert content(place) == OLD
+    assert alone(place)
+
+
+def test_who_still_writes_is_left_alone(place: Path) -> None:
+    with folders._locked_folder(place) as part:
+        write_bundle(place, NEW)
+        assert part.is_dir()
+    assert alone(place)
+
+
+def test_what_was_put_aside_comes_back_after_a_kill(place: Path) -> None:
+    place.rename(place.with_name(f".{place.name}.1234.part{swap.ASIDE}"))
+    check_place(place)
+    assert content(place) == OLD
+    assert alone(place)
+
+
+@pytest.mark.parametrize(
+    "name", ["../a", "/a", "a//b", "a/../b", ".a", "a/.b", "", "a\nb", "a\\b", "é", "a" * 201, SUMS]
+)
+def test_names_that_lead_elsewhere(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="can not be called"):
+        write_bundle(tmp_path / "out", {name: b""})
+    with pytest.raises(ValueError, match="no sum and name"):
+        read_sums(f"{'0' * 64}  {name}\n" if "\n" not in name else f"{'0' * 64}  a\nb\n")
+
+
+@given(st.lists(st.from_regex(r"[a-z0-9_]{1,8}(/[a-z]{1,4}\.[a-z]){0,2}", fullmatch=True), unique=True))
+def test_sums_are_read_back(names: list[str]) -> None:
+    digests = {name: hashlib.sha256(name.encode()).hexdigest() for name in names}
+    assert all(map(is_file_name, names))
+    assert read_sums(sums_text(digests.items())) == digests
+
+
+def test_a_name_comes_once() -> None:
+    with pytest.raises(ValueError, match="twice"):
+        read_sums(f"{'0' * 64}  a\n{'1' * 64}  a\n")
