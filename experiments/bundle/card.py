@@ -112,7 +112,9 @@ def _use(manifest: Manifest) -> Iterator[str]:
         named = ", ".join(f"`python {name}`" for name in sorted(examples))
         yield f"In this folder, {named} runs a form on the first image of `{SAMPLES}`."
     yield f"What goes in is {before.layout}, made of pixels in these steps:"
-    yield _list([*before.steps, f"mean {list(before.mean)}, std {list(before.std)}"])
+    yield _list(before.steps)
+    mean, std = (", ".join(map(str, values)) for values in (before.mean, before.std))
+    yield f"Mean by channel: {mean}; std: {std}."
     yield f"What comes out are {after.output}:"
     yield _list(after.steps)
     yield f"The same in Python, for an image of your own; `{EXAMPLE}` goes on from there:"

@@ -37,5 +37,6 @@ def example_files(forms: tuple[FormEntry, ...], main: str) -> dict[str, bytes]:
 
 
 def _text(example: Example) -> str:
-    imports = "\n".join(sorted(["import numpy as np", example.imports]))
+    lines = ["import numpy as np", example.imports]
+    imports = "\n".join(sorted(lines, key=lambda line: (line.startswith("from"), line)))
     return _FRAME.format(needs=example.needs, imports=imports, run=example.run, samples=SAMPLES, manifest=MANIFEST)

@@ -9,6 +9,8 @@ from bitfront.experiments.bundle.manifest import Manifest
 from bitfront.experiments.plot_points import Axis, axis_of
 from bitfront.search.constraints import METRICS, base_metric
 
+_ACCURACIES = (("validation images", "top1_validation"), ("test images, as trained", "top1_test_fake_quant"))
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
@@ -38,7 +40,7 @@ def judged(manifest: Manifest) -> list[Judged]:
 def _measured(manifest: Manifest, name: str) -> Iterator[tuple[str, float]]:
     known = manifest.measured
     if name == "top1":
-        for what, key in (("validation images", "top1_validation"), ("test images", "top1_test_fake_quant")):
+        for what, key in _ACCURACIES:
             value = known.get(key)
             if value is not None:
                 yield what, value

@@ -23,7 +23,7 @@ _OTHER = "#999999"
 _MOST_IN_MATRIX = 20
 _MOST_NUMBERED = 12
 _WORST = 30
-_LONGEST_NAME = 18
+_LONGEST_NAME, _SHORT_NAME = 18, 3
 
 Confusion = NDArray[np.int64]
 
@@ -136,7 +136,8 @@ def _matrix(confusion: Confusion, names: Sequence[str]) -> bytes:
                 colour = "white" if shares[row, column] > 0.5 else INK
                 text = f"{confusion[row, column]}"
                 axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
-    axes.set_xticks(range(k), names, fontsize=8, rotation=45, ha="right", rotation_mode="anchor")
+    turned: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(range(k), names, fontsize=8, **(turned if max(map(len, names)) > _SHORT_NAME else {}))
     axes.set_yticks(range(k), names, fontsize=8)
     axes.set_xlabel("answer", fontsize=9)
     axes.set_ylabel("class", fontsize=9)

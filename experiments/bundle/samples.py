@@ -106,7 +106,7 @@ def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any]:
         content = file.read()
     if by_column or kind.hasobject or int(np.prod(shape, dtype=object)) * kind.itemsize != len(content):
         raise ValueError(f"{entry.filename} does not hold what its header says")
-    return np.frombuffer(content, kind).reshape(shape)
+    return np.frombuffer(content, kind).reshape(shape).copy()
 
 
 def _problem(samples: Samples) -> str:

@@ -54,14 +54,14 @@ def facts(run: Run, network: Network, folded: Folded, evaluator: Evaluator, supe
 
 def preprocessing(folded: Folded, dataset: Dataset) -> Preprocessing:
     """How an image becomes the network's input."""
-    channels, height, width = dataset.train.images.shape[1:]
+    (channels, height, width), side = dataset.train.images.shape[1:], folded.resolution
     return Preprocessing(
         shape=("batch", folded.in_channels, folded.resolution, folded.resolution),
         pixels=(int(channels), int(height), int(width)),
         steps=(
             "divide pixel values 0..255 by 255",
             "subtract mean, divide by std, per channel",
-            "resize bilinearly to the shape above (half-pixel centres, no antialiasing)",
+            f"resize bilinearly to {side} x {side} pixels (half-pixel centres, no antialiasing)",
         ),
         mean=dataset.mean,
         std=dataset.std,

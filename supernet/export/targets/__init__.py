@@ -10,5 +10,6 @@ TARGETS: Registry[ExportTarget] = Registry(
     {
         "integer": "bitfront.supernet.export.targets.integer:INTEGER",
         "onnx": "bitfront.supernet.export.targets.onnx:ONNX",
+        "torch": "bitfront.supernet.export.targets.torch:TORCH",
     },
 )
