@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bitfront.supernet.export.integer.c.build import HEADER, MAIN, NETWORK
@@ -20,6 +20,7 @@ from bitfront.supernet.export.integer.program import (
     Add,
     Average,
     Conv,
+    IntegerTensor,
     MaxPool,
     Mean,
     Product,
@@ -136,9 +137,14 @@ def _run(program: Program, steps: Steps) -> str:
 
 def _header(program: Program, weights_bytes: int, buffer_bytes: int) -> str:
     entry, logits = program.tensor(program.input), program.tensor(program.output)
-    about = {"input": {"scale": entry.scale}, "output": {"scale": logits.scale}}
+    about = {
+        "input": _numbers(entry),
+        "output": _numbers(logits),
+        "weights_bytes": weights_bytes,
+        "buffer_bytes": buffer_bytes,
+    }
     values = {
-        "ABOUT": json.dumps(about),
+        "ABOUT": json.dumps(about).replace("}, ", "},\n    "),
         "CHANNELS": str(entry.channels),
         "SIDE": str(entry.size),
         "CLASSES": str(logits.channels),
@@ -152,3 +158,7 @@ def _header(program: Program, weights_bytes: int, buffer_bytes: int) -> str:
     for name, value in values.items():
         text = text.replace(f"@{name}@", value)
     return text
+
+
+def _numbers(tensor: IntegerTensor) -> dict[str, float]:
+    return {name: value for name, value in asdict(tensor).items() if name != "name"}
