@@ -11,5 +11,6 @@ TARGETS: Registry[ExportTarget] = Registry(
         "c": "bitfront.supernet.export.targets.c:C",
         "integer": "bitfront.supernet.export.targets.integer:INTEGER",
         "onnx": "bitfront.supernet.export.targets.onnx:ONNX",
+        "torch": "bitfront.supernet.export.targets.torch:TORCH",
     },
 )

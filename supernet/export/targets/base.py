@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bitfront.supernet.errors import MissingFileError
 from bitfront.supernet.folded import Folded
 
 RuntimeName = Literal["onnxruntime", "openvino"]
@@ -25,6 +26,17 @@ class ExportOptions:
     """
 
     runtime: RuntimeName = "onnxruntime"
+
+
+def needed(files: Files, name: str) -> bytes:
+    """One of the files.
+
+    Raises:
+        MissingFileError: it is not there.
+    """
+    if name not in files:
+        raise MissingFileError(f"the file {name} of the export is missing: restore it, or export again")
+    return files[name]
 
 
 class ExportTarget(ABC):
@@ -58,6 +70,8 @@ class ExportTarget(ABC):
         """Run the form itself: logits (n, classes) of images (n, channels, r, r), resized and normalised.
 
         Raises:
+            MissingFileError: a file is not there.
             CorruptFileError: the files are not what `files` makes.
-            UnsupportedError: what runs it is not at hand here (a compiler, a package).
+            UnsupportedError: the images' shape is not the network's; or what runs the form is not at hand here (a
+                compiler, a package).
         """

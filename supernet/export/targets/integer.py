@@ -13,7 +13,7 @@ from bitfront.supernet.export.integer.lower import lower
 from bitfront.supernet.export.integer.numpy_run import run_numpy
 from bitfront.supernet.export.integer.program import Conv, Program
 from bitfront.supernet.export.integer.program_file import program_bytes, read_program
-from bitfront.supernet.export.targets.base import ExportOptions, ExportTarget, Files
+from bitfront.supernet.export.targets.base import ExportOptions, ExportTarget, Files, needed
 from bitfront.supernet.folded import Folded
 
 
@@ -52,7 +52,7 @@ class IntegerTarget(ExportTarget):
 
     def logits(self, files: Files, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """By NumPy, in integers between the image's codes and the logits' codes."""
-        program = read_program(files[self.main_file], self.main_file)
+        program = read_program(needed(files, self.main_file), self.main_file)
         return real_logits(program, run_numpy(program, image_codes(program, images)))
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bitfront.supernet.export.onnx_graph import onnx_model
 from bitfront.supernet.export.onnx_runtime import run_onnx
-from bitfront.supernet.export.targets.base import ExportOptions, ExportTarget, Files
+from bitfront.supernet.export.targets.base import ExportOptions, ExportTarget, Files, needed
 from bitfront.supernet.folded import Folded
 from bitfront.supernet.quantization.formats import FORMATS
 
@@ -39,7 +39,7 @@ class OnnxTarget(ExportTarget):
 
     def logits(self, files: Files, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """By ONNX Runtime on this machine's CPU."""
-        return run_onnx(files[self.main_file], images)
+        return run_onnx(needed(files, self.main_file), images)
 
 
 ONNX = OnnxTarget()
