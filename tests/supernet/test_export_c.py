@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bitfront.supernet.errors import CorruptFileError, UnsupportedError
+from bitfront.supernet.errors import CorruptFileError, MissingFileError, UnsupportedError
 from bitfront.supernet.export.integer.c.build import built
 from bitfront.supernet.export.random_network import random_folded
-from bitfront.supernet.export.targets import TARGETS
+from bitfront.supernet.export.targets import TARGETS, c
 from bitfront.supernet.export.targets.base import ExportOptions
 from bitfront.supernet.folded import Folded
 from bitfront.supernet.quantization.formats import FORMATS
@@ -22,7 +23,9 @@ from bitfront.supernet.quantization.policy import is_integer
 from bitfront.supernet.spaces import SPACES
 
 C = TARGETS.get("c")
-NAMES = ("c/network.c", "c/network.h", "c/main.c")
+SOURCES = ("c/network.c", "c/network.h", "c/main.c")
+PROGRAM = "c/network.integer.safetensors"
+NAMES = (*SOURCES, PROGRAM)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +51,7 @@ needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 
 
 class TestFiles:
-    def test_are_three_and_the_same_every_time(self, folded: Folded, files: dict[str, bytes]) -> None:
+    def test_are_those_and_the_same_every_time(self, folded: Folded, files: dict[str, bytes]) -> None:
         assert set(files) == set(NAMES)
         assert C.main_file in files
         assert C.files(folded, ExportOptions()) == files
@@ -78,7 +81,7 @@ class TestRun:
     def test_says_the_sizes_that_the_command_says(
         self, folded: Folded, files: dict[str, bytes], tmp_path: Path
     ) -> None:
-        command = built({name.removeprefix("c/"): content for name, content in files.items()}, tmp_path)
+        command = built({name.removeprefix("c/"): files[name] for name in SOURCES}, tmp_path)
         told = json.loads(subprocess.run([command, "--sizes"], capture_output=True, check=True).stdout)
         described = C.described(folded, files)
         assert {name: described[name] for name in told} == told
@@ -94,6 +97,7 @@ class TestRun:
     def test_no_compiler_is_told(
         self, files: dict[str, bytes], images: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        c._compiled.cache_clear()
         monkeypatch.setenv("PATH", "")
         with pytest.raises(UnsupportedError, match="apt-get install gcc"):
             C.logits(files, images)
@@ -105,13 +109,13 @@ class TestChangedFiles:
         self, name: str, files: dict[str, bytes], images: NDArray[np.float32]
     ) -> None:
         less = {each: content for each, content in files.items() if each != name}
-        with pytest.raises(CorruptFileError, match=name.removeprefix("c/")):
+        with pytest.raises(MissingFileError, match=name):
             C.logits(less, images)
 
     @pytest.mark.parametrize("name", NAMES)
     @pytest.mark.parametrize("change", ["cut", "byte", "more", "empty"])
     def test_any_change_is_refused(
-        self, name: str, change: str, folded: Folded, files: dict[str, bytes], images: NDArray[np.float32]
+        self, name: str, change: str, files: dict[str, bytes], images: NDArray[np.float32]
     ) -> None:
         whole = files[name]
         middle = len(whole) // 2
@@ -121,7 +125,18 @@ class TestChangedFiles:
             "more": whole + b"\n",
             "empty": b"",
         }[change]
-        with pytest.raises(CorruptFileError, match="export them again"):
+        with pytest.raises(CorruptFileError, match=f"{name}.*(?i:export it again)"):
             C.logits({**files, name: other}, images)
-        with pytest.raises(CorruptFileError, match="export them again"):
-            C.described(folded, {**files, name: other})
+
+    @needs_gcc
+    def test_files_of_another_network_are_not_run(
+        self, folded: Folded, files: dict[str, bytes], images: NDArray[np.float32]
+    ) -> None:
+        first = folded.layers[0]
+        other = C.files(
+            replace(folded, layers=(replace(first, bias=first.bias + 1), *folded.layers[1:])), ExportOptions()
+        )
+        for name in NAMES:
+            if other[name] != files[name]:
+                with pytest.raises(CorruptFileError, match="export it again"):
+                    C.logits({**files, name: other[name]}, images)

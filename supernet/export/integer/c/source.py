@@ -6,9 +6,8 @@ once for each type in which its convolutions multiply.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from bitfront.supernet.export.integer.c.build import HEADER, MAIN, NETWORK
@@ -20,7 +19,6 @@ from bitfront.supernet.export.integer.program import (
     Add,
     Average,
     Conv,
-    IntegerTensor,
     MaxPool,
     Mean,
     Product,
@@ -137,14 +135,9 @@ def _run(program: Program, steps: Steps) -> str:
 
 def _header(program: Program, weights_bytes: int, buffer_bytes: int) -> str:
     entry, logits = program.tensor(program.input), program.tensor(program.output)
-    about = {
-        "input": _numbers(entry),
-        "output": _numbers(logits),
-        "weights_bytes": weights_bytes,
-        "buffer_bytes": buffer_bytes,
-    }
     values = {
-        "ABOUT": json.dumps(about).replace("}, ", "},\n    "),
+        "INPUT_SCALE": repr(entry.scale),
+        "OUTPUT_SCALE": repr(logits.scale),
         "CHANNELS": str(entry.channels),
         "SIDE": str(entry.size),
         "CLASSES": str(logits.channels),
@@ -158,7 +151,3 @@ def _header(program: Program, weights_bytes: int, buffer_bytes: int) -> str:
     for name, value in values.items():
         text = text.replace(f"@{name}@", value)
     return text
-
-
-def _numbers(tensor: IntegerTensor) -> dict[str, float]:
-    return {name: value for name, value in asdict(tensor).items() if name != "name"}
