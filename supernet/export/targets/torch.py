@@ -95,7 +95,7 @@ def _checked(folded: Folded, images: NDArray[np.float32]) -> NDArray[np.float32]
             f"{_SOURCE} takes images of shape {('n', *_shape(folded))}, got {images.shape}: "
             "resize them as its manifest says"
         )
-    return np.ascontiguousarray(images, dtype=np.float32)
+    return np.array(images, dtype=np.float32, order="C")  # torch takes no memory that is not its to write
 
 
 def _run(network: nn.Module, images: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -6,7 +6,6 @@ once for each type in which its convolutions multiply.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,9 +135,9 @@ def _run(program: Program, steps: Steps) -> str:
 
 def _header(program: Program, weights_bytes: int, buffer_bytes: int) -> str:
     entry, logits = program.tensor(program.input), program.tensor(program.output)
-    about = {"input": {"scale": entry.scale}, "output": {"scale": logits.scale}}
     values = {
-        "ABOUT": json.dumps(about),
+        "INPUT_SCALE": repr(entry.scale),
+        "OUTPUT_SCALE": repr(logits.scale),
         "CHANNELS": str(entry.channels),
         "SIDE": str(entry.size),
         "CLASSES": str(logits.channels),

@@ -1,9 +1,11 @@
 /* A network in integers alone; network.c has it, and main.c is a command that runs it.
 
+   cc -std=c99 -O3 -o network network.c main.c
+
    An image is NETWORK_CHANNELS maps of NETWORK_SIDE rows of NETWORK_SIDE codes, one map after the other, as the
-   manifest says that images become its input; a code stands for the real number code * (scale of the input). Codes
-   beyond NETWORK_CODE_LOW and NETWORK_CODE_HIGH are cut off. A logit stands for logit * (scale of the output):
-   @ABOUT@ */
+   manifest says that images become its input; codes beyond NETWORK_CODE_LOW and NETWORK_CODE_HIGH are cut off.
+   What a code stands for, in real numbers: code * @INPUT_SCALE@
+   And a logit: logit * @OUTPUT_SCALE@ */
 #ifndef NETWORK_H
 #define NETWORK_H
 
