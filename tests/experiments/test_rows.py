@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bitfront.experiments.rows import measured_values, short_architecture
-from bitfront.experiments.stages.exporting import pick_member
+from bitfront.experiments.stages.picking import pick_member
 from bitfront.experiments.store.records import Candidate, FrontMember
 from bitfront.search.front import Front
 from bitfront.supernet.spaces import SPACES

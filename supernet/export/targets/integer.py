@@ -13,7 +13,7 @@ from bitfront.supernet.export.integer.lower import lower
 from bitfront.supernet.export.integer.numpy_run import run_numpy
 from bitfront.supernet.export.integer.program import Conv, Program
 from bitfront.supernet.export.integer.program_file import program_bytes, read_program
-from bitfront.supernet.export.targets.base import ExportOptions, ExportTarget, Files
+from bitfront.supernet.export.targets.base import Example, ExportOptions, ExportTarget, Files, needed
 from bitfront.supernet.folded import Folded
 
 
@@ -28,6 +28,7 @@ class IntegerTarget(ExportTarget):
 
     name = "integer"
     main_file = "network.integer.safetensors"
+    is_exact = True
 
     def files(self, folded: Folded, options: ExportOptions) -> dict[str, bytes]:
         """The program alone.
@@ -52,8 +53,17 @@ class IntegerTarget(ExportTarget):
 
     def logits(self, files: Files, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """By NumPy, in integers between the image's codes and the logits' codes."""
-        program = read_program(files[self.main_file], self.main_file)
+        program = read_program(needed(files, self.main_file), self.main_file)
         return real_logits(program, run_numpy(program, image_codes(program, images)))
+
+    def example(self, options: ExportOptions) -> Example:
+        """By this very class."""
+        return Example(
+            needs="bitfront",
+            imports="from bitfront.supernet.export.targets import TARGETS",
+            run=f'program = open("{self.main_file}", "rb").read()\n'
+            f'logits = TARGETS.get("{self.name}").logits({{"{self.main_file}": program}}, images)',
+        )
 
 
 INTEGER = IntegerTarget()
