@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 from bitfront.experiments.bundle.manifest import FormEntry
 from bitfront.experiments.bundle.names import EXAMPLE, MANIFEST, SAMPLES
 from bitfront.supernet.export.targets import TARGETS
 from bitfront.supernet.export.targets.base import Example, ExportOptions
 
 _FRAME = '''"""Names the class of a sample image, in the folder that this file is in. Needs numpy, {needs}."""
-
-import json
 
 {imports}
 
@@ -27,16 +27,26 @@ def example_name(form: FormEntry, main: str) -> str:
 
 
 def example_files(forms: tuple[FormEntry, ...], main: str) -> dict[str, bytes]:
-    """An example for each form whose target has one, by file name."""
+    """An example for each form whose target is known here and has one, by file name."""
     found = {}
-    for form in forms:
-        example = TARGETS.get(form.format).example(ExportOptions(form.runtime))
+    for form in (one for one in forms if one.format in TARGETS.names()):
+        example = TARGETS.get(form.format).example(ExportOptions(form.runtime), form.described)
         if example is not None:
             found[example_name(form, main)] = _text(example).encode()
     return found
 
 
 def _text(example: Example) -> str:
-    lines = ["import numpy as np", example.imports]
-    imports = "\n".join(sorted(lines, key=lambda line: (line.startswith("from"), line)))
-    return _FRAME.format(needs=example.needs, imports=imports, run=example.run, samples=SAMPLES, manifest=MANIFEST)
+    imports = sorted(["import json", "import numpy as np", *example.imports], key=lambda line: line.split()[:2])
+    groups = [[line for line in imports if _is_standard(line) == is_standard] for is_standard in (True, False)]
+    return _FRAME.format(
+        needs=example.needs,
+        imports="\n\n".join("\n".join(lines) for lines in groups),
+        run="\n".join(example.run),
+        samples=SAMPLES,
+        manifest=MANIFEST,
+    )
+
+
+def _is_standard(line: str) -> bool:
+    return line.split()[1] in sys.stdlib_module_names

@@ -30,14 +30,15 @@ class ExportOptions:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """How a form is run in Python: ``run`` makes ``logits`` of ``images``, in the folder of the export.
+    """How a form is run in Python: after ``imports``, ``run`` makes ``logits`` of ``images``.
 
-    ``needs`` are the packages for that, as pip knows them; other things are named in brackets.
+    That is in the folder of the export, where NumPy is imported as ``np``. ``needs`` says in words what else must
+    be there.
     """
 
     needs: str
-    imports: str
-    run: str
+    imports: tuple[str, ...]
+    run: tuple[str, ...]
 
 
 def needed(files: Files, name: str) -> bytes:
@@ -90,6 +91,9 @@ class ExportTarget(ABC):
                 compiler, a package).
         """
 
-    def example(self, options: ExportOptions) -> Example | None:
-        """How people run the form, for an example that comes with it; None where there is none."""
+    def example(self, options: ExportOptions, described: Mapping[str, Any]) -> Example | None:
+        """How people run the form, for an example that comes with it; None where there is none.
+
+        ``described``: what `described` says of it.
+        """
         return None

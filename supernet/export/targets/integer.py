@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, final
 
 import numpy as np
@@ -20,6 +21,15 @@ from bitfront.supernet.folded import Folded
 def described_sums(program: Program) -> dict[str, Any]:
     """The proof that 32 bits hold every sum, for a manifest: by instruction what it never exceeds."""
     return {"limit": SUM_LIMIT, "never_exceeded": sum_bounds(program)}
+
+
+def described_ends(program: Program) -> dict[str, Any]:
+    """How images become codes and codes become logits, for a manifest: the tensors ``input`` and ``output``."""
+    ends = {"input": program.tensor(program.input), "output": program.tensor(program.output)}
+    return {
+        end: {"name": one.name, "type": one.dtype.name, "low": one.low, "high": one.high, "scale": one.scale}
+        for end, one in ends.items()
+    }
 
 
 @final
@@ -47,8 +57,7 @@ class IntegerTarget(ExportTarget):
             "weight_containers": {one.name: f"int{one.weight_bits} packed" for one in convs},
             "instructions": len(program.instructions),
             "sums": described_sums(program),
-            "input": {"name": program.input, "scale": program.tensor(program.input).scale},
-            "output": {"name": program.output, "scale": program.tensor(program.output).scale},
+            **described_ends(program),
         }
 
     def logits(self, files: Files, images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -56,13 +65,15 @@ class IntegerTarget(ExportTarget):
         program = read_program(needed(files, self.main_file), self.main_file)
         return real_logits(program, run_numpy(program, image_codes(program, images)))
 
-    def example(self, options: ExportOptions) -> Example:
+    def example(self, options: ExportOptions, described: Mapping[str, Any]) -> Example:
         """By this very class."""
         return Example(
             needs="bitfront",
-            imports="from bitfront.supernet.export.targets import TARGETS",
-            run=f'program = open("{self.main_file}", "rb").read()\n'
-            f'logits = TARGETS.get("{self.name}").logits({{"{self.main_file}": program}}, images)',
+            imports=("from bitfront.supernet.export.targets import TARGETS",),
+            run=(
+                f'program = open("{self.main_file}", "rb").read()',
+                f'logits = TARGETS.get("{self.name}").logits({{"{self.main_file}": program}}, images)',
+            ),
         )
 
 

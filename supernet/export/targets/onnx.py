@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, final
 
 import numpy as np
@@ -41,19 +42,21 @@ class OnnxTarget(ExportTarget):
         """By ONNX Runtime on this machine's CPU."""
         return run_onnx(needed(files, self.main_file), images)
 
-    def example(self, options: ExportOptions) -> Example:
+    def example(self, options: ExportOptions, described: Mapping[str, Any]) -> Example:
         """By the runtime that the model is written for."""
         if options.runtime == "openvino":
             return Example(
                 needs="openvino",
-                imports="import openvino",
-                run=f'model = openvino.compile_model("{self.main_file}", "CPU")\nlogits = model(images)[0]',
+                imports=("import openvino",),
+                run=(f'model = openvino.compile_model("{self.main_file}", "CPU")', "logits = model(images)[0]"),
             )
         return Example(
             needs="onnxruntime",
-            imports="import onnxruntime",
-            run=f'session = onnxruntime.InferenceSession("{self.main_file}")\n'
-            "(logits,) = session.run(None, {session.get_inputs()[0].name: images})",
+            imports=("import onnxruntime",),
+            run=(
+                f'session = onnxruntime.InferenceSession("{self.main_file}")',
+                "(logits,) = session.run(None, {session.get_inputs()[0].name: images})",
+            ),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any, final
 
 import numpy as np
@@ -75,13 +76,15 @@ class TorchTarget(ExportTarget):
             raise CorruptFileError(f"{_ARCHIVE} does not match its digest in {self.main_file}: export it again")
         return _run(built(text, read.tensors), _checked(read.folded, images))
 
-    def example(self, options: ExportOptions) -> Example:
+    def example(self, options: ExportOptions, described: Mapping[str, Any]) -> Example:
         """By the archive, which needs no module."""
         return Example(
             needs="torch",
-            imports="import torch",
-            run=f'network = torch.export.load("{_ARCHIVE}").module()\n'
-            "logits = network(torch.from_numpy(images)).detach().numpy()",
+            imports=("import torch",),
+            run=(
+                f'network = torch.export.load("{_ARCHIVE}").module()',
+                "logits = network(torch.from_numpy(images)).detach().numpy()",
+            ),
         )
 
 
