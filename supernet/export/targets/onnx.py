@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, final
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from bitfront.supernet.export.onnx_graph import onnx_model
 from bitfront.supernet.export.onnx_runtime import run_onnx
-from bitfront.supernet.export.targets.base import ExportOptions, ExportTarget, Files, needed
+from bitfront.supernet.export.targets.base import Example, ExportOptions, ExportTarget, Files, needed
 from bitfront.supernet.folded import Folded
 from bitfront.supernet.quantization.formats import FORMATS
 
@@ -40,6 +41,23 @@ class OnnxTarget(ExportTarget):
     def logits(self, files: Files, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """By ONNX Runtime on this machine's CPU."""
         return run_onnx(needed(files, self.main_file), images)
+
+    def example(self, options: ExportOptions, described: Mapping[str, Any]) -> Example:
+        """By the runtime that the model is written for."""
+        if options.runtime == "openvino":
+            return Example(
+                needs="openvino",
+                imports=("import openvino",),
+                run=(f'model = openvino.compile_model("{self.main_file}", "CPU")', "logits = model(images)[0]"),
+            )
+        return Example(
+            needs="onnxruntime",
+            imports=("import onnxruntime",),
+            run=(
+                f'session = onnxruntime.InferenceSession("{self.main_file}")',
+                "(logits,) = session.run(None, {session.get_inputs()[0].name: images})",
+            ),
+        )
 
 
 ONNX = OnnxTarget()
