@@ -24,7 +24,7 @@ def export(
     experiment_id: Id,
     candidate: Annotated[int, typer.Option(metavar="N", help="Its number in 'bitfront front'.")],
     format_name: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help="onnx, integer, or all that can hold it.")
+        str, typer.Option("--format", metavar="FORMAT", help="onnx, torch, integer, c, or all that can hold it.")
     ] = "onnx",
     runtime: Annotated[
         Literal["onnxruntime", "openvino"] | None,
