@@ -67,14 +67,16 @@ class BundleChecks:
         for form in manifest.forms:
             yield from self._of_form(form.format)
         yield checked("card and examples", self._texts)
+        yield Check("pictures", "not possible", "they are compared with their sums alone")
         yield Check("search", "not possible", "its experiment alone knows what was predicted and measured there")
 
     def _of_form(self, name: str) -> Iterator[Check]:
         manifest, same = self._manifest, self._is_same_tools
         form = FormChecks(manifest.form(name), manifest, self._files, self._folded, self._samples, same)
-        yield from form.all()
-        if self._has_data and self._dataset is not None:
-            dataset = self._dataset
+        found = [*form.all()]
+        yield from found
+        dataset = self._dataset if self._has_data and found[-1].state == "holds" else None
+        if dataset is not None:
             yield checked(f"{name}: accuracy", lambda: form.accuracy(dataset, self._fake_quant, self._progress))
 
     @property

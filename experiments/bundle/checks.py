@@ -10,6 +10,7 @@ from bitfront.supernet.errors import BitfrontError, UnsupportedError
 
 State = Literal["holds", "fails", "not possible"]
 _MOST_NAMED = 5
+_UNSOUND = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Check:
 def checked(name: str, look: Callable[[], str]) -> Check:
     """Make a check of what ``look`` says or raises.
 
-    What it can not do here is UnsupportedError; any other error of bitfront, or ValueError, means that the bundle
+    What it can not do here is UnsupportedError; any other error that comes of what was read means that the bundle
     is not what it should be.
     """
     try:
@@ -33,6 +34,8 @@ def checked(name: str, look: Callable[[], str]) -> Check:
         return Check(name, "not possible", str(error))
     except (BitfrontError, ValueError) as error:
         return Check(name, "fails", str(error))
+    except _UNSOUND as error:
+        return Check(name, "fails", f"nothing can be made of it ({type(error).__name__}: {error})")
 
 
 def refuse(problems: Iterable[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -47,50 +48,45 @@ def made_manifest(
     facts: Mapping[str, Any],
     entries: Sequence[FormEntry],
     left_out: Sequence[LeftOut],
-    network: bytes | None,
     samples: Samples,
+    own: Mapping[str, bytes],
 ) -> Manifest:
-    """The manifest; ``facts`` are its fields but for those of the others."""
+    """The manifest; ``facts`` are its fields but for those of the others, ``own`` what `own_files` gave."""
     main = entries[0]
     hashes = {**facts["hashes"], main.main_file: main.files[main.main_file].sha256}
+    hashes |= {name: hashlib.sha256(data).hexdigest() for name, data in own.items()}
     return Manifest(
         **{**facts, "hashes": hashes},
         main=main.format,
         forms=tuple(entries),
         left_out=tuple(LeftOutEntry(format=one.format, why=one.why) for one in left_out),
-        network=None if network is None else NETWORK,
+        network=NETWORK if NETWORK in own else None,
         samples=SamplesEntry(file=SAMPLES, images=len(samples.labels), are_noise=bool((samples.labels < 0).all())),
     )
 
 
-def stored_network(folded: Folded) -> bytes | None:
-    """The network that every form can be made of again; None where its layers' names can not be stored."""
-    try:
-        return network_bytes(folded)
-    except UnsupportedError:
-        return None
+def own_files(folded: Folded, samples: Samples) -> dict[str, bytes]:
+    """What is no form's: samples, and the network that forms can be made of again, if its names can be stored."""
+    files = {SAMPLES: samples_bytes(samples)}
+    with contextlib.suppress(UnsupportedError):
+        files[NETWORK] = network_bytes(folded)
+    return files
 
 
 def bundle_files(
-    manifest: Manifest,
-    forms: Sequence[Form],
-    network: bytes | None,
-    samples: Samples,
-    confusion: Confusion | None,
+    manifest: Manifest, forms: Sequence[Form], own: Mapping[str, bytes], confusion: Confusion | None
 ) -> dict[str, bytes]:
     """All files of a bundle but its sums.
 
-    ``network`` is what `stored_network` gave; ``confusion`` (k, k) counts test images of a class (row) by the
+    ``own`` is what `own_files` gave; ``confusion`` (k, k) counts test images of a class (row) by the
     main form's answer (column), where it ran.
 
     Raises:
         ValueError: two files have one name.
     """
-    own = {MANIFEST: manifest_bytes(manifest), SAMPLES: samples_bytes(samples)}
-    if network is not None:
-        own[NETWORK] = network
+    described = {MANIFEST: manifest_bytes(manifest), **card_files(manifest, confusion)}
     examples = example_files(manifest.forms, manifest.main)
-    parts = [own, examples, card_files(manifest, confusion), *(one.files for one in forms)]
+    parts = [described, examples, own, *(one.files for one in forms)]
     names = [name for part in parts for name in part]
     if len(set(names)) < len(names):
         raise ValueError(f"two files of a bundle have one name: {sorted(names)}")

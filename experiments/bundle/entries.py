@@ -36,6 +36,9 @@ def look_at_entries(manifest: Manifest, files: Mapping[str, bytes]) -> str:
 
 
 def _wrong_entries(manifest: Manifest, files: Mapping[str, bytes]) -> Iterator[str]:
+    for name in (SAMPLES, *([NETWORK] if manifest.network else [])):
+        if hashlib.sha256(files.get(name, b"")).hexdigest() != manifest.hashes.get(name):
+            yield f"{name} is not the file that the manifest means"
     for form in manifest.forms:
         if form.main_file not in form.files:
             yield f"the main file of {form.format} is none of its files"
