@@ -28,7 +28,7 @@ from bitfront.supernet.folded import Folded
 from bitfront.supernet.progress import Progress
 
 _OF_PIXELS = 1e-5
-_TOOLS = ("bitfront", "torch", "onnx", "numpy", "safetensors")
+_TOOLS = ("bitfront", "torch", "onnx", "numpy", "safetensors", "zlib")
 _AT_ONCE = 32
 
 

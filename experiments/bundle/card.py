@@ -153,7 +153,7 @@ def _origins(manifest: Manifest) -> Iterator[str]:
     for name, provenance in found.items():
         rows = [(key, value) for key, value in provenance.items() if not isinstance(value, dict | list)]
         yield _table([("Costs", plain(name)), *rows])
-    machine = {key: manifest.machine.get(key, "") for key in ("cpu", "system", "python")}
+    machine = {key: manifest.machine.get(key, "") for key in ("cpu", "system")}
     yield _table([("Forms were tested on", ""), *machine.items(), *manifest.versions.items()])
 
 

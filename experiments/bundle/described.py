@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import zlib
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -30,7 +32,7 @@ def described_layers(folded: Folded) -> list[dict[str, Any]]:
 
 def tool_versions() -> dict[str, str]:
     """Versions of what made the files, as far as it is installed."""
-    found = {}
+    found = {"python": platform.python_version(), "zlib": zlib.ZLIB_RUNTIME_VERSION}
     for tool in _TOOLS:
         try:
             found[tool] = version(tool)
