@@ -123,8 +123,8 @@ class Manifest(_Part):
     """Everything that is known of the network in a bundle.
 
     ``main`` is the format of the form that ``measured`` is of; ``predicted`` and ``measured`` have metrics by
-    name, null where nothing was measured. Of one device ``device`` says where costs come from, of several
-    ``devices``.
+    name, null where nothing was measured. ``network`` is the file of the network that all forms were made of, null
+    where it could not be stored. Of one device ``device`` says where costs come from, of several ``devices``.
     """
 
     format: Literal["bitfront bundle"] = "bitfront bundle"
@@ -135,6 +135,7 @@ class Manifest(_Part):
     main: _Text
     forms: Annotated[tuple[FormEntry, ...], Field(min_length=1, max_length=64)]
     left_out: tuple[LeftOutEntry, ...]
+    network: _Text | None
     layers: tuple[dict[str, Any], ...]
     preprocessing: Preprocessing
     postprocessing: Postprocessing

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
 from bitfront.experiments.bundle.testing import spread_rows
 from bitfront.supernet.data.dataset import Dataset
@@ -57,14 +57,19 @@ def fed(
 
 
 def samples_bytes(samples: Samples) -> bytes:
-    """As a safetensors file: ``pixels``, ``images``, ``labels`` and a tensor ``logits.NAME`` for each form."""
+    """As NumPy's npz: ``pixels``, ``images``, ``labels`` and an array ``logits.NAME`` for each form.
+
+    The same samples give the same bytes.
+    """
     arrays: dict[str, NDArray[Any]] = {
         "pixels": samples.pixels,
         "images": samples.images,
         "labels": samples.labels,
         **{f"{_LOGITS}{name}": logits for name, logits in samples.logits.items()},
     }
-    return bytes(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
+    file = io.BytesIO()
+    np.savez(file, **{name: np.ascontiguousarray(array) for name, array in arrays.items()})  # type: ignore[arg-type]
+    return file.getvalue()
 
 
 def read_samples(data: bytes, source: str = "the given file") -> Samples:
@@ -74,15 +79,34 @@ def read_samples(data: bytes, source: str = "the given file") -> Samples:
         CorruptFileError: it is no such file; ``source`` names it.
     """
     try:
-        arrays = load(data)
+        arrays = _arrays(data)
         logits = {name.removeprefix(_LOGITS): arrays.pop(name) for name in [*arrays] if name.startswith(_LOGITS)}
         samples = Samples(arrays.pop("pixels"), arrays.pop("images"), arrays.pop("labels"), logits)
         problem = _problem(samples) or ("it has further tensors" if arrays else "")
-    except (SafetensorError, KeyError, ValueError) as error:
-        problem = str(error)
+    except (zipfile.BadZipFile, EOFError, KeyError, ValueError, NotImplementedError, RuntimeError) as error:
+        problem = str(error) or type(error).__name__
     if problem:
         raise CorruptFileError(f"{source} holds no samples ({problem}): export the bundle again")
     return samples
+
+
+def _arrays(data: bytes) -> dict[str, NDArray[Any]]:
+    """What is in the file, which may say that it holds far more than it does."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {entry.filename.removesuffix(".npy"): _array(archive, entry) for entry in archive.infolist()}
+
+
+def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any]:
+    if entry.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{entry.filename} is compressed")
+    with archive.open(entry) as file:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError(f"{entry.filename} is of another version of NumPy's format")
+        shape, by_column, kind = np.lib.format.read_array_header_1_0(file)
+        content = file.read()
+    if by_column or kind.hasobject or int(np.prod(shape, dtype=object)) * kind.itemsize != len(content):
+        raise ValueError(f"{entry.filename} does not hold what its header says")
+    return np.frombuffer(content, kind).reshape(shape).copy()
 
 
 def _problem(samples: Samples) -> str:

@@ -52,6 +52,11 @@ class Answers:
             why=self.why,
         )
 
+    def confusion(self, labels: Classes, classes: int) -> Classes:
+        """How many images of each class (row) got each answer (column); ``labels`` are the split's (total,)."""
+        found = np.bincount(labels[self.rows] * classes + self.classes, minlength=classes * classes)
+        return found.reshape(classes, classes).astype(np.int64)
+
 
 def fed_images(dataset: Dataset, split: str, resolution: int) -> ImagesOf:
     """Images of a split as networks take them, by their places in it."""

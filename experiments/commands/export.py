@@ -1,4 +1,4 @@
-"""export: a candidate as a bundle of files that run elsewhere, and whether a bundle is what it says."""
+"""export: a candidate as a bundle of files that run elsewhere."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bitfront.experiments.bundle.manifest import FormEntry
     from bitfront.experiments.stages.exporting import Exported
 
+EPILOG = "'bitfront export verify DIR' looks whether a bundle is what it says."
 _SAMPLES = 8
 
 
@@ -24,7 +25,7 @@ def export(
     experiment_id: Id,
     candidate: Annotated[int, typer.Option(metavar="N", help="Its number in 'bitfront front'.")],
     format_name: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help="onnx, integer, or all that can hold it.")
+        str, typer.Option("--format", metavar="FORMAT", help="onnx, integer, c, torch, or all that can hold it.")
     ] = "onnx",
     runtime: Annotated[
         Literal["onnxruntime", "openvino"] | None,

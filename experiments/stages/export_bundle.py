@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bitfront.experiments.bundle.archive import zip_digest
-from bitfront.experiments.bundle.content import bundle_files, form_entry, made_manifest
+from bitfront.experiments.bundle.content import bundle_files, form_entry, made_manifest, own_files
 from bitfront.experiments.bundle.folder import with_sums, write_bundle
 from bitfront.experiments.bundle.forms import ALL, Form, forms_of
 from bitfront.experiments.bundle.manifest import FormEntry, Manifest
@@ -105,8 +105,9 @@ class Exporter:
             **self._promised(network, tuned, entries[0], fake_quant),
             **facts(self.run, network, folded, self.evaluator, self.supernet_id),
         }
-        manifest = made_manifest(known, entries, left_out, samples)
-        files = bundle_files(manifest, forms, samples)
+        own = own_files(folded, samples)
+        manifest = made_manifest(known, entries, left_out, samples, own)
+        files = bundle_files(manifest, forms, own, self._confusion(answers[0]))
         write_bundle(folder, files)
         return Exported(self._recorded(network, folder, entries[0], files), folder, manifest)
 
@@ -158,6 +159,10 @@ class Exporter:
                 "as the fake-quantized network that the file was made from"
             )
         return form_entry(form, tested, self.how.options.runtime)
+
+    def _confusion(self, answers: Answers) -> NDArray[np.int64] | None:
+        dataset = self.evaluator.dataset
+        return answers.confusion(dataset.test.labels, dataset.classes) if len(answers.rows) else None
 
     def _promised(
         self, network: Network, tuned: Tuned | None, main: FormEntry, fake_quant: Classes

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from bitfront.experiments.bundle.described import described_layers, tool_versions
 from bitfront.experiments.bundle.licences import licences
 from bitfront.experiments.bundle.manifest import DataEntry, ExperimentEntry, Postprocessing, Preprocessing
 from bitfront.experiments.machine import this_machine
@@ -15,9 +14,7 @@ from bitfront.experiments.stages.promises import Network
 from bitfront.supernet.data.dataset import Dataset
 from bitfront.supernet.evaluation import Evaluator
 from bitfront.supernet.folded import Folded
-from bitfront.supernet.quantization.formats import FORMATS
 
-_TOOLS = ("bitfront", "torch", "onnx", "onnxruntime", "openvino", "numpy", "safetensors", "ml_dtypes")
 _SETTINGS = ("kind", "size", "channels", "validation", "test", "max_broken")
 
 
@@ -54,43 +51,16 @@ def facts(run: Run, network: Network, folded: Folded, evaluator: Evaluator, supe
 
 def preprocessing(folded: Folded, dataset: Dataset) -> Preprocessing:
     """How an image becomes the network's input."""
-    channels, height, width = dataset.train.images.shape[1:]
+    (channels, height, width), side = dataset.train.images.shape[1:], folded.resolution
     return Preprocessing(
         shape=("batch", folded.in_channels, folded.resolution, folded.resolution),
         pixels=(int(channels), int(height), int(width)),
         steps=(
             "divide pixel values 0..255 by 255",
             "subtract mean, divide by std, per channel",
-            "resize bilinearly to the shape above (half-pixel centres, no antialiasing)",
+            f"resize bilinearly to {side} x {side} pixels (half-pixel centres, no antialiasing)",
         ),
         mean=dataset.mean,
         std=dataset.std,
         classes=dataset.class_names,
     )
-
-
-def described_layers(folded: Folded) -> list[dict[str, Any]]:
-    """Every layer in order: its shapes and formats, its block, its bits, and how many weights and macs it has."""
-    return [
-        {
-            "block": block.name,
-            **asdict(layer),
-            "weight_bits": FORMATS.get(layer.weight_format).storage_bits,
-            "activation_bits": FORMATS.get(layer.activation_format).storage_bits,
-            "weights": layer.weights,
-            "macs": layer.macs,
-        }
-        for block in folded.blocks
-        for layer in block.layers
-    ]
-
-
-def tool_versions() -> dict[str, str]:
-    """Versions of what made the files, as far as it is installed."""
-    found = {}
-    for tool in _TOOLS:
-        try:
-            found[tool] = version(tool)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -7,7 +7,8 @@ Each layer has, under its name, with _ for dots, the tensors
 * ``weight_scale`` (float32, one per output channel): for integer formats alone;
 * ``bias`` (float32).
 
-Weights that were not rounded yet to the format of their layer are rounded as they are stored.
+Weights that were not rounded yet to the format of their layer are rounded as they are stored. Besides the tensors,
+which take what `policy.layer_bytes` counts, a layer takes some 700 bytes for its names, shapes and formats.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from bitfront.experiments.cli import app
 from bitfront.experiments.reporter import Reporters
 from bitfront.experiments.run import Run
 from bitfront.experiments.spec import parse_spec, spec_from
+from bitfront.experiments.stages.exporting import export_candidate
 from bitfront.experiments.stages.supernet import supernet_folder
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.home import open_store
@@ -149,27 +151,41 @@ def _links(store: Store, experiment_id: str, home: Path) -> None:
 
 
 @pytest.fixture
-def exportable(
-    tmp_path: Path, tiny_space: MBConvSpace, tiny_data: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Run]:
+def exportable(tmp_path: Path, tiny_space: MBConvSpace, tiny_data: Dataset) -> Iterator[Run]:
     """An experiment on a tiny space with two candidates, of integers and of real numbers, about to be exported."""
-    monkeypatch.setattr(Run, "space", lambda self: tiny_space)
-    monkeypatch.setattr(Run, "dataset", lambda self: tiny_data)
-    monkeypatch.setattr("bitfront.experiments.rows.load_space", lambda settings: tiny_space)
-    with open_store(tmp_path) as store:
+    with _exportable(tmp_path, tiny_space, tiny_data) as run:
+        yield run
+
+
+@pytest.fixture(scope="session")
+def exported_all(tmp_path_factory: pytest.TempPathFactory, tiny_space: MBConvSpace, tiny_data: Dataset) -> Path:
+    """A bundle of all forms of the first candidate of `exportable`; copy it to change it."""
+    folder = tmp_path_factory.mktemp("bundles")
+    with _exportable(folder, tiny_space, tiny_data) as run:
+        where = run.store, run.home, run.experiment_id
+        export_candidate(*where, 0, "all", folder / "all", finetune_epochs=0)
+    return folder / "all"
+
+
+@contextmanager
+def _exportable(folder: Path, space: MBConvSpace, data: Dataset) -> Iterator[Run]:
+    with pytest.MonkeyPatch.context() as patch, open_store(folder) as store:
+        patch.setattr(Run, "space", lambda self: space)
+        patch.setattr(Run, "dataset", lambda self: data)
+        patch.setattr("bitfront.experiments.rows.load_space", lambda settings: space)
         spec = parse_spec(EXPORTABLE)
         one = store.create_experiment(spec.name, spec.as_json(), spec.seed)
         store.claim(one.id)
-        folder = supernet_folder(tmp_path, "net")
-        train(Supernet(tiny_space), tiny_data, TrainingSettings(0, 0, 0, batch_size=80), 0, folder, device="cpu")
-        store.put_supernet(SupernetRecord("net", "tiny", "", "tiny", "", {}, str(folder), {}, "ready"))
+        weights = supernet_folder(folder, "net")
+        train(Supernet(space), data, TrainingSettings(0, 0, 0, batch_size=80), 0, weights, device="cpu")
+        store.put_supernet(SupernetRecord("net", "tiny", "", "tiny", "", {}, str(weights), {}, "ready"))
         store.link(one.id, supernet_id="net")
-        smallest = tiny_space.extremes()[:1]
+        smallest = space.extremes()[:1]
         genomes = np.concatenate(
-            [tiny_space.assign(smallest, {"weight_format": f, "activation_format": f}) for f in ("int8", "fp32")]
+            [space.assign(smallest, {"weight_format": f, "activation_format": f}) for f in ("int8", "fp32")]
         )
         predicted = {name: np.array([0.5, 0.4]) for name in ("top1", "latency_ms", "size_bytes")}
         store.add_generation(one.id, Generation(0, 2, 0.5), CandidateBatch(genomes, predicted), genomes, {})
         store.add_front_members(one.id, [0])
         store.measure_front_members(one.id, [Measurement(0, 0.125, 0.125, 1.0, False)])
-        yield Run(store, tmp_path, one.id, spec, Reporters())
+        yield Run(store, folder, one.id, spec, Reporters())

@@ -28,6 +28,19 @@ class ExportOptions:
     runtime: RuntimeName = "onnxruntime"
 
 
+@dataclass(frozen=True, slots=True)
+class Example:
+    """How a form is run in Python: after ``imports``, ``run`` makes ``logits`` of ``images``.
+
+    That is in the folder of the export, where NumPy is imported as ``np``. ``needs`` says in words what else must
+    be there.
+    """
+
+    needs: str
+    imports: tuple[str, ...]
+    run: tuple[str, ...]
+
+
 def needed(files: Files, name: str) -> bytes:
     """One of the files.
 
@@ -42,11 +55,13 @@ def needed(files: Files, name: str) -> bytes:
 class ExportTarget(ABC):
     """One form of export. The same network and options give the same bytes.
 
-    ``name`` is its registry name, ``main_file`` the file that people load.
+    ``name`` is its registry name, ``main_file`` the file that people load. ``is_exact`` says whether the same
+    images give the same logits, to the bit, on every machine.
     """
 
     name: str
     main_file: str
+    is_exact: bool = False
 
     @abstractmethod
     def files(self, folded: Folded, options: ExportOptions) -> dict[str, bytes]:
@@ -75,3 +90,10 @@ class ExportTarget(ABC):
             UnsupportedError: the images' shape is not the network's; or what runs the form is not at hand here (a
                 compiler, a package).
         """
+
+    def example(self, options: ExportOptions, described: Mapping[str, Any]) -> Example | None:
+        """How people run the form, for an example that comes with it; None where there is none.
+
+        ``described``: what `described` says of it.
+        """
+        return None

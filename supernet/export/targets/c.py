@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, final
@@ -13,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitfront.supernet.errors import CorruptFileError
-from bitfront.supernet.export.integer.c.build import built, run_c
+from bitfront.supernet.export.integer.c.build import MAIN, NETWORK, built, run_c
 from bitfront.supernet.export.integer.c.source import sources
 from bitfront.supernet.export.integer.codes import image_codes, real_logits
 from bitfront.supernet.export.integer.lower import lower
 from bitfront.supernet.export.integer.program import Conv
 from bitfront.supernet.export.integer.program_file import program_bytes, read_program
-from bitfront.supernet.export.targets.base import ExportOptions, ExportTarget, Files, needed
-from bitfront.supernet.export.targets.integer import described_sums
+from bitfront.supernet.export.targets.base import Example, ExportOptions, ExportTarget, Files, needed
+from bitfront.supernet.export.targets.integer import described_ends, described_sums
 from bitfront.supernet.folded import Folded
 
 _FOLDER = "c/"
@@ -38,6 +39,7 @@ class CTarget(ExportTarget):
 
     name = "c"
     main_file = f"{_FOLDER}network.c"
+    is_exact = True
 
     def files(self, folded: Folded, options: ExportOptions) -> dict[str, bytes]:
         """All four.
@@ -60,8 +62,7 @@ class CTarget(ExportTarget):
             "buffer_bytes": made.buffer_bytes,
             "weight_containers": {one.name: f"int{one.weight_bits} packed" for one in convs},
             "sums": described_sums(program),
-            "input": {"name": program.input, "scale": program.tensor(program.input).scale},
-            "output": {"name": program.output, "scale": program.tensor(program.output).scale},
+            **described_ends(program),
         }
 
     def logits(self, files: Files, images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -80,6 +81,23 @@ class CTarget(ExportTarget):
         program = compiled.program
         found = run_c(compiled.command(), image_codes(program, images), program.tensor(program.output).channels)
         return real_logits(program, found)
+
+    def example(self, options: ExportOptions, described: Mapping[str, Any]) -> Example:
+        """Compiled in a folder of its own, and run as a command."""
+        entry, output = described["input"], described["output"]
+        return Example(
+            needs="a C compiler",
+            imports=("import subprocess", "import tempfile"),
+            run=(
+                'command = tempfile.mkdtemp() + "/network"',
+                f'asked = ["cc", "-O3", "-o", command, "{_FOLDER}{NETWORK}", "{_FOLDER}{MAIN}"]',
+                "subprocess.run(asked, check=True)",
+                f"codes = np.rint(images / np.float32({entry['scale']!r})).clip({entry['low']}, {entry['high']})",
+                f"data = codes.astype(np.{entry['type']}).tobytes()",
+                "done = subprocess.run([command], input=data, capture_output=True, check=True)",
+                f"logits = np.frombuffer(done.stdout, np.int32).reshape(len(images), -1) * {output['scale']!r}",
+            ),
+        )
 
 
 class _Compiled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, final
 
 import numpy as np
@@ -12,7 +13,7 @@ from bitfront.supernet.export.onnx_containers import read_model, stored_bytes, w
 from bitfront.supernet.export.onnx_graph import RUNTIME, onnx_model
 from bitfront.supernet.export.onnx_runtime import run_onnx
 from bitfront.supernet.export.openvino_run import run_openvino
-from bitfront.supernet.export.targets.base import ExportOptions, ExportTarget, Files, needed
+from bitfront.supernet.export.targets.base import Example, ExportOptions, ExportTarget, Files, needed
 from bitfront.supernet.folded import Folded
 
 
@@ -52,6 +53,28 @@ class OnnxTarget(ExportTarget):
         content = needed(files, self.main_file)
         is_openvino = _runtime(read_model(content, self.main_file)) == "openvino"
         return run_openvino(content, images) if is_openvino else run_onnx(content, images)
+
+    def example(self, options: ExportOptions, described: Mapping[str, Any]) -> Example:
+        """By the runtime that the model is written for."""
+        if options.runtime == "openvino":
+            settings = '{"INFERENCE_PRECISION_HINT": "f32"}  # without it, bf16 where the CPU has that'
+            return Example(
+                needs="openvino",
+                imports=("import openvino",),
+                run=(
+                    f"settings = {settings}",
+                    f'model = openvino.compile_model("{self.main_file}", "CPU", settings)',
+                    "logits = model(images)[0]",
+                ),
+            )
+        return Example(
+            needs="onnxruntime",
+            imports=("import onnxruntime",),
+            run=(
+                f'session = onnxruntime.InferenceSession("{self.main_file}")',
+                "(logits,) = session.run(None, {session.get_inputs()[0].name: images})",
+            ),
+        )
 
 
 def _runtime(model: onnx.ModelProto) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any, final
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import nn
 
 from bitfront.supernet.errors import CorruptFileError, UnsupportedError
 from bitfront.supernet.export.network_file import check_is_network, network_bytes, read_network, stored_tensors
-from bitfront.supernet.export.targets.base import ExportOptions, ExportTarget, Files, needed
+from bitfront.supernet.export.targets.base import Example, ExportOptions, ExportTarget, Files, needed
 from bitfront.supernet.export.torch_archive import archive
 from bitfront.supernet.export.torch_source import WEIGHTS, built, source
 from bitfront.supernet.folded import Folded
@@ -74,6 +75,17 @@ class TorchTarget(ExportTarget):
         if hashlib.sha256(needed(files, _ARCHIVE)).hexdigest() != read.sha256.get(_ARCHIVE):
             raise CorruptFileError(f"{_ARCHIVE} does not match its digest in {self.main_file}: export it again")
         return _run(built(text, read.tensors), _checked(read.folded, images))
+
+    def example(self, options: ExportOptions, described: Mapping[str, Any]) -> Example:
+        """By the archive, which needs no module."""
+        return Example(
+            needs="torch",
+            imports=("import torch",),
+            run=(
+                f'network = torch.export.load("{_ARCHIVE}").module()',
+                "logits = network(torch.from_numpy(images)).detach().numpy()",
+            ),
+        )
 
 
 def _shape(folded: Folded) -> tuple[int, int, int]:

@@ -45,11 +45,16 @@ _HEAD = """/* A network in integers alone; see network.h. Made by bitfront.
 #include <stddef.h>
 #include <string.h>
 
+#ifdef __GNUC__
+#define INLINE __attribute__((always_inline)) static inline
+#else
+#define INLINE static inline
+#endif
 #if defined(__GNUC__) && defined(__x86_64__) && !defined(NETWORK_PORTABLE)
 #define NETWORK_AVX2
 #include <immintrin.h>
 #define AVX2 __attribute__((target("avx2")))
-#define AVX2_INLINE __attribute__((target("avx2"), always_inline)) static inline
+#define AVX2_INLINE AVX2 INLINE
 #endif
 """
 

@@ -1,10 +1,10 @@
 #ifndef NETWORK_AVX2
 #define RUN_int16(kernel, conv, arguments) kernel##_int16 arguments
 #else
-#define RUN_int16(kernel, conv, arguments)                                                                            \
-    do {                                                                                                              \
-        if ((conv)->fast && __builtin_cpu_supports("avx2")) kernel##_avx2 arguments;                                  \
-        else kernel##_int16 arguments;                                                                                \
+#define RUN_int16(kernel, conv, arguments)                                            \
+    do {                                                                              \
+        if ((conv)->fast && __builtin_cpu_supports("avx2")) kernel##_avx2 arguments;  \
+        else kernel##_int16 arguments;                                                \
     } while (0)
 
 /* What `lanes` says for vectors of 8 numbers of 32 bits, whose products of 64 bits are taken of the even ones and of
@@ -52,7 +52,8 @@ AVX2_INLINE __m256i rescale_eight(const struct fast_lanes *how, size_t first, __
     return _mm256_min_epi32(high, _mm256_set1_epi32(how->high));
 }
 
-/* Rescaled sums of `width` channels, the first 8 in `a` and the next in `b`. */
+/* Rescaled sums of `width` channels, the first 8 in `a` and the next in `b`; the type and whether the width is 8, 16
+   or another are known where this is put in place. */
 AVX2_INLINE void put_sums(const struct fast_lanes *how, __m256i a, __m256i b, enum type type, size_t width,
                           unsigned char *to)
 {

@@ -15,7 +15,8 @@ static void load_lanes(const struct map *map, const unsigned char *buffer, size_
          smaller(LANES, map->channels - channel), to);
 }
 
-static void store_lanes(const struct map *map, unsigned char *buffer, size_t pixel, size_t channel, const int32_t *from)
+static void store_lanes(const struct map *map, unsigned char *buffer, size_t pixel, size_t channel,
+                        const int32_t *from)
 {
     store(map->type, from, smaller(LANES, map->channels - channel),
           buffer + map->at + bytes_of(map->type, pixel * map->channels + channel));

@@ -1,5 +1,6 @@
 /* The inputs of `count` pixels from `first` on, row after row. */
-static void gather_ROW(const struct convolution *conv, const unsigned char *in, size_t first, size_t count, ROW_t *rows)
+static void gather_ROW(const struct convolution *conv, const unsigned char *in, size_t first, size_t count,
+                       ROW_t *rows)
 {
     const size_t channels = conv->in.channels, kernel = conv->kernel, edge = kernel / 2, inputs = inputs_of(conv);
     size_t pixel, row;
@@ -53,8 +54,9 @@ static void dense_ROW(const struct convolution *conv, unsigned char *buffer)
     const size_t pixels = conv->out.size * conv->out.size, channels = conv->out.channels;
     size_t first, channel;
     for (first = 0; first < pixels; first += conv->chunk) {
-        struct piece piece = {conv, smaller(conv->chunk, pixels - first), 0, panel, turned, {{0}, {0}, {0}, 0, 0}, NULL};
-        gather_ROW(conv, buffer + conv->in.at, first, piece.count, rows);
+        const size_t count = smaller(conv->chunk, pixels - first);
+        struct piece piece = {conv, count, 0, panel, turned, {{0}, {0}, {0}, 0, 0}, NULL};
+        gather_ROW(conv, buffer + conv->in.at, first, count, rows);
         for (channel = 0; channel < channels; channel += LANES) {
             piece.width = smaller(LANES, channels - channel);
             piece.to = buffer + conv->out.at + bytes_of(conv->out.type, first * channels + channel);

@@ -31,22 +31,33 @@ AVX2_INLINE void sums_of_four(const int16_t *const rows[4], size_t inputs, const
     sums[0][1] = s01, sums[1][1] = s11, sums[2][1] = s21, sums[3][1] = s31;
 }
 
-/* As `dense_piece_int16`, to the bit. */
-AVX2 static void dense_piece_avx2(const struct piece *piece, const int16_t *rows)
+AVX2_INLINE void dense_pixels(const struct piece *piece, const int16_t *rows, const struct fast_lanes *how,
+                              enum type type, size_t width)
 {
-    const struct convolution *conv = piece->conv;
-    const size_t inputs = inputs_of(conv), step = bytes_of(conv->out.type, conv->out.channels);
-    struct fast_lanes how;
+    const size_t inputs = inputs_of(piece->conv), step = bytes_of(type, piece->conv->out.channels);
     size_t first, i;
-    take_fast_lanes(&piece->how, &how);
     for (first = 0; first < piece->count; first += 4) {
         const int16_t *four[4];
         __m256i sums[4][2];
         for (i = 0; i < 4; i++) four[i] = rows + smaller(first + i, piece->count - 1) * inputs;
-        if (piece->width > 8) sums_of_four(four, inputs, piece->panel, 2, sums);
-        else sums_of_four(four, inputs, piece->panel, 1, sums);
+        sums_of_four(four, inputs, piece->panel, width > 8 ? 2 : 1, sums);
         for (i = 0; i < smaller(4, piece->count - first); i++)
-            put_sums(&how, sums[i][0], sums[i][1], conv->out.type, piece->width, piece->to + (first + i) * step);
+            put_sums(how, sums[i][0], sums[i][1], type, width, piece->to + (first + i) * step);
     }
+}
+
+/* As `dense_piece_int16`, to the bit. */
+AVX2 static void dense_piece_avx2(const struct piece *piece, const int16_t *rows)
+{
+    const enum type type = piece->conv->out.type;
+    const size_t width = piece->width;
+    struct fast_lanes how;
+    take_fast_lanes(&piece->how, &how);
+    if (type == U8 && width == 16) dense_pixels(piece, rows, &how, U8, 16);
+    else if (type == U8 && width == 8) dense_pixels(piece, rows, &how, U8, 8);
+    else if (type == I8 && width == 16) dense_pixels(piece, rows, &how, I8, 16);
+    else if (type == I8 && width == 8) dense_pixels(piece, rows, &how, I8, 8);
+    else if (width > 8) dense_pixels(piece, rows, &how, type, width);
+    else dense_pixels(piece, rows, &how, type, width);
 }
 #endif

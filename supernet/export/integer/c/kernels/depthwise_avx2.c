@@ -48,8 +48,8 @@ static size_t pairs_at(const struct convolution *conv, const unsigned char *in, 
 }
 
 /* Sums of 16 channels. */
-AVX2_INLINE void sums_of_pairs(const struct pair *pairs, size_t count, size_t channel, const int16_t *taps, int is_signed,
-                               __m256i *first, __m256i *second)
+AVX2_INLINE void sums_of_pairs(const struct pair *pairs, size_t count, size_t channel, const int16_t *taps,
+                               int is_signed, __m256i *first, __m256i *second)
 {
     __m256i a = _mm256_setzero_si256(), b = a;
     size_t i;
