@@ -3,7 +3,7 @@
 #else
 #define RUN_int16(kernel, conv, arguments)                                            \
     do {                                                                              \
-        if ((conv)->fast && __builtin_cpu_supports("avx2")) kernel##_avx2 arguments;  \
+        if ((conv)->fast && HAS_AVX2) kernel##_avx2 arguments;                        \
         else kernel##_int16 arguments;                                                \
     } while (0)
 
