@@ -13,6 +13,7 @@ from bitfront.experiments.commands import (
     data,
     deliver,
     device,
+    export,
     front,
     launch,
     look,
@@ -25,6 +26,7 @@ from bitfront.experiments.commands import (
 from bitfront.experiments.commands import work as working
 from bitfront.experiments.commands.detached import NEXT, WORK
 from bitfront.experiments.commands.group import DEBUG, Commands
+from bitfront.experiments.commands.verify import OrVerify
 
 _EXPERIMENTS = "Experiments"
 _FOUND = "What they found"
@@ -83,7 +85,7 @@ app.command("ls", rich_help_panel=_EXPERIMENTS)(look.ls)
 app.command("show", rich_help_panel=_EXPERIMENTS)(look.show)
 app.command("logs", rich_help_panel=_EXPERIMENTS)(look.logs)
 app.command("front", rich_help_panel=_FOUND)(front.front)
-app.command("export", rich_help_panel=_FOUND)(deliver.export)
+app.command("export", rich_help_panel=_FOUND, cls=OrVerify, epilog=export.EPILOG)(export.export)
 app.command("bits", rich_help_panel=_FOUND)(bits.bits)
 app.command("train", rich_help_panel=_EXPERIMENTS)(train.train)
 app.add_typer(space.app, rich_help_panel=_EXPERIMENTS)

@@ -206,16 +206,26 @@ class Client:
         return self._get(models.ExportList, _place(experiment_id, "exports")).items
 
     def export(
-        self, experiment_id: str, candidate: int, path: Path, device: str = "", finetune_epochs: int | None = None
+        self,
+        experiment_id: str,
+        candidate: int,
+        path: Path,
+        device: str = "",
+        finetune_epochs: int | None = None,
+        format_name: str = "onnx",
     ) -> models.ExportAnswer:
-        """Export a candidate and fetch the file to ``path``, checked against its hash.
+        """Export a candidate and fetch the model to ``path``, checked against its hash.
+
+        It is one file, or a zip file of its whole bundle where the format is of several.
 
         Raises:
             BitfrontError: it failed; ``path`` is then as it was.
         """
         from bitfront.experiments.client_files import fetched
 
-        wanted = models.ExportRequest(candidate=candidate, device=device, finetune_epochs=finetune_epochs)
+        wanted = models.ExportRequest(
+            candidate=candidate, format=format_name, device=device, finetune_epochs=finetune_epochs
+        )
         body = wanted.model_dump_json().encode()
         headers = {"Content-Type": "application/json"}
         place = _place(experiment_id, "exports")
@@ -223,7 +233,8 @@ class Client:
         found = read(models.ExportAnswer, answer)
         while found.state == "running":
             self._sleep(1.0)
-            found = self._get(models.ExportAnswer, _place(experiment_id, "exports", candidate), {"device": device})
+            named = {"device": device, "format": format_name}
+            found = self._get(models.ExportAnswer, _place(experiment_id, "exports", candidate), named)
         return fetched(lambda file: self._send("GET", file), found, path)
 
     # -- the service's machine ----------------------------------------------------------------------------

@@ -40,6 +40,15 @@ def known_in(target: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def export_format(name: str) -> str:
+    """A format of export, or all of them."""
+    from bitfront.experiments.bundle.forms import format_names
+
+    if name not in format_names():
+        raise broken("there is no such export format", nearest(name, format_names()))
+    return name
+
+
 def _device(name: str, info: ValidationInfo) -> str:
     """A registered device, or an imported one of the home that the validation's context names."""
     imported = imported_names(info.context["home"]) if info.context else []

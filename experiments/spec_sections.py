@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from bitfront.experiments.spec_base import Section as Section
-from bitfront.experiments.spec_checks import DeviceName, Options, UploadedName, known_in
+from bitfront.experiments.spec_checks import DeviceName, Options, UploadedName, export_format, known_in
 from bitfront.experiments.spec_errors import broken
 from bitfront.experiments.spec_islands import IslandsSection, by_count
 
@@ -199,7 +199,14 @@ class ExecutorSection(Section):
 class ExportSection(Section):
     """What is written as a model file at the end. Any candidate can be exported later, too."""
 
-    format: Literal["onnx"] = Field(default="onnx", description="File format.")
+    format: Annotated[str, AfterValidator(export_format)] = Field(
+        default="onnx",
+        description="What is written: `onnx` runs in ONNX Runtime and OpenVINO, docs/export.md tells of the "
+        "others; `all`: every one that can hold the network.",
+    )
+    runtime: Literal["onnxruntime", "openvino"] = Field(
+        default="onnxruntime", description="Which one the format `onnx` is written for."
+    )
     pick: Literal["best", "knee", "none"] = Field(
         default="best", description="`best`: highest measured accuracy, `knee`: best trade-off, `none`: no export."
     )

@@ -16,6 +16,8 @@ from bitfront.supernet.errors import CorruptFileError, MissingFileError, Storage
 if TYPE_CHECKING:
     from torch import Tensor
 
+_HEADER_BYTES = 8  # a safetensors file begins with the length of its header
+
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` so that a reader sees the old file or the whole new one, never a part.
@@ -97,13 +99,28 @@ def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> None:
-    """Write tensors as safetensors with a JSON manifest and a digest in the header."""
+def tensor_file(tensors: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> bytes:
+    """Tensors as safetensors with a JSON manifest and a digest in the header; the same give the same bytes."""
     from safetensors.torch import save
 
     ready = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     text = json.dumps(manifest, allow_nan=False)
-    write_bytes(path, save(ready, metadata={"manifest": text, "sha256": _file_digest(ready, text)}))
+    return _in_order(save(ready, metadata={"manifest": text, "sha256": _file_digest(ready, text)}))
+
+
+def _in_order(data: bytes) -> bytes:
+    """A safetensors file with the entries of its metadata in order: `save` takes them as they come."""
+    start = _HEADER_BYTES + int.from_bytes(data[:_HEADER_BYTES], "little")
+    header = json.loads(data[_HEADER_BYTES:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % _HEADER_BYTES)
+    return b"".join([len(text).to_bytes(_HEADER_BYTES, "little"), text, memoryview(data)[start:]])
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> None:
+    """Write `tensor_file`."""
+    write_bytes(path, tensor_file(tensors, manifest))
 
 
 def _file_digest(tensors: Mapping[str, Tensor], manifest: str) -> str:
@@ -125,10 +142,36 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         manifest = json.loads(header["manifest"])
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise CorruptFileError(
-            f"{path} is not a bitfront tensor file ({error}): delete it to have it made again"
-        ) from error
-    if _file_digest(tensors, header["manifest"]) != header.get("sha256"):
-        raise CorruptFileError(f"{path} does not match its own digest: delete it to have it made again")
+    except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
+        raise _no_tensor_file(path, error) from error
+    _check_digest(path, tensors, header)
     return tensors, manifest
+
+
+def read_tensors(data: bytes, source: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """`load_tensors` of a file that is in memory; ``source`` names it in errors.
+
+    Raises:
+        CorruptFileError: as `load_tensors`.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        tensors = load(data)
+        length = int.from_bytes(data[:_HEADER_BYTES], "little")
+        header = json.loads(data[_HEADER_BYTES : _HEADER_BYTES + length])["__metadata__"]
+        manifest = json.loads(header["manifest"])
+    except (SafetensorError, KeyError, ValueError, RecursionError) as error:
+        raise _no_tensor_file(source, error) from error
+    _check_digest(source, tensors, header)
+    return tensors, manifest
+
+
+def _no_tensor_file(source: object, error: Exception) -> CorruptFileError:
+    return CorruptFileError(f"{source} is not a bitfront tensor file ({error}): delete it to have it made again")
+
+
+def _check_digest(source: object, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
+    if _file_digest(tensors, header["manifest"]) != header.get("sha256"):
+        raise CorruptFileError(f"{source} does not match its own digest: delete it to have it made again")

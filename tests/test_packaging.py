@@ -143,10 +143,15 @@ def test_nothing_is_pickled_and_imports_are_absolute(path: Path) -> None:
     assert not _problems(path.read_text())
 
 
-@pytest.mark.parametrize("folder", ["supernet/assets", "experiments/recipes", "experiments/demo"])
+_DATA = (".safetensors", ".json", ".yaml", ".c", ".h")
+
+
+@pytest.mark.parametrize(
+    "folder", ["supernet/assets", "supernet/export/integer/c/kernels", "experiments/recipes", "experiments/demo"]
+)
 def test_files_beside_the_code_are_packed(project: dict[str, Any], folder: str) -> None:
     """What is no code is left out of a wheel unless a pattern names it, as seen from its package."""
-    files = {path for path in (ROOT / folder).rglob("*") if path.suffix in (".safetensors", ".json", ".yaml")}
+    files = {path for path in (ROOT / folder).rglob("*") if path.suffix in _DATA}
     assert files
     packed = set()
     for package, patterns in project["tool"]["setuptools"]["package-data"].items():

@@ -13,12 +13,15 @@ if TYPE_CHECKING:
 BENCHMARKS: Registry[Callable[..., BenchResult]] = Registry(
     "benchmark",
     {
+        "against-fixed": "bitfront.experiments.benchmarks.against_fixed:run",
+        "against-int8": "bitfront.experiments.benchmarks.against_int8:run",
         "cost-model": "bitfront.experiments.benchmarks.cost_model:run",
         "demo": "bitfront.experiments.benchmarks.demo:run",
         "evaluate": "bitfront.experiments.benchmarks.evaluate:run",
         "fashion": "bitfront.experiments.benchmarks.fashion:run",
         "ilp": "bitfront.experiments.benchmarks.ilp:run",
         "iterated": "bitfront.experiments.benchmarks.iterated:run",
+        "joint": "bitfront.experiments.benchmarks.joint:run",
         "joint-vs-sequential": "bitfront.experiments.benchmarks.joint_vs_sequential:run",
         "lut-fidelity": "bitfront.experiments.benchmarks.lut_fidelity:run",
         "predictor-real": "bitfront.experiments.benchmarks.predictor_real:run",

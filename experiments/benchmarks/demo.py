@@ -65,6 +65,7 @@ def _one(seed: int, quick: bool, reporter: Reporter) -> dict[str, float]:
         seconds = time.monotonic() - start
         best = max(_kept(store, experiment.id), key=lambda row: float(row["measured"]["top1"]))
         (exported,) = export_candidate(store, folder, experiment.id, best["candidate"])
+        assert exported.top1_test is not None  # ONNX Runtime is always here
         return {
             "seconds": seconds,
             "export_gap": abs(exported.top1_test - exported.top1_fake_quant),

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from bitfront.experiments.benchmarks.intervals import summarised
 from bitfront.experiments.benchmarks.joint_vs_sequential import worst
 from bitfront.experiments.benchmarks.result import BenchResult
-from bitfront.experiments.benchmarks.true_evaluations import TrueEvaluations, true_evaluations
+from bitfront.experiments.benchmarks.study import Study
+from bitfront.experiments.benchmarks.true_evaluations import true_evaluations
 from bitfront.experiments.reporter import Reporter
 from bitfront.search.hypervolume import hypervolume
 from bitfront.search.loop import Generation, search
@@ -55,9 +56,7 @@ def run(quick: bool, seeds: int, reporter: Reporter) -> BenchResult:
     return BenchResult.of("iterated", seeds, figures, ["largest_share_of_evaluations <= 0.5"])
 
 
-def scored(
-    evaluated: TrueEvaluations, strategy: str, evaluations: int, population: int, seed: int
-) -> list[Floats]:
+def scored(evaluated: Study, strategy: str, evaluations: int, population: int, seed: int) -> list[Floats]:
     """Objectives (n, m) of what was scored, generation by generation."""
     found: list[Floats] = []
 
@@ -65,7 +64,7 @@ def scored(
         found.append(generation.evaluation.F)
 
     search(
-        evaluated.problem(),
+        evaluated.measuring(),
         strategy,
         rng=np.random.default_rng(seed),
         evaluations=evaluations,

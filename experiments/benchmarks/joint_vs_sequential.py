@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from bitfront.experiments.benchmarks.intervals import summarised
 from bitfront.experiments.benchmarks.result import BenchResult
-from bitfront.experiments.benchmarks.true_evaluations import TrueEvaluations, true_evaluations
+from bitfront.experiments.benchmarks.study import Study
+from bitfront.experiments.benchmarks.true_evaluations import true_evaluations
 from bitfront.experiments.reporter import Reporter
 from bitfront.search.front import Front
 from bitfront.search.hypervolume import hypervolume, reference_point
@@ -56,11 +57,11 @@ def run(quick: bool, seeds: int, reporter: Reporter) -> BenchResult:
     return BenchResult.of("joint-vs-sequential", seeds, figures, goals)
 
 
-def searched(evaluated: TrueEvaluations, evaluations: int, population: int, seed: int) -> Pair:
+def searched(evaluated: Study, evaluations: int, population: int, seed: int) -> Pair:
     """Both searches at equal true evaluations."""
     fronts = {
         strategy: search(
-            evaluated.problem(),
+            evaluated.measuring(),
             strategy,
             rng=np.random.default_rng(seed),
             evaluations=evaluations,
@@ -71,7 +72,7 @@ def searched(evaluated: TrueEvaluations, evaluations: int, population: int, seed
     return Pair(fronts["nsga2"], fronts["sequential"])
 
 
-def worst(evaluated: TrueEvaluations) -> Floats:
+def worst(evaluated: Study) -> Floats:
     """A reference point (2,) that no search had a hand in: all errors, and 10 % beyond the latencies drawn."""
     drawn = evaluated.space.sample(_DRAWN, np.random.default_rng(0))
     latency = np.asarray(evaluated.costs.cost(drawn)["latency_ms"], dtype=np.float64)
@@ -90,7 +91,7 @@ def volumes(pairs: list[Pair], reference: Floats) -> dict[str, float]:
     }
 
 
-def accuracies(evaluated: TrueEvaluations, pairs: list[Pair]) -> dict[str, float]:
+def accuracies(evaluated: Study, pairs: list[Pair]) -> dict[str, float]:
     """Test accuracy below each latency, as means over seeds, and at how many points the joint one is better."""
     points = latency_points(pairs)
     figures: dict[str, float] = {}
@@ -115,7 +116,7 @@ def latency_points(pairs: list[Pair]) -> Floats:
     )
 
 
-def _test_top1(evaluated: TrueEvaluations, front: Front, latency_ms: float) -> float:
+def _test_top1(evaluated: Study, front: Front, latency_ms: float) -> float:
     """Of the member with the best validation accuracy that is no slower."""
     top1 = np.where(front.predicted["latency_ms"] <= latency_ms * (1 + 1e-9), front.predicted["top1"], -1.0)
     return float(evaluated.top1(front.genomes[[int(np.argmax(top1))]], "test")[0])

@@ -20,14 +20,11 @@ _BEFORE_BUNDLES = frozenset({MANIFEST, "model.onnx"})
 _MOST_NAMED = 3
 
 
-def write_bundle(folder: Path, files: Mapping[str, bytes]) -> str:
+def write_bundle(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write ``files``, and ``SHA256SUMS`` of them, as the only content of ``folder``.
 
     A reader sees what was there before or the whole new bundle, never a part, also after a kill; what an earlier
     call that was killed left beside ``folder`` is removed. Names are relative, with ``/`` between folders.
-
-    Returns:
-        The SHA-256 of ``SHA256SUMS``, in hex.
 
     Raises:
         StorageError: the disk is full, or something is in the way (`check_place`); all is as it was before.
@@ -36,16 +33,19 @@ def write_bundle(folder: Path, files: Mapping[str, bytes]) -> str:
     wrong = [name for name in files if not is_file_name(name) or name == SUMS]
     if wrong:
         raise ValueError(f"files of a bundle can not be called {wrong}")
-    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    sums = sums_text(digests.items()).encode()
     with _beside(folder) as (part, place):
-        for name, data in {**files, SUMS: sums}.items():
+        for name, data in with_sums(files).items():
             _write(part / name, data)
         _sync_folders(part)
         put_in_place(part, place)
         with contextlib.suppress(OSError):  # it is in place
             _sync_folder(place.parent)
-    return hashlib.sha256(sums).hexdigest()
+
+
+def with_sums(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """``files`` with ``SHA256SUMS``, by name."""
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    return {**files, SUMS: sums_text(digests.items()).encode()}
 
 
 def check_place(folder: Path) -> None:

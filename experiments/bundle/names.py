@@ -9,7 +9,7 @@ SUMS = "SHA256SUMS"
 MANIFEST = "manifest.json"
 CARD = "model_card.md"
 EXAMPLE = "example.py"
-SAMPLES = "samples.safetensors"
+SAMPLES = "samples.npz"
 NETWORK = "network.safetensors"
 
 _PART = r"[A-Za-z0-9_][A-Za-z0-9._+-]*"

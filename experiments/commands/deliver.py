@@ -1,4 +1,4 @@
-"""export, bench, doctor."""
+"""bench, doctor."""
 
 from __future__ import annotations
 
@@ -10,68 +10,13 @@ from rich.text import Text
 
 from bitfront.experiments.commands.consoles import err, out, put_json
 from bitfront.experiments.commands.group import tell
-from bitfront.experiments.commands.launch import Id
 from bitfront.experiments.commands.look import Json
-from bitfront.experiments.commands.opened import find, opened_existing
 
 if TYPE_CHECKING:
     from bitfront.experiments.benchmarks.result import BenchResult
 
 _SEEDS = 5
 _QUICK_SEEDS = 2
-
-
-def export(
-    experiment_id: Id,
-    candidate: Annotated[int, typer.Option(metavar="N", help="Its number in 'bitfront front'.")],
-    format_name: Annotated[str, typer.Option("--format", metavar="FORMAT", help="File format.")] = "onnx",
-    folder: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--output", metavar="DIR", help="Where to write; without it, in the experiment's folder."
-        ),
-    ] = None,
-    finetune_epochs: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            metavar="N",
-            help="Train it on for N epochs before, in its own formats.",
-            show_default="export.finetune_epochs of its spec",
-        ),
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Only the network of this device.",
-            show_default="all, where each has a policy of its own",
-        ),
-    ] = None,
-) -> None:
-    """Write a candidate as a model that runs elsewhere, and test it.
-
-    The file's path is printed on stdout, its accuracy beside that of the fake-quantized network on stderr. Where
-    each device has a bit-width policy of its own, there is a file for each, in a folder of the device's name.
-    """
-    from bitfront.experiments.rich_reporter import RichReporter
-    from bitfront.experiments.store.home import home
-
-    with opened_existing() as store:
-        one = find(store, experiment_id)
-        store.candidate(one.id, candidate)  # before torch is loaded
-        with RichReporter(err()) as reporter:
-            from bitfront.experiments.stages.exporting import export_candidate
-
-            done = export_candidate(
-                store, home(), one.id, candidate, format_name, folder, reporter, finetune_epochs, device
-            )
-    for file in done:
-        typer.echo(file.record.path)
-        tell(
-            f"test top1 of the file {file.top1_test:.4f}, of the fake-quantized network "
-            f"{file.top1_fake_quant:.4f}; they agree on {file.agreement:.2%} of the test images"
-        )
 
 
 def bench(

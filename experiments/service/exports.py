@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import quote, urlencode
 
 from fastapi.responses import StreamingResponse
 
+from bitfront.experiments.bundle.forms import check_format
 from bitfront.experiments.service.context import Service
+from bitfront.experiments.service.downloads import bundle_of, is_bundle, sent_bundle, sent_model, size_of
 from bitfront.experiments.service.jobs import Job
 from bitfront.experiments.service.models import ExportAnswer, ExportRequest
 from bitfront.experiments.service.refusals import NotFoundError
 from bitfront.experiments.service.routes.common import PREFIX
-from bitfront.experiments.store.errors import ConflictError
 from bitfront.experiments.store.records import Experiment, ExportRecord
 from bitfront.supernet.errors import UnknownNameError, UnsupportedError
-
-FORMATS = ("onnx",)
-_CHUNK = 2**20
 
 
 def listed_exports(service: Service, experiment_id: str) -> list[ExportAnswer]:
@@ -37,12 +29,11 @@ def start_export(service: Service, experiment_id: str, wanted: ExportRequest) ->
         UnknownNameError: there is no such experiment, candidate, format or device.
         UnsupportedError: there is no trained supernet yet.
         RateLimitError: as many exports as may be are in progress.
-        ConflictError: it is in progress with another number of epochs of fine-tuning.
+        ConflictError: it is in progress with other options.
     """
     experiment = service.store.get(experiment_id)
     service.store.candidate(experiment_id, wanted.candidate)
-    if wanted.format not in FORMATS:
-        raise UnknownNameError("export format", wanted.format, FORMATS)
+    check_format(wanted.format)
     if wanted.device and wanted.device not in device_names(experiment):
         raise UnknownNameError(f"device of {experiment_id}", wanted.device, device_names(experiment))
     supernet = service.store.supernet(experiment.supernet_id) if experiment.supernet_id else None
@@ -51,6 +42,8 @@ def start_export(service: Service, experiment_id: str, wanted: ExportRequest) ->
     options = [f"--candidate={wanted.candidate}", f"--format={wanted.format}"]
     if wanted.device:
         options.append(f"--device={wanted.device}")
+    if wanted.runtime is not None:
+        options.append(f"--runtime={wanted.runtime}")
     if wanted.finetune_epochs is not None:
         options.append(f"--finetune-epochs={wanted.finetune_epochs}")
     key = job_key(experiment_id, wanted.candidate, wanted.format, wanted.device)
@@ -73,9 +66,9 @@ def export_state(
     service.store.candidate(experiment_id, candidate)
     job = service.jobs.find(job_key(experiment_id, candidate, format_name, device))
     if job is not None and not job.done.is_set():
-        return _pending(candidate, format_name, device, "running", "")
+        return pending(candidate, format_name, device, "running", "")
     if job is not None and job.error:
-        return _pending(candidate, format_name, device, "failed", job.error)
+        return pending(candidate, format_name, device, "failed", job.error)
     return _answer(experiment_id, _record(service, experiment_id, candidate, format_name, device))
 
 
@@ -103,7 +96,8 @@ def _record(service: Service, experiment_id: str, candidate: int, format_name: s
     return found[0]
 
 
-def _pending(candidate: int, format_name: str, device: str, state: str, error: str) -> ExportAnswer:
+def pending(candidate: int, format_name: str, device: str, state: str, error: str) -> ExportAnswer:
+    """An export that is in progress or failed."""
     return ExportAnswer(
         candidate=candidate,
         format=format_name,
@@ -115,12 +109,12 @@ def _pending(candidate: int, format_name: str, device: str, state: str, error: s
         top1_test=None,
         created_at=None,
         file=None,
+        bundle=None,
     )
 
 
 def _answer(experiment_id: str, record: ExportRecord) -> ExportAnswer:
-    path = Path(record.path)
-    size = path.stat().st_size if path.is_file() else None
+    size = size_of(record)
     query = urlencode({"format": record.format, "device": record.device})
     place = f"{PREFIX}/experiments/{quote(experiment_id)}/exports/{record.candidate_id}"
     return ExportAnswer(
@@ -133,45 +127,22 @@ def _answer(experiment_id: str, record: ExportRecord) -> ExportAnswer:
         size_bytes=size,
         top1_test=record.top1_test,
         created_at=record.created_at,
-        file=None if size is None else f"{place}/file?{query}",
+        file=None if size is None else f"{place}/{'bundle' if is_bundle(record) else 'file'}?{query}",
+        bundle=None if bundle_of(record) is None else f"{place}/bundle?{query}",
     )
 
 
 def download(
-    service: Service, experiment_id: str, candidate: int, format_name: str, device: str
+    service: Service, experiment_id: str, candidate: int, format_name: str, device: str, whole: bool = False
 ) -> StreamingResponse:
-    """A file that was exported, if it still is what was recorded.
+    """The model that was exported, or with ``whole`` its bundle, if it still is what was recorded.
 
     Raises:
-        NotFoundError: there is none, or its file is gone.
-        ConflictError: the file was changed since.
+        NotFoundError: there is none, or it is gone.
+        ConflictError: it was changed since.
     """
     service.store.candidate(experiment_id, candidate)
     record = _record(service, experiment_id, candidate, format_name, device)
-    try:
-        file = Path(record.path).open("rb")  # noqa: SIM115 - closed when all of it is sent
-    except OSError as error:
-        raise NotFoundError("the export's file is gone", "export it again", "path.candidate_id") from error
-    # The very file that was checked is sent, whatever is put in its place meanwhile.
-    digest = hashlib.file_digest(file, "sha256")
-    if digest.hexdigest() != record.sha256:
-        file.close()
-        raise ConflictError("the export's file is not what was exported any more: export it again")
-    length = file.tell()
-    file.seek(0)
     whose = f"-{record.device}" if record.device else ""
-    name = f"{experiment_id}-{candidate}{whose}.{record.format}"
-    headers = {
-        "Content-Length": str(length),
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}",
-        "ETag": f'"{record.sha256}"',
-        "X-Content-SHA256": record.sha256,
-        "Repr-Digest": f"sha-256=:{base64.b64encode(digest.digest()).decode()}:",
-    }
-    return StreamingResponse(_chunks(file), media_type="application/octet-stream", headers=headers)
-
-
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    with closing(file):
-        while chunk := file.read(_CHUNK):
-            yield chunk
+    send = sent_bundle if whole else sent_model
+    return send(record, f"{experiment_id}-{candidate}{whose}")

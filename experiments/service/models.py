@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -235,9 +235,11 @@ class CompareAnswer(Answer):
 
 
 class ExportAnswer(Answer):
-    """A candidate as a model file. ``state`` is ``ready``, ``running`` or ``failed``, ``error`` says why.
+    """A candidate as a model. ``state`` is ``ready``, ``running`` or ``failed``, ``error`` says why.
 
-    ``top1_test`` is the file's own accuracy on the test split. ``file`` is where to fetch it, with ``sha256``.
+    ``top1_test`` is the model's own accuracy on the test split. ``file`` is where to fetch it, with ``sha256``:
+    one file, or a zip file of the whole bundle where the model is several. ``bundle`` is where to fetch the
+    bundle: the model with its manifest, samples and sums. ``size_bytes`` are those of the file, or of the bundle.
     """
 
     candidate: int
@@ -250,6 +252,7 @@ class ExportAnswer(Answer):
     top1_test: float | None
     created_at: datetime | None
     file: str | None = Field(examples=[f"/api/v1/experiments/{ID}/exports/3/file?format=onnx&device="])
+    bundle: str | None = Field(examples=[f"/api/v1/experiments/{ID}/exports/3/bundle?format=onnx&device="])
 
 
 class ExportList(Answer):
@@ -263,6 +266,9 @@ class ExportRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"candidate": 3}]})
     candidate: int = Field(ge=0, lt=2**31)
-    format: str = Field(default="onnx", max_length=20)
+    format: str = Field(default="onnx", max_length=20, description="A target, or `all` that can hold the network.")
+    runtime: Literal["onnxruntime", "openvino"] | None = Field(
+        default=None, description="Which one the format onnx is written for; null: as the experiment's spec says."
+    )
     device: str = Field(default="", max_length=100)
     finetune_epochs: int | None = Field(default=None, ge=0, le=1000)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from bitfront.experiments.details import tables_of
 from bitfront.experiments.run import Run
 from bitfront.experiments.store.records import Candidate, FrontMember
 from bitfront.search.constraints import qualified
@@ -30,7 +31,9 @@ class Network:
         return f"candidate {self.candidate.id}{f' for {self.owner}' if self.owner else ''}"
 
 
-def promises(run: Run, network: Network, tuned_top1: float | None, tested: Mapping[str, float]) -> dict[str, Any]:
+def promises(
+    run: Run, network: Network, tuned_top1: float | None, tested: Mapping[str, float | None]
+) -> dict[str, Any]:
     """All that is known of the network in a file, for its manifest.
 
     ``tuned_top1``: its validation accuracy where it was fine-tuned after the search measured it; ``tested``: what
@@ -72,8 +75,15 @@ def _of_owner(values: Mapping[str, T], owner: str) -> dict[str, T]:
 
 
 def _provenance(run: Run, owner: str) -> dict[str, Any]:
-    """Where the costs of the network come from: of its device, or by name of all that it serves."""
-    found = {name: device.provenance() for name, device in run.devices().items()}
+    """Where the costs of the network come from: of its device, or by name of all that it serves.
+
+    What a table was measured on, and when, is the table's to say; what the device is now only where there is none.
+    """
+    tables = tables_of(run.store, run.store.get(run.experiment_id))
+    found = {}
+    for name, device in run.devices().items():
+        table = tables.get(device.name if run.spec.device else name)
+        found[name] = {"name": device.name, **(table.provenance if table else device.provenance())}
     if run.spec.devices and not owner:
         return {"devices": found}
     return {"device": found[owner] if owner else next(iter(found.values()))}

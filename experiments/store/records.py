@@ -244,8 +244,10 @@ class TableRecord:
 
 @dataclass(frozen=True, slots=True)
 class ExportRecord:
-    """A candidate written as a model file. ``top1_test`` is the file's own accuracy, None if not tested.
+    """A candidate written as a model. ``top1_test`` is the model's own accuracy, None if not tested.
 
+    ``path`` is the model's file, with its ``sha256``; where the model is several files it is the bundle's folder,
+    with that of the zip file that is made of it.
     ``device``: in whose bit-width policy, where a candidate has one per device; else empty.
     """
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, product
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Request, Response
 from fastapi.responses import RedirectResponse
 
+from bitfront.experiments.bundle.forms import format_names
 from bitfront.experiments.candidate_facts import candidate_facts
 from bitfront.experiments.service.auth import Principal, Reader, form_needs
 from bitfront.experiments.service.context import Served, Service
-from bitfront.experiments.service.exports import device_names, job_key, listed_exports, start_export
+from bitfront.experiments.service.exports import device_names, job_key, listed_exports, pending, start_export
 from bitfront.experiments.service.models import ExportAnswer, ExportRequest
 from bitfront.experiments.service.routes.common import CandidateId, ExperimentId
 from bitfront.experiments.store.records import Experiment
@@ -72,6 +73,7 @@ def candidate(
         strips=strips(facts["layers"]),
         costs=costs_by_device(facts["costs"]),
         exports=exports,
+        formats=format_names(),
         seconds=_SECONDS if any(file.state == "running" for file in exports) else 0,
     )
 
@@ -148,16 +150,9 @@ def costs_by_device(
 def exports_of(service: Service, one: Experiment, candidate_id: int) -> list[ExportAnswer]:
     """What was exported of a candidate, and what is in progress or failed since."""
     found = [export for export in listed_exports(service, one.id) if export.candidate == candidate_id]
-    for device in ("", *device_names(one)):
-        job = service.jobs.find(job_key(one.id, candidate_id, "onnx", device))
+    for format_name, device in product(format_names(), ("", *device_names(one))):
+        job = service.jobs.find(job_key(one.id, candidate_id, format_name, device))
         if job is not None and (job.error or not job.done.is_set()):
             state = "failed" if job.done.is_set() else "running"
-            found.insert(0, _pending(candidate_id, device, state, job.error))
+            found.insert(0, pending(candidate_id, format_name, device, state, job.error))
     return found
-
-
-def _pending(candidate_id: int, device: str, state: str, error: str) -> ExportAnswer:
-    return ExportAnswer(
-        candidate=candidate_id, format="onnx", device=device, state=state, error=error, sha256=None,
-        size_bytes=None, top1_test=None, created_at=None, file=None,
-    )  # fmt: skip

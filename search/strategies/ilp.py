@@ -50,6 +50,7 @@ class IlpBits(Strategy):
             raise InvalidOptionError(f"levels is {levels}: it must be at least 1")
         self.levels = levels
         self._open = self._nothing()  # architectures whose changes or policies have not all been scored
+        self._has_new = True  # whether there may be an architecture that was not opened yet
         self._row_of: dict[bytes, int] = {}
         self._solved: dict[bytes, Genomes] = {}  # follows from the archive: no part of the memory
 
@@ -102,12 +103,15 @@ class IlpBits(Strategy):
         return 1.0 - scores.metrics["top1"] if "top1" in scores.metrics else scores.F[:, 0]
 
     def _opened(self) -> bool:
-        """Open one more architecture; false where no new one turns up."""
+        """Open one more architecture; false where no new one turns up, which is not tried again."""
+        if not self._has_new:
+            return False
         found = self._unseen(1 + len(self._open), self._architectures)
         opened = set(genome_keys(self._open))
         fresh = [i for i, key in enumerate(genome_keys(found)) if key not in opened]
         self._open = np.concatenate([self._open, found[fresh[:1]]])
-        return bool(fresh)
+        self._has_new = bool(fresh)
+        return self._has_new
 
     def _architectures(self, wanted: int, number: int) -> Genomes:
         drawn = self._drawn(_DRAWN * wanted)
@@ -146,9 +150,10 @@ class IlpBits(Strategy):
         self._row_of.update(zip(genome_keys(self.archive.genomes[rows]), rows.tolist(), strict=True))
 
     def _memory(self) -> dict[str, Any]:
-        return {"open": self._open}
+        return {"open": self._open, "has_new": self._has_new}
 
     def _recall(self, memory: dict[str, Any]) -> None:
         self._open = np.asarray(memory["open"], dtype=np.uint8).reshape(-1, self.problem.space.n_genes)
+        self._has_new = bool(memory.get("has_new", True))  # searches of before did not keep it
         self._row_of, self._solved = {}, {}
         self._learn(np.arange(len(self.archive), dtype=np.intp))

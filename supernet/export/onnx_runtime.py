@@ -18,8 +18,8 @@ from bitfront.supernet.files import read_bytes
 _EXACT_SUMS = ("session.x64quantprecision", "1")
 _NO_SPINNING = (("session.intra_op.allow_spinning", "0"), ("session.inter_op.allow_spinning", "0"))
 _ERRORS_ONLY = 3
-# They share no base but Exception.
-_LOAD_ERRORS = (
+# They share no base but Exception; the last is of a message that quotes what is no text in a broken file.
+_ERRORS = (
     errors.Fail,
     errors.InvalidArgument,
     errors.InvalidGraph,
@@ -27,6 +27,7 @@ _LOAD_ERRORS = (
     errors.NoModel,
     errors.NotImplemented,
     errors.RuntimeException,
+    UnicodeDecodeError,
 )
 
 
@@ -53,8 +54,11 @@ def open_session(
         CorruptFileError: ``model`` is no ONNX model that ONNX Runtime can load.
     """
     try:
-        return onnxruntime.InferenceSession(model, options or session_options(), ["CPUExecutionProvider"])
-    except _LOAD_ERRORS as error:
+        # Without the second try, of which it would tell on the standard output.
+        return onnxruntime.InferenceSession(
+            model, options or session_options(), ["CPUExecutionProvider"], enable_fallback=False
+        )
+    except _ERRORS as error:
         raise CorruptFileError(f"ONNX Runtime can not load {source} ({error}): export it again") from error
 
 
@@ -75,8 +79,11 @@ def run_onnx(model: Path | bytes, images: NDArray[np.float32], threads: int = 1)
             f"{source} takes images of shape {tuple(entry.shape)}, got {images.shape}: "
             "resize them as its manifest says"
         )
-    logits: NDArray[np.float32]
-    (logits,) = session.run(None, {entry.name: np.ascontiguousarray(images, dtype=np.float32)})
+    try:
+        answers = session.run(None, {entry.name: np.ascontiguousarray(images, dtype=np.float32)})
+    except _ERRORS as error:
+        raise CorruptFileError(f"ONNX Runtime can not run {source} ({error}): export it again") from error
+    logits: NDArray[np.float32] = answers[0]
     return logits
 
 

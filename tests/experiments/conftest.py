@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from bitfront.experiments.cli import app
-from bitfront.experiments.spec import spec_from
+from bitfront.experiments.reporter import Reporters
+from bitfront.experiments.run import Run
+from bitfront.experiments.spec import parse_spec, spec_from
+from bitfront.experiments.stages.exporting import export_candidate
+from bitfront.experiments.stages.supernet import supernet_folder
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.home import open_store, store_file
 from bitfront.experiments.store.records import (
@@ -25,8 +30,20 @@ from bitfront.experiments.store.records import (
     SupernetRecord,
     TableRecord,
 )
+from bitfront.supernet.data.dataset import Dataset
+from bitfront.supernet.network import Supernet
 from bitfront.supernet.spaces import SPACES
+from bitfront.supernet.spaces.mbconv import MBConvSpace
+from bitfront.supernet.training import TrainingSettings
+from bitfront.supernet.training.run import train
 
+EXPORTABLE = """
+space: digits
+data: digits
+device: bitfusion
+supernet: {calibration_images: 32, batch_size: 80}
+export: {finetune_epochs: 1}
+"""
 Call = Callable[..., Result]
 Find = Callable[[Store, str], None]
 
@@ -135,3 +152,44 @@ def _links(store: Store, experiment_id: str, home: Path) -> None:
     store.link(experiment_id, supernet_id="net", predictor_id="moved", table_id="table")
     path = home / "experiments" / experiment_id / "exports" / "model.onnx"
     store.put_export(experiment_id, ExportRecord(0, "onnx", str(path), "cd" * 32, 0.9375))
+
+
+@pytest.fixture
+def exportable(tmp_path: Path, tiny_space: MBConvSpace, tiny_data: Dataset) -> Iterator[Run]:
+    """An experiment on a tiny space with two candidates, of integers and of real numbers, about to be exported."""
+    with _exportable(tmp_path, tiny_space, tiny_data) as run:
+        yield run
+
+
+@pytest.fixture(scope="session")
+def exported_all(tmp_path_factory: pytest.TempPathFactory, tiny_space: MBConvSpace, tiny_data: Dataset) -> Path:
+    """A bundle of all forms of the first candidate of `exportable`; copy it to change it."""
+    folder = tmp_path_factory.mktemp("bundles")
+    with _exportable(folder, tiny_space, tiny_data) as run:
+        where = run.store, run.home, run.experiment_id
+        export_candidate(*where, 0, "all", folder / "all", finetune_epochs=0)
+    return folder / "all"
+
+
+@contextmanager
+def _exportable(folder: Path, space: MBConvSpace, data: Dataset) -> Iterator[Run]:
+    with pytest.MonkeyPatch.context() as patch, open_store(folder) as store:
+        patch.setattr(Run, "space", lambda self: space)
+        patch.setattr(Run, "dataset", lambda self: data)
+        patch.setattr("bitfront.experiments.rows.load_space", lambda settings: space)
+        spec = parse_spec(EXPORTABLE)
+        one = store.create_experiment(spec.name, spec.as_json(), spec.seed)
+        store.claim(one.id)
+        weights = supernet_folder(folder, "net")
+        train(Supernet(space), data, TrainingSettings(0, 0, 0, batch_size=80), 0, weights, device="cpu")
+        store.put_supernet(SupernetRecord("net", "tiny", "", "tiny", "", {}, str(weights), {}, "ready"))
+        store.link(one.id, supernet_id="net")
+        smallest = space.extremes()[:1]
+        genomes = np.concatenate(
+            [space.assign(smallest, {"weight_format": f, "activation_format": f}) for f in ("int8", "fp32")]
+        )
+        predicted = {name: np.array([0.5, 0.4]) for name in ("top1", "latency_ms", "size_bytes")}
+        store.add_generation(one.id, Generation(0, 2, 0.5), CandidateBatch(genomes, predicted), genomes, {})
+        store.add_front_members(one.id, [0])
+        store.measure_front_members(one.id, [Measurement(0, 0.125, 0.125, 1.0, False)])
+        yield Run(store, folder, one.id, spec, Reporters())

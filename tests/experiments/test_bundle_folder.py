@@ -57,10 +57,9 @@ def alone(place: Path) -> bool:
 
 
 def test_sums_are_those_that_sha256sum_checks(tmp_path: Path) -> None:
-    digest = write_bundle(tmp_path / "a" / "b", NEW)
+    write_bundle(tmp_path / "a" / "b", NEW)
     place = tmp_path / "a" / "b"
     assert content(place) == NEW
-    assert hashlib.sha256((place / SUMS).read_bytes()).hexdigest() == digest
     checked = subprocess.run(["sha256sum", "--strict", "-c", SUMS], cwd=place, capture_output=True, check=True)
     assert len(checked.stdout.splitlines()) == len(NEW)
     (place / "c" / "network.c").write_bytes(b"int b;")

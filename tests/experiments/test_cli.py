@@ -539,10 +539,15 @@ class TestExport:
     ) -> None:
         asked: list[tuple[object, ...]] = []
 
-        def export_candidate(store: Store, *arguments: object) -> list[SimpleNamespace]:
-            asked.append(arguments)
+        def export_candidate(store: Store, *arguments: object, **named: object) -> list[SimpleNamespace]:
+            asked.append((*arguments, named))
+            tested = SimpleNamespace(top1=0.9722, agreement=0.9944, why="")
+            manifest = SimpleNamespace(
+                forms=[SimpleNamespace(format="onnx", tested=tested)],
+                left_out=[SimpleNamespace(format="integer", why="its stem is fp32")],
+            )
             record = SimpleNamespace(path=str(tmp_path / "out" / "model.onnx"))
-            return [SimpleNamespace(record=record, top1_test=0.9722, top1_fake_quant=0.975, agreement=0.9944)]
+            return [SimpleNamespace(record=record, manifest=manifest, top1_fake_quant=0.975)]
 
         module = ModuleType("bitfront.experiments.stages.exporting")
         module.export_candidate = export_candidate  # type: ignore[attr-defined]
@@ -552,6 +557,7 @@ class TestExport:
         assert result.stdout == f"{tmp_path / 'out' / 'model.onnx'}\n"
         assert "0.9722" in result.stderr
         assert "0.9750" in result.stderr
+        assert "integer is left out: its stem is fp32" in result.stderr
         assert asked[0][:5] == (home, done, 1, "onnx", tmp_path / "out")
         assert asked[0][6] is None  # as the spec says
         assert call("export", done, "--candidate", 1, "--finetune-epochs", 0).exit_code == 0
@@ -559,6 +565,10 @@ class TestExport:
         assert [arguments[6] for arguments in asked[1:]] == [0, 2]
         assert call("export", done, "--candidate", 1, "--device", "phone").exit_code == 0
         assert [arguments[7] for arguments in asked] == [None, None, None, "phone"]
+        assert asked[0][8] == {"runtime": None, "samples": 8}
+        assert call("export", done, "--candidate", 1, "--runtime", "openvino", "--samples", 0).exit_code == 0
+        assert asked[-1][8] == {"runtime": "openvino", "samples": 0}
+        usage_error(call("export", done, "--candidate", 1, "--runtime", "tensorrt"), "--runtime")
 
     def test_unknown_candidate(self, call: Call, done: str) -> None:
         one_error(call("export", done, "--candidate", 77), "'77'", "Known are: 0, 1, 2")

@@ -166,7 +166,9 @@ def test_each_policy_is_exported_as_a_network(measured: Run, space: MBConvSpace)
         assert manifest["genome"] == genomes[0].tolist()
         assert manifest["predicted"]["latency_ms"] == front.predicted[f"latency_ms@{name}"][place]
         assert manifest["measured"]["top1_validation"] == front.measured[f"top1@{name}"][place]
-        assert manifest["device"] == measured.devices()[name].provenance()
+        device = measured.devices()[name]
+        assert manifest["device"] == {"name": device.name, **device.provenance()}
+        assert manifest["experiment"]["device"] == name
         assert not any("@" in metric for metric in manifest["predicted"])
 
 

@@ -193,7 +193,7 @@ class TestRefused:
             ("search/strategy", "nsga-2", "did you mean 'nsga2'"),
             ("executor/kind", "Ray", "did you mean 'ray'"),
             ("export/pick", "bset", "did you mean 'best'"),
-            ("export/format", "tflite", "must be one of onnx"),
+            ("export/format", "onxn", "did you mean 'onnx'"),
             ("seed", -1, "must be at least 0"),
             ("seed", 2**32, "must be at most 4294967295"),
             ("seed", "0", "must be a whole number"),

@@ -14,6 +14,7 @@ from bitfront.search.policy_sweep import policy_seeds, swept
 from bitfront.search.problem import Constraint, Problem
 from bitfront.search.strategies import make_strategy
 from bitfront.search.strategies.base import InvalidOptionError
+from bitfront.search.strategies.ilp import IlpBits
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.space import SearchSpace
 from bitfront.supernet.spaces import SPACES
@@ -161,6 +162,34 @@ def test_the_strategy_finds_the_true_front_of_a_linear_problem(few: SearchSpace,
     every = problem.evaluate(every_policy(PolicyChoices.of(problem.space, base))).F
     better = (every[None, :, 1:] <= scores.F[:, None, 1:]).all(axis=2) & (every[None, :, 0] < scores.F[:, None, 0])
     assert not (better.any(axis=1)).any()
+
+
+def test_the_strategy_looks_for_other_architectures_once_where_there_are_none(
+    few: SearchSpace, base: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = made(
+        few.restrict({g.name: [g.choices[base[i]]] for i, g in enumerate(few.genes) if not g.is_policy})
+    )
+    drawn: list[int] = []
+    draw = IlpBits._drawn
+
+    def counted(self: IlpBits, wanted: int) -> Genomes:
+        drawn.append(wanted)
+        return draw(self, wanted)
+
+    monkeypatch.setattr(IlpBits, "_drawn", counted)
+    strategy = make_strategy("ilp", problem, np.random.default_rng(0), {"population": 100})
+    for _ in range(4):
+        asked = strategy.ask()
+        strategy.tell(asked, problem.evaluate(asked))
+    spent = len(drawn)
+    strategy.tell(asked := strategy.ask(), problem.evaluate(asked))
+    assert len(asked)
+    assert len(drawn) == spent
+    again = make_strategy("ilp", problem, np.random.default_rng(0), {"population": 100})
+    again.restore(strategy.state(), strategy.archive.genomes, strategy.archive.evaluation)
+    again.ask()
+    assert len(drawn) == spent, "also after a resume"
 
 
 def test_a_level_below_one_is_refused(few: SearchSpace) -> None:

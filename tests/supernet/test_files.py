@@ -18,8 +18,10 @@ from bitfront.supernet.files import (
     load_tensors,
     read_bytes,
     read_json,
+    read_tensors,
     save_tensors,
     tensor_digest,
+    tensor_file,
     write_bytes,
     write_json,
     write_text,
@@ -170,7 +172,30 @@ def test_tensors_that_share_memory_can_be_saved(tmp_path: Path) -> None:
     assert torch.equal(loaded["again"], whole)
 
 
-def test_a_flipped_bit_in_any_byte_is_noticed(tmp_path: Path) -> None:
+def _read_tensors(path: Path) -> object:
+    return read_tensors(path.read_bytes(), str(path))
+
+
+BOTH_READERS = pytest.mark.parametrize("read", [load_tensors, _read_tensors])
+
+
+def test_a_tensor_file_is_the_same_on_disk_and_in_memory(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
+    manifest = {"epoch": 3, "nested": {"list": [1, "zwölf"]}}
+    save_tensors(tmp_path / "x.safetensors", tensors, manifest)
+    data = (tmp_path / "x.safetensors").read_bytes()
+    assert data == tensor_file(tensors, manifest)
+    loaded, read = read_tensors(data, "x")
+    assert read == manifest
+    assert tensor_digest(loaded) == tensor_digest(tensors)
+
+
+def test_a_tensor_file_is_the_same_every_time(tensors: dict[str, Tensor]) -> None:
+    """Its writer keeps metadata in an order of chance."""
+    assert len({tensor_file(tensors, {"epoch": "zwölf"}) for _ in range(20)}) == 1
+
+
+@BOTH_READERS
+def test_a_flipped_bit_in_any_byte_is_noticed(tmp_path: Path, read: Callable[[Path], object]) -> None:
     """Values, names, shapes, types and the manifest alike."""
     path = tmp_path / "x.safetensors"
     save_tensors(path, {"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([3], dtype=torch.int16)}, {"epoch": 3})
@@ -179,29 +204,31 @@ def test_a_flipped_bit_in_any_byte_is_noticed(tmp_path: Path) -> None:
         for bits in (0x01, 0x20, 0x80):
             path.write_bytes(good[:i] + bytes([good[i] ^ bits]) + good[i + 1 :])
             with pytest.raises(CorruptFileError, match=r"x\.safetensors .*delete it"):
-                load_tensors(path)
+                read(path)
     path.write_bytes(good)
-    load_tensors(path)
+    read(path)
 
 
-def test_every_cut_is_noticed(tmp_path: Path) -> None:
+@BOTH_READERS
+def test_every_cut_is_noticed(tmp_path: Path, read: Callable[[Path], object]) -> None:
     path = tmp_path / "x.safetensors"
     save_tensors(path, {"a": torch.tensor([1.0, 2.0])}, {"epoch": 3})
     good = path.read_bytes()
     for n in range(len(good)):
         path.write_bytes(good[:n])
         with pytest.raises(CorruptFileError, match=r"x\.safetensors"):
-            load_tensors(path)
+            read(path)
 
 
-def test_a_foreign_safetensors_file(tmp_path: Path) -> None:
+@BOTH_READERS
+def test_a_foreign_safetensors_file(tmp_path: Path, read: Callable[[Path], object]) -> None:
     from safetensors.torch import save
 
     (tmp_path / "plain").write_bytes(save({"a": torch.zeros(2)}))
     (tmp_path / "digestless").write_bytes(save({"a": torch.zeros(2)}, metadata={"manifest": json.dumps({})}))
     for name in ("plain", "digestless"):
         with pytest.raises(CorruptFileError):
-            load_tensors(tmp_path / name)
+            read(tmp_path / name)
 
 
 def test_digest_sees_names_types_shapes_and_values_but_no_order() -> None:

@@ -76,5 +76,23 @@ def file(
     format_name: Format = "onnx",
     device: Device = "",
 ) -> StreamingResponse:
-    """The file, if it still is what was exported."""
+    """The model, if it still is what was exported: one file, or a zip file of its bundle where it is several."""
     return exports.download(service, experiment_id, candidate_id, format_name, device)
+
+
+@router.get(
+    "/experiments/{experiment_id}/exports/{candidate_id}/bundle",
+    operation_id="downloadBundle",
+    response_class=StreamingResponse,
+    responses=binary("application/octet-stream", "A zip file; `X-Content-SHA256` is its hash."),
+)
+def bundle(
+    experiment_id: ExperimentId,
+    candidate_id: CandidateId,
+    service: Served,
+    _: Reader,
+    format_name: Format = "onnx",
+    device: Device = "",
+) -> StreamingResponse:
+    """The model with its manifest, card, samples and sums as a zip file, if all still is what was exported."""
+    return exports.download(service, experiment_id, candidate_id, format_name, device, whole=True)

@@ -29,7 +29,7 @@ _PRODUCT_LIMIT = 2**63 - 1
 def sum_bounds(program: Program) -> dict[str, int]:
     """Of each instruction that sums or multiplies, what the absolute value of its 32-bit sums never exceeds."""
     tensors = {tensor.name: tensor for tensor in program.tensors}
-    found = {one.name: _sums(one, tensors) for one in program.instructions}
+    found = {one.name: channel_bounds(one, tensors) for one in program.instructions}
     return {name: int(sums.max()) for name, sums in found.items() if sums is not None}
 
 
@@ -42,7 +42,7 @@ def check_sums(program: Program) -> None:
     tensors = {tensor.name: tensor for tensor in program.tensors}
     wrong = []
     for one in program.instructions:
-        sums = _sums(one, tensors)
+        sums = channel_bounds(one, tensors)
         if sums is not None and int(sums.max()) > SUM_LIMIT:
             wrong.append(f"{one.name} (sums of up to {int(sums.max()):,}, limit {SUM_LIMIT:,})")
         elif _products(one, tensors, sums) > _PRODUCT_LIMIT:
@@ -54,7 +54,7 @@ def check_sums(program: Program) -> None:
         )
 
 
-def _sums(one: Instruction, tensors: dict[str, IntegerTensor]) -> NDArray[np.int64] | None:
+def channel_bounds(one: Instruction, tensors: dict[str, IntegerTensor]) -> NDArray[np.int64] | None:
     """Bounds of the 32-bit sums by channel (or one for all), None where there is no sum."""
     match one:
         case Conv():

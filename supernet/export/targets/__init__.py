@@ -8,7 +8,9 @@ from bitfront.supernet.registry import Registry
 TARGETS: Registry[ExportTarget] = Registry(
     "export format",
     {
+        "c": "bitfront.supernet.export.targets.c:C",
         "integer": "bitfront.supernet.export.targets.integer:INTEGER",
         "onnx": "bitfront.supernet.export.targets.onnx:ONNX",
+        "torch": "bitfront.supernet.export.targets.torch:TORCH",
     },
 )

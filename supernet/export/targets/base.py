@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bitfront.supernet.errors import MissingFileError
 from bitfront.supernet.folded import Folded
 
 RuntimeName = Literal["onnxruntime", "openvino"]
@@ -27,14 +28,40 @@ class ExportOptions:
     runtime: RuntimeName = "onnxruntime"
 
 
+@dataclass(frozen=True, slots=True)
+class Example:
+    """How a form is run in Python: after ``imports``, ``run`` makes ``logits`` of ``images``.
+
+    That is in the folder of the export, where NumPy is imported as ``np``. ``needs`` says in words what else must
+    be there.
+    """
+
+    needs: str
+    imports: tuple[str, ...]
+    run: tuple[str, ...]
+
+
+def needed(files: Files, name: str) -> bytes:
+    """One of the files.
+
+    Raises:
+        MissingFileError: it is not there.
+    """
+    if name not in files:
+        raise MissingFileError(f"the file {name} of the export is missing: restore it, or export again")
+    return files[name]
+
+
 class ExportTarget(ABC):
     """One form of export. The same network and options give the same bytes.
 
-    ``name`` is its registry name, ``main_file`` the file that people load.
+    ``name`` is its registry name, ``main_file`` the file that people load. ``is_exact`` says whether the same
+    images give the same logits, to the bit, on every machine.
     """
 
     name: str
     main_file: str
+    is_exact: bool = False
 
     @abstractmethod
     def files(self, folded: Folded, options: ExportOptions) -> dict[str, bytes]:
@@ -58,6 +85,15 @@ class ExportTarget(ABC):
         """Run the form itself: logits (n, classes) of images (n, channels, r, r), resized and normalised.
 
         Raises:
+            MissingFileError: a file is not there.
             CorruptFileError: the files are not what `files` makes.
-            UnsupportedError: what runs it is not at hand here (a compiler, a package).
+            UnsupportedError: the images' shape is not the network's; or what runs the form is not at hand here (a
+                compiler, a package).
         """
+
+    def example(self, options: ExportOptions, described: Mapping[str, Any]) -> Example | None:
+        """How people run the form, for an example that comes with it; None where there is none.
+
+        ``described``: what `described` says of it.
+        """
+        return None

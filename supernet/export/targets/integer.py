@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, final
 
 import numpy as np
@@ -13,7 +14,7 @@ from bitfront.supernet.export.integer.lower import lower
 from bitfront.supernet.export.integer.numpy_run import run_numpy
 from bitfront.supernet.export.integer.program import Conv, Program
 from bitfront.supernet.export.integer.program_file import program_bytes, read_program
-from bitfront.supernet.export.targets.base import ExportOptions, ExportTarget, Files
+from bitfront.supernet.export.targets.base import Example, ExportOptions, ExportTarget, Files, needed
 from bitfront.supernet.folded import Folded
 
 
@@ -22,12 +23,22 @@ def described_sums(program: Program) -> dict[str, Any]:
     return {"limit": SUM_LIMIT, "never_exceeded": sum_bounds(program)}
 
 
+def described_ends(program: Program) -> dict[str, Any]:
+    """How images become codes and codes become logits, for a manifest: the tensors ``input`` and ``output``."""
+    ends = {"input": program.tensor(program.input), "output": program.tensor(program.output)}
+    return {
+        end: {"name": one.name, "type": one.dtype.name, "low": one.low, "high": one.high, "scale": one.scale}
+        for end, one in ends.items()
+    }
+
+
 @final
 class IntegerTarget(ExportTarget):
     """``network.integer.safetensors``; see `program_file` for what is in it, and `program` for what that means."""
 
     name = "integer"
     main_file = "network.integer.safetensors"
+    is_exact = True
 
     def files(self, folded: Folded, options: ExportOptions) -> dict[str, bytes]:
         """The program alone.
@@ -46,14 +57,24 @@ class IntegerTarget(ExportTarget):
             "weight_containers": {one.name: f"int{one.weight_bits} packed" for one in convs},
             "instructions": len(program.instructions),
             "sums": described_sums(program),
-            "input": {"name": program.input, "scale": program.tensor(program.input).scale},
-            "output": {"name": program.output, "scale": program.tensor(program.output).scale},
+            **described_ends(program),
         }
 
     def logits(self, files: Files, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """By NumPy, in integers between the image's codes and the logits' codes."""
-        program = read_program(files[self.main_file], self.main_file)
+        program = read_program(needed(files, self.main_file), self.main_file)
         return real_logits(program, run_numpy(program, image_codes(program, images)))
+
+    def example(self, options: ExportOptions, described: Mapping[str, Any]) -> Example:
+        """By this very class."""
+        return Example(
+            needs="bitfront",
+            imports=("from bitfront.supernet.export.targets import TARGETS",),
+            run=(
+                f'program = open("{self.main_file}", "rb").read()',
+                f'logits = TARGETS.get("{self.name}").logits({{"{self.main_file}": program}}, images)',
+            ),
+        )
 
 
 INTEGER = IntegerTarget()

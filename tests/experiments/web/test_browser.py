@@ -80,7 +80,7 @@ def _exported(page: Page, file: Path) -> None:
     chosen = page.locator("#members tbody tr:visible").filter(has_text="measured").first
     chosen.get_by_role("link").click()
     page.get_by_role("heading", name="Layers").wait_for()
-    page.get_by_role("button", name="Export as ONNX").click()
+    page.get_by_role("button", name="Export", exact=True).click()
     page.locator("a[download]").first.wait_for(timeout=SECONDS * 1000)
     with page.expect_download() as started:
         page.locator("a[download]").first.click()

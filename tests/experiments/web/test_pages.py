@@ -11,6 +11,7 @@ import html5lib
 import pytest
 from fastapi.testclient import TestClient
 
+from bitfront.experiments.bundle.forms import format_names
 from bitfront.experiments.service.tokens import new_token
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.statuses import Status
@@ -239,6 +240,7 @@ def test_an_export_in_progress_and_one_that_failed_are_told(
     asked: list[list[str]] = []
     monkeypatch.setattr(Jobs, "_command", _failing(asked))
     page = f"/experiments/{found}/candidates/1"
+    assert re.findall(r'<option value="(\w+)"', client.get(page).text) == format_names()
     answer = client.post(f"{page}/export", data={"format": "onnx"}, follow_redirects=False)
     assert answer.headers["location"] == f"{page}#export"
     for _ in range(100):

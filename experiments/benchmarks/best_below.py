@@ -1,0 +1,44 @@
+"""What a search offers below a limit: the few best by prediction are measured, and the best of these is taken."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitfront.experiments.benchmarks.study import Study
+from bitfront.search.front import Front
+from bitfront.supernet.genes import Genomes
+
+MEASURED = 5
+"""How many candidates below each limit are measured on the validation split."""
+_TOLERANCE = 1 + 1e-9
+
+Floats = NDArray[np.float64]
+
+
+def best_below(study: Study, front: Front, metric: str, limits: Floats) -> Genomes:
+    """Of each limit the member (n_limits, n_genes) that is to be deployed there.
+
+    Of those whose predicted ``metric`` is no more than the limit, the `MEASURED` with the best predicted accuracy
+    are measured, and the one that is most accurate on the validation split is taken. The test split is not looked
+    at.
+    """
+    rows = [_best_predicted(front, metric, limit) for limit in limits]
+    every = np.unique(np.concatenate(rows))
+    valid = dict(zip(every.tolist(), study.top1(front.genomes[every], "validation").tolist(), strict=True))
+    chosen = [max(each.tolist(), key=lambda row: valid[row]) for each in rows]
+    result: Genomes = front.genomes[chosen]
+    return result
+
+
+def _best_predicted(front: Front, metric: str, limit: float) -> NDArray[np.intp]:
+    below = np.flatnonzero(front.predicted[metric] <= limit * _TOLERANCE)
+    order = np.argsort(-front.predicted["top1"][below], kind="stable")
+    result: NDArray[np.intp] = below[order[:MEASURED]]
+    return result
+
+
+def common_limits(fronts: list[Front], metric: str, points: int) -> Floats:
+    """Limits (points,) in equal ratios: from the least at which every front has something to the most of any."""
+    values = [front.predicted[metric] for front in fronts]
+    return np.geomspace(max(each.min() for each in values), max(each.max() for each in values), points)

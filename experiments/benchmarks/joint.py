@@ -1,0 +1,97 @@
+"""Joint against sequential search on real data: what each puts on a device, at equal true evaluations.
+
+The supernet, the samples that are truly measured and the predictor that is fitted to them are the same for both;
+then both score as many candidates by prediction, and below each of a few latencies the same number of those that
+they found is measured on the validation split. The best of these is measured on the test split. Wang et al. (APQ,
+CVPR 2020) found 2.3 points between a joint search and one of architecture, then pruning, then bits.
+
+`sequential` is the same NSGA-II over the genes of each phase in turn (see `search.strategies.sequential`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitfront.experiments.benchmarks.best_below import best_below, common_limits
+from bitfront.experiments.benchmarks.interval_plot import Line, intervals_figure
+from bitfront.experiments.benchmarks.intervals import half_interval, summarised
+from bitfront.experiments.benchmarks.result import BenchResult
+from bitfront.experiments.benchmarks.studied import DEVICES, searched, studied_spec
+from bitfront.experiments.benchmarks.study import Study, study
+from bitfront.experiments.reporter import Reporter
+from bitfront.search.front import Front
+
+_POINTS = 5
+_METRIC = "latency_ms"
+STRATEGIES = {"joint": "nsga2", "sequential": "sequential"}
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Latencies (n_points,), and by strategy test accuracies (n_seeds, n_points) below them."""
+
+    limits: Floats
+    top1: dict[str, Floats]
+
+
+def run(quick: bool, seeds: int, reporter: Reporter) -> BenchResult:
+    """Seeds are those of the searches. Quick: a barely trained supernet on digits, on modelled BitFusion alone."""
+    found = {}
+    for device in DEVICES[:1] if quick else DEVICES:
+        with study(studied_spec(device, quick), reporter) as studied:
+            found[device] = _compared(studied, quick, seeds, reporter)
+    figures: dict[str, float] = {}
+    for device, compared in found.items():
+        figures |= _figures(device.replace("-", "_"), compared)
+    goals = [f"{device.replace('-', '_')}_points_where_joint_is_better >= 3" for device in found]
+    panels = {device: _lines(compared) for device, compared in found.items()}
+    picture = intervals_figure(panels, "latency of the table, ms", "test accuracy, %")
+    return BenchResult.of("joint", seeds, figures, goals, {"accuracy": picture})
+
+
+def _compared(studied: Study, quick: bool, seeds: int, reporter: Reporter) -> Compared:
+    problem, progress = studied.predicting(), reporter.progress("searching")
+    fronts: dict[str, list[Front]] = {name: [] for name in STRATEGIES}
+    for seed in range(seeds):
+        for name, strategy in STRATEGIES.items():
+            fronts[name].append(searched(problem, strategy, quick, seed))
+        progress(seed + 1, seeds)
+    limits = common_limits([front for each in fronts.values() for front in each], _METRIC, _POINTS)
+    top1 = {
+        name: np.stack([studied.top1(best_below(studied, front, _METRIC, limits), "test") for front in each])
+        for name, each in fronts.items()
+    }
+    return Compared(limits, top1)
+
+
+def _figures(device: str, compared: Compared) -> dict[str, float]:
+    gain = compared.top1["joint"] - compared.top1["sequential"]
+    figures: dict[str, float] = {}
+    for point, limit in enumerate(compared.limits):
+        figures[f"{device}_latency_ms_{point + 1}"] = float(limit)
+        for name, top1 in compared.top1.items():
+            figures |= summarised(f"{device}_{name}_test_top1_{point + 1}", top1[:, point])
+        figures |= summarised(f"{device}_joint_gain_{point + 1}", gain[:, point])
+    better = float((gain.mean(axis=0) > 0).sum())
+    return (
+        figures
+        | summarised(f"{device}_joint_gain", gain.mean(axis=1))
+        | {
+            f"{device}_largest_joint_gain": float(gain.mean(axis=0).max()),
+            f"{device}_points_where_joint_is_better": better,
+        }
+    )
+
+
+def _lines(compared: Compared) -> dict[str, Line]:
+    return {
+        name: Line(
+            compared.limits, 100 * top1.mean(axis=0), 100 * np.array([half_interval(column) for column in top1.T])
+        )
+        for name, top1 in compared.top1.items()
+    }

@@ -1,0 +1,173 @@
+"""Folded networks as files: safetensors whose manifest says what the network is.
+
+Each layer has, under its name, with _ for dots, the tensors
+
+* ``weight``: for an integer format codes of that many bits, one after the other without gaps (uint8, flat; see
+  `integer.packing`); for any other format the values in its own type, in the layer's shape;
+* ``weight_scale`` (float32, one per output channel): for integer formats alone;
+* ``bias`` (float32).
+
+Weights that were not rounded yet to the format of their layer are rounded as they are stored. Besides the tensors,
+which take what `policy.layer_bytes` counts, a layer takes some 700 bytes for its names, shapes and formats.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor
+
+from bitfront.supernet.errors import CorruptFileError, UnsupportedError
+from bitfront.supernet.export.integer.packing import pack, packed_bytes, unpack
+from bitfront.supernet.export.network_checks import attribute, network_problem
+from bitfront.supernet.files import read_tensors, tensor_file
+from bitfront.supernet.folded import Folded, FoldedLayer, TensorQuant
+from bitfront.supernet.layers import Block, Layer
+from bitfront.supernet.quantization.formats import FORMATS
+from bitfront.supernet.quantization.formats.base import FloatFormat
+
+Quants = tuple[TensorQuant | None, TensorQuant | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Manifest:
+    """``quants`` are input and output of the layers in order; ``sha256`` is of files beside, by name."""
+
+    format: Literal["bitfront network"]
+    version: Literal[1]
+    in_channels: int
+    resolution: int
+    classes: int
+    blocks: tuple[Block, ...]
+    quants: tuple[Quants, ...]
+    sha256: dict[str, str]
+
+
+_MANIFEST = TypeAdapter(_Manifest)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkFile:
+    """What is in a file: the network, its tensors as they are stored, and SHA-256 of files beside, by name."""
+
+    folded: Folded
+    tensors: dict[str, Tensor]
+    sha256: dict[str, str]
+
+
+def stored_tensors(folded: Folded) -> dict[str, Tensor]:
+    """The tensors that stand in the file of a network."""
+    tensors = {}
+    for part in folded.layers:
+        name = attribute(part.layer)
+        tensors[f"{name}.weight"] = _stored_weight(part)
+        if part.weight_scale is not None:
+            tensors[f"{name}.weight_scale"] = torch.from_numpy(part.weight_scale)
+        tensors[f"{name}.bias"] = torch.from_numpy(part.bias)
+    return tensors
+
+
+def _stored_weight(part: FoldedLayer) -> Tensor:
+    number_format = FORMATS.get(part.layer.weight_format)
+    if isinstance(number_format, FloatFormat):
+        return torch.from_numpy(part.weight).to(number_format.dtype)
+    if part.weight_codes is None:
+        raise UnsupportedError(f"layer {part.layer.name} has {number_format.name} weights, but no codes")
+    return torch.from_numpy(pack(part.weight_codes, number_format.storage_bits))
+
+
+def network_bytes(folded: Folded, beside: Mapping[str, bytes] | None = None) -> bytes:
+    """The file; the same network gives the same bytes.
+
+    Args:
+        folded: the network.
+        beside: files that belong to it, by name, whose SHA-256 is kept in this one.
+
+    Raises:
+        UnsupportedError: it is no whole network, or its layers' names can not be those of attributes.
+    """
+    check_is_network(folded)
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in sorted((beside or {}).items())}
+    manifest = _Manifest(
+        format="bitfront network",
+        version=1,
+        in_channels=folded.in_channels,
+        resolution=folded.resolution,
+        classes=folded.classes,
+        blocks=folded.blocks,
+        quants=_quants(folded),
+        sha256=digests,
+    )
+    return tensor_file(stored_tensors(folded), asdict(manifest))
+
+
+def check_is_network(folded: Folded) -> None:
+    """Raises UnsupportedError unless files can hold this network."""
+    problem = network_problem(
+        folded.blocks, _quants(folded), folded.in_channels, folded.resolution, folded.classes
+    )
+    if problem:
+        raise UnsupportedError(f"the network can not be written to a file: {problem}")
+
+
+def _quants(folded: Folded) -> tuple[Quants, ...]:
+    return tuple((part.input, part.output) for part in folded.layers)
+
+
+def read_network(data: bytes, source: str = "the given file") -> NetworkFile:
+    """The network in a file. Weights come back as they were stored: rounded to their format.
+
+    Raises:
+        CorruptFileError: it is no such file, or what is in it is no network; ``source`` names it.
+    """
+    tensors, document = read_tensors(data, source)
+    try:
+        manifest = _MANIFEST.validate_json(json.dumps(document), strict=True)
+        found = network_problem(
+            manifest.blocks, manifest.quants, manifest.in_channels, manifest.resolution, manifest.classes
+        )
+        if found:
+            raise ValueError(found)
+        return NetworkFile(_folded(manifest, tensors), tensors, manifest.sha256)
+    except ValueError as error:  # pydantic's are such
+        raise CorruptFileError(f"{source} is no network ({error}): export it again") from error
+
+
+def _folded(manifest: _Manifest, tensors: dict[str, Tensor]) -> Folded:
+    layers = [layer for block in manifest.blocks for layer in block.layers]
+    parts = tuple(_part(layer, quants, tensors) for layer, quants in zip(layers, manifest.quants, strict=True))
+    read = sum(2 if part.weight_scale is None else 3 for part in parts)
+    if read != len(tensors):
+        raise ValueError(f"it has {len(tensors)} tensors, but its layers are of {read}")
+    return Folded(manifest.blocks, parts, manifest.in_channels, manifest.resolution, manifest.classes)
+
+
+def _part(layer: Layer, quants: Quants, tensors: dict[str, Tensor]) -> FoldedLayer:
+    name, number_format = attribute(layer), FORMATS.get(layer.weight_format)
+    shape: tuple[int, ...] = (layer.out_channels, layer.in_channels // layer.groups)
+    if layer.op != "linear":
+        shape = (*shape, layer.kernel, layer.kernel)
+    bias = _take(tensors, f"{name}.bias", torch.float32, (layer.out_channels,)).numpy()
+    if isinstance(number_format, FloatFormat):
+        weight = _take(tensors, f"{name}.weight", number_format.dtype, shape).float().numpy()
+        return FoldedLayer(layer, weight, None, None, bias, *quants)
+    bits, count = number_format.storage_bits, math.prod(shape)
+    packed = _take(tensors, f"{name}.weight", torch.uint8, (packed_bytes(count, bits),)).numpy()
+    codes = unpack(packed, count, bits).reshape(shape)
+    scale = _take(tensors, f"{name}.weight_scale", torch.float32, (layer.out_channels,)).numpy()
+    weight = codes * scale.reshape(-1, *[1] * (len(shape) - 1))
+    return FoldedLayer(layer, weight, codes, scale, bias, *quants)
+
+
+def _take(tensors: dict[str, Tensor], name: str, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
+    tensor = tensors.get(name)
+    if tensor is None or (tensor.dtype, tuple(tensor.shape)) != (dtype, shape):
+        raise ValueError(f"tensor {name!r} is not there as {dtype} of shape {shape}")
+    return tensor

@@ -1,0 +1,101 @@
+"""Bundles as the service sends them: whole, as zip files, and only while they are what was exported."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from bitfront.experiments.bundle.archive import bundle_around, zip_digest
+from bitfront.experiments.bundle.folder import with_sums, write_bundle
+from bitfront.experiments.bundle.names import SUMS
+from bitfront.experiments.service.jobs import Jobs
+from bitfront.experiments.store.base import Store
+from bitfront.experiments.store.records import Experiment, ExportRecord
+from bitfront.supernet.export.targets import TARGETS
+
+FILES = {"manifest.json": b"{}", "model.onnx": b"a model" * 100, "c/network.c": b"int a;"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Of a bundle."""
+    write_bundle(tmp_path / "bundle", FILES)
+    return tmp_path / "bundle"
+
+
+def content(data: bytes) -> dict[str, bytes]:
+    """What is in a zip file."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.testzip() is None
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_a_model_of_several_files_is_sent_as_its_bundle(
+    api: TestClient, store: Store, done: Experiment, folder: Path
+) -> None:
+    store.put_export(done.id, ExportRecord(1, "all", str(folder), zip_digest(with_sums(FILES)), None))
+    (one,) = [one for one in api.get(f"/api/v1/experiments/{done.id}/exports").json()["items"] if one["candidate"]]
+    assert (one["state"], one["size_bytes"]) == ("ready", sum(map(len, with_sums(FILES).values())))
+    for place in ("file", "bundle"):
+        answer = api.get(one[place])
+        assert content(answer.content) == with_sums(FILES)
+        assert answer.headers["X-Content-SHA256"] == hashlib.sha256(answer.content).hexdigest() == one["sha256"]
+        assert ".zip" in answer.headers["Content-Disposition"]
+
+
+def test_a_model_of_one_file_is_sent_alone_or_with_its_bundle(
+    api: TestClient, store: Store, done: Experiment, folder: Path
+) -> None:
+    digest = hashlib.sha256(FILES["model.onnx"]).hexdigest()
+    store.put_export(done.id, ExportRecord(1, "onnx", str(folder / "model.onnx"), digest, 0.5))
+    one = api.get(f"/api/v1/experiments/{done.id}/exports/1").json()
+    assert api.get(one["file"]).content == FILES["model.onnx"]
+    assert content(api.get(one["bundle"]).content) == with_sums(FILES)
+    (folder / SUMS).unlink()
+    assert api.get(one["bundle"]).status_code == 404
+    assert api.get(one["file"]).status_code == 200
+    assert api.get(f"/api/v1/experiments/{done.id}/exports/1").json()["bundle"] is None
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "c/network.c", SUMS])
+def test_what_was_changed_is_not_sent(
+    api: TestClient, store: Store, done: Experiment, folder: Path, name: str
+) -> None:
+    store.put_export(done.id, ExportRecord(1, "all", str(folder), zip_digest(with_sums(FILES)), None))
+    place = f"/api/v1/experiments/{done.id}/exports/1/bundle?format=all"
+    (folder / name).write_bytes(b"changed")
+    assert api.get(place).status_code == 409
+    (folder / name).unlink()
+    assert api.get(place).status_code == 404
+
+
+def test_a_bundle_that_was_changed_with_its_sums_is_not_sent(
+    api: TestClient, store: Store, done: Experiment, folder: Path
+) -> None:
+    store.put_export(done.id, ExportRecord(1, "all", str(folder), zip_digest(with_sums(FILES)), None))
+    write_bundle(folder, {**FILES, "model.onnx": b"another"})
+    assert api.get(f"/api/v1/experiments/{done.id}/exports/1/bundle?format=all").status_code == 409
+
+
+def test_sums_of_others_make_no_bundle(tmp_path: Path, folder: Path) -> None:
+    assert bundle_around(folder / "c" / "network.c") == folder
+    (folder / "c" / "more.c").write_text("")
+    assert bundle_around(folder / "c" / "more.c") is None
+    (folder / SUMS).write_text("not sums")
+    assert bundle_around(folder / "c" / "network.c") is None
+
+
+def test_every_format_can_be_asked_for(api: TestClient, done: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr(Jobs, "_command", lambda self, arguments, memory: asked.append(arguments))
+    place = f"/api/v1/experiments/{done.id}/exports"
+    assert api.post(place, json={"candidate": 1, "format": "onxn"}).status_code == 422
+    assert api.post(place, json={"candidate": 1, "runtime": "tensorrt"}).status_code == 422
+    for name in (*TARGETS.names(), "all"):
+        api.post(f"{place}?wait=5", json={"candidate": 1, "format": name, "runtime": "openvino"})
+        assert asked[-1][:4] == ["export", "--candidate=1", f"--format={name}", "--runtime=openvino"]

@@ -1,0 +1,140 @@
+"""What the benchmarks of headline claims compare: the same supernet, budgets and measurements for every search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bitfront.experiments.benchmarks import BENCHMARKS
+from bitfront.experiments.benchmarks.against_fixed import fixed_network
+from bitfront.experiments.benchmarks.against_int8 import uniform
+from bitfront.experiments.benchmarks.best_below import MEASURED, best_below, common_limits
+from bitfront.experiments.benchmarks.equal_accuracy import MeasuredFront, equals, ratios
+from bitfront.experiments.benchmarks.interval_plot import Line, intervals_figure
+from bitfront.experiments.reporter import Reporters
+from bitfront.search.front import Front
+from bitfront.supernet.genes import Genomes
+from bitfront.supernet.space import SearchSpace
+from bitfront.supernet.spaces import SPACES
+
+Floats = NDArray[np.float64]
+
+
+@pytest.fixture(scope="module")
+def space() -> SearchSpace:
+    return SPACES.get("digits")()
+
+
+class Measured:
+    """A study whose candidate i has the latency i + 1, and is as accurate on each split as it is told."""
+
+    def __init__(self, valid: Floats, test: Floats) -> None:
+        self.accuracies = {"validation": valid, "test": test}
+        self.asked: list[tuple[str, list[int]]] = []
+        self.costs = SimpleNamespace(cost=self.cost)
+
+    def top1(self, genomes: Genomes, split: str) -> Floats:
+        self.asked.append((split, genomes[:, 0].tolist()))
+        return self.accuracies[split][genomes[:, 0]]
+
+    def cost(self, genomes: Genomes) -> Mapping[str, Floats]:
+        latency = genomes[:, 0].astype(np.float64) + 1.0
+        return {"latency_ms": latency, "energy_mj": latency**2}
+
+
+def front(predicted: Floats, first: int = 0) -> Front:
+    """Candidates from ``first`` on; candidate i is at the latency i + 1."""
+    genomes = np.arange(first, len(predicted), dtype=np.uint8)[:, None]
+    metrics = {"top1": predicted[first:], "latency_ms": genomes[:, 0].astype(np.float64) + 1.0}
+    return Front.of(("top1", "latency_ms"), genomes, metrics)
+
+
+class TestBestBelow:
+    def test_validation_chooses_among_the_best_predicted(self) -> None:
+        predicted = np.linspace(0.1, 0.9, 9)
+        valid = np.zeros(9)
+        valid[[0, 5, 6]] = 0.99, 0.7, 0.6
+        study: Any = Measured(valid, np.zeros(9))
+        (chosen,) = best_below(study, front(predicted), "latency_ms", np.array([8.0]))
+        assert chosen[0] == 5, "candidate 0 is better, but too badly predicted to be measured; 8 is too slow"
+        ((split, asked),) = study.asked
+        assert (split, sorted(asked), len(asked)) == ("validation", [3, 4, 5, 6, 7], MEASURED)
+
+    def test_each_limit_has_its_own(self) -> None:
+        predicted = np.linspace(0.1, 0.9, 9)
+        study: Any = Measured(predicted, predicted)
+        chosen = best_below(study, front(predicted), "latency_ms", np.array([1.0, 4.0, 9.0]))
+        assert chosen[:, 0].tolist() == [0, 3, 8]
+
+    def test_limits_are_those_at_which_every_front_has_something(self) -> None:
+        fast, slow = front(np.linspace(0.1, 0.9, 9)), front(np.linspace(0.1, 0.9, 16), first=3)
+        limits = common_limits([fast, slow], "latency_ms", 3)
+        np.testing.assert_allclose(limits, [4.0, 8.0, 16.0])
+
+
+def measured_front(valid: list[float], latency: list[float]) -> MeasuredFront:
+    values = np.array(valid)
+    costs = np.array(latency)
+    return MeasuredFront(values, values - 0.05, {"latency_ms": costs, "energy_mj": costs**2})
+
+
+class TestEqualAccuracy:
+    def test_members_that_others_beat_are_left_out(self) -> None:
+        valid, test = np.array([0.5, 0.4, 0.8, 0.7]), np.array([0.6, 0.7, 0.8, 0.9])
+        study: Any = Measured(valid, test)
+        found = MeasuredFront.of(study, [front(valid)], "latency_ms", 4)
+        assert sorted(found.valid.tolist()) == [0.5, 0.8]
+        assert sorted(found.test.tolist()) == [0.6, 0.8]
+        assert study.asked[1] == ("test", [0, 2]), "the rest is not looked at"
+
+    def test_the_cheapest_that_is_as_accurate_is_the_equal(self) -> None:
+        rival, ours = measured_front([0.5, 0.7, 0.95], [4.0, 8.0, 9.0]), measured_front([0.5, 0.8, 0.9], [1, 2, 4])
+        np.testing.assert_array_equal(equals(rival, ours, "latency_ms"), [[0, 0], [1, 1]])
+        found = ratios(rival, ours, "rival", ("latency_ms", "energy_mj"))
+        assert found["rival_latency_ms_ratio"] == pytest.approx(4.0)
+        assert found["rival_energy_mj_ratio"] == pytest.approx(16.0)
+        assert found["rival_equalled"] == pytest.approx(2 / 3)
+        assert found["rival_test_top1_gain"] == pytest.approx(0.05)
+
+    def test_a_front_against_itself_gains_nothing(self) -> None:
+        one = measured_front([0.5, 0.7, 0.95], [4.0, 8.0, 9.0])
+        found = ratios(one, one, "same", ("latency_ms",))
+        assert (found["same_latency_ms_ratio"], found["same_latency_ms_largest_ratio"]) == (1.0, 1.0)
+        assert found["same_test_top1_gain"] == 0.0
+
+    def test_nothing_is_said_of_what_has_no_equal(self) -> None:
+        found = ratios(measured_front([0.9], [1.0]), measured_front([0.8], [1.0]), "rival", ("latency_ms",))
+        assert found == {"rival_equalled": 0.0}
+
+
+def test_a_fixed_network_has_policies_alone(space: SearchSpace) -> None:
+    largest = fixed_network(space, 1.0)
+    drawn = largest.sample(50, np.random.default_rng(0))
+    is_policy = np.array([gene.is_policy for gene in space.genes])
+    np.testing.assert_array_equal(drawn[:, ~is_policy], np.tile(space.extremes()[1, ~is_policy], (50, 1)))
+    assert (drawn[:, is_policy] != drawn[0, is_policy]).any()
+
+
+def test_uniform_int8_is_so_in_every_layer(space: SearchSpace) -> None:
+    drawn = uniform(space).sample(20, np.random.default_rng(0))
+    formats = {(one.weight_format, one.activation_format) for each in drawn for one in space.layers(each)}
+    assert formats == {("int8", "int8")}
+
+
+def test_the_picture_has_a_panel_for_each_device() -> None:
+    line = Line(np.array([1.0, 10.0]), np.array([90.0, 91.0]), np.array([0.1, 0.2]))
+    assert intervals_figure({"a": {"joint": line}, "b": {"joint": line}}, "ms", "%").startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("home")
+def test_quick_runs_judge_their_goals() -> None:
+    for name in ("joint", "against-int8"):  # in one home: the second one finds what the first one measured
+        result = BENCHMARKS.get(name)(quick=True, seeds=1, reporter=Reporters())
+        assert result.goals
+        assert {goal.figure for goal in result.goals} <= set(result.figures)
