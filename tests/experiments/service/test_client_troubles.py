@@ -79,6 +79,15 @@ MANY = _refusal(429, "RateLimitError", **{"Retry-After": "10"})
 END = _events(_event("generation", 1) + _event("end", 1))
 
 
+def test_who_watches_comes_back_for_two_minutes() -> None:
+    waits: list[float] = []
+    transport = _Parts(_events(_event("generation", 0), cut=True), _broken)
+    with pytest.raises(NoAnswerError):
+        list(_client(transport, waits).watch("x"))
+    assert waits == sorted(waits)
+    assert 110 < sum(waits) < 130
+
+
 def test_who_watches_comes_back_to_a_service_that_is_busy() -> None:
     waits: list[float] = []
     transport = _Parts(_events(_event("generation", 0), cut=True), BUSY, MANY, _broken, BUSY, _broken, END)
