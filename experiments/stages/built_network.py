@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,14 +11,11 @@ from bitfront.experiments.stages.supernet import supernet_folder
 from bitfront.supernet.errors import UnsupportedError
 from bitfront.supernet.evaluation import Evaluator
 from bitfront.supernet.finetuning import Finetuned, FinetuningSettings, finetune
-from bitfront.supernet.folded import Folded
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.progress import Progress
 from bitfront.supernet.subnet import Subnet
 from bitfront.supernet.training.settings import TrainingSettings
 from bitfront.supernet.training.trained import load_weights
-
-Check = Callable[[Folded], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +59,16 @@ def ready_supernet(run: Run) -> tuple[Supernet, str]:
 
 
 def built_network(
-    run: Run, evaluator: Evaluator, network: Network, epochs: int, check: Check, progress: Progress
+    run: Run, evaluator: Evaluator, network: Network, epochs: int, progress: Progress
 ) -> tuple[Subnet, Tuned | None]:
-    """The network, fine-tuned for ``epochs``; what ``check`` raises of it is raised before that.
+    """The network, fine-tuned for ``epochs``.
 
     Raises:
         NumericalError: fine-tuning diverged.
     """
     supernet, dataset = evaluator.supernet, evaluator.dataset
-    subnet = evaluator.subnet(supernet.space.blocks(network.genome))
-    check(subnet.fold())
     if not epochs:
-        return subnet, None
+        return evaluator.subnet(supernet.space.blocks(network.genome)), None
     settings = FinetuningSettings.like(TrainingSettings(**run.spec.supernet.training()), epochs)
     rng, images = run.rng("fine-tuning"), run.spec.supernet.calibration_images
     done = finetune(supernet, dataset, network.genome, settings, rng, images, progress)

@@ -85,6 +85,12 @@ class Exporter:
     evaluator: Evaluator
     supernet_id: str
 
+    def refuse_misfit(self, network: Network) -> None:
+        """Raise UnsupportedError if the format can not hold the network, before work that takes long."""
+        with one_thread():
+            subnet = self.evaluator.subnet(self.evaluator.supernet.space.blocks(network.genome))
+            forms_of(subnet.fold(), self.how.format_name, self.how.options)
+
     def export(self, network: Network, folder: Path) -> Exported:
         """Write the bundle of one network, and record it.
 
@@ -112,14 +118,8 @@ class Exporter:
         return Exported(self._recorded(network, folder, entries[0], files), folder, manifest)
 
     def _built(self, network: Network) -> tuple[Subnet, Tuned | None]:
-        how = self.how
-
-        def check(folded: Folded) -> None:
-            if how.finetune_epochs:
-                forms_of(folded, how.format_name, how.options)
-
-        progress = how.progress_of(f"fine-tuning {network.label}")
-        return built_network(self.run, self.evaluator, network, how.finetune_epochs, check, progress)
+        epochs, progress = self.how.finetune_epochs, self.how.progress_of(f"fine-tuning {network.label}")
+        return built_network(self.run, self.evaluator, network, epochs, progress)
 
     def _fake_quant(self, network: Network, folded: Folded, subnet: Subnet) -> Classes:
         """The class (n,) that the network itself names for each test image, batch by batch."""

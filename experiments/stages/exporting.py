@@ -13,11 +13,11 @@ from bitfront.experiments.run import Run
 from bitfront.experiments.spec import spec_from
 from bitfront.experiments.stages.built_network import ready_supernet
 from bitfront.experiments.stages.export_bundle import Exported, Exporter, How
-from bitfront.experiments.stages.picking import pick_member
+from bitfront.experiments.stages.picking import ranked_members
 from bitfront.experiments.stages.promises import Network
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.records import Candidate
-from bitfront.supernet.errors import UnknownNameError
+from bitfront.supernet.errors import UnknownNameError, UnsupportedError
 from bitfront.supernet.evaluation import Evaluator
 from bitfront.supernet.export.targets.base import ExportOptions, RuntimeName
 
@@ -82,20 +82,33 @@ def export_candidate(
 
 
 def export_picked(run: Run) -> None:
-    """Export the member that the spec asks for: the most accurate one, or the knee of the measured front."""
+    """Export the member that the spec asks for: the most accurate one, or the knee of the measured front.
+
+    Where the spec's format can not hold it, the next one that it holds; none is no failure of the experiment.
+    """
     wanted = run.spec.export
     if wanted.pick == "none":
         return
     front = read_front(run.store, run.experiment_id)
-    candidate_id = int(front.ids[pick_member(front, wanted.pick)])
-    candidate = run.store.candidate(run.experiment_id, candidate_id)
-    folder = _own_folder(run, candidate_id, wanted.format)
     how = How(wanted.format, ExportOptions(wanted.runtime), wanted.finetune_epochs, SAMPLES, run.progress)
-    for done in _exports(run, candidate, how, folder):
+    for candidate_id in front.ids[ranked_members(front, wanted.pick)].tolist():
+        candidate = run.store.candidate(run.experiment_id, candidate_id)
+        try:
+            done = _exports(run, candidate, how, _own_folder(run, candidate_id, wanted.format))
+        except UnsupportedError as error:
+            run.reporter.say(f"candidate {candidate_id} is not exported as {wanted.format}: {error}")
+            continue
+        _tell(run, candidate_id, done)
+        return
+    run.reporter.say(f"warning: no member of the front can be exported as {wanted.format}")
+
+
+def _tell(run: Run, candidate_id: int, exported: list[Exported]) -> None:
+    for done in exported:
         accuracy = "not tested" if done.top1_test is None else f"{done.top1_test:.2%}"
         run.reporter.say(
-            f"exported candidate {candidate_id} ({wanted.pick}) to {done.record.path}: test accuracy of the file "
-            f"{accuracy}, of the fake-quantized network {done.top1_fake_quant:.2%}"
+            f"exported candidate {candidate_id} ({run.spec.export.pick}) to {done.record.path}: test accuracy of "
+            f"the file {accuracy}, of the fake-quantized network {done.top1_fake_quant:.2%}"
         )
 
 
@@ -114,4 +127,7 @@ def _exports(run: Run, candidate: Candidate, how: How, folder: Path, device: str
         check_place(folder / one.owner)
     evaluator = Evaluator(supernet, run.dataset(), run.spec.supernet.calibration_images)
     exporter = Exporter(run, how, evaluator, supernet_id)
+    if len(wanted) > 1 or how.finetune_epochs:
+        for one in wanted:
+            exporter.refuse_misfit(one)
     return [exporter.export(one, folder / one.owner) for one in wanted]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitfront.search.constraints import base_metric
 from bitfront.search.front import Front
 from bitfront.search.problem import minimised
 
 
-def pick_member(front: Front, pick: str) -> int:
-    """Place of the ``best`` (most accurate) or ``knee`` member among those that are not dominated.
+def ranked_members(front: Front, pick: str) -> list[int]:
+    """Places of the members that are not dominated: the ``best`` (most accurate) or ``knee`` first, and so on.
 
     Where accuracy has devices, the best has the highest sum of it. Members whose accuracy nobody knows come last;
     where that is so of all, the best is that of the first objective. The knee is nearest to the ideal point, in
@@ -23,8 +24,13 @@ def pick_member(front: Front, pick: str) -> int:
         total = np.sum(accuracies, axis=0) if accuracies else np.full(len(front), np.nan)
         if np.isnan(total[rows]).all():
             total = -minimised(first, front.best_known[first])
-        return int(rows[np.argmax(np.where(np.isnan(total), -np.inf, total)[rows])])
+        return _sorted(rows, np.where(np.isnan(total), np.inf, -total)[rows])
     F = np.stack([minimised(name, front.best_known[name][rows]) for name in front.objectives], axis=1)
     span = np.ptp(F, axis=0)
     scaled = (F - F.min(axis=0)) / np.where(span > 0, span, 1.0)
-    return int(rows[np.argmin(np.square(scaled).sum(axis=1))])
+    return _sorted(rows, np.square(scaled).sum(axis=1))
+
+
+def _sorted(rows: NDArray[np.intp], by: NDArray[np.float64]) -> list[int]:
+    order: list[int] = rows[np.argsort(by, kind="stable")].tolist()
+    return order

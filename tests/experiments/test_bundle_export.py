@@ -22,6 +22,7 @@ from bitfront.experiments.bundle.names import MANIFEST, SAMPLES, SUMS, read_sums
 from bitfront.experiments.bundle.samples import FAKE_QUANT, fed, read_samples
 from bitfront.experiments.run import Run
 from bitfront.experiments.stages.exporting import Exported, export_candidate, export_picked
+from bitfront.experiments.store.records import Measurement
 from bitfront.supernet.errors import CorruptFileError, StorageError, UnknownNameError, UnsupportedError
 from bitfront.supernet.export.targets import TARGETS
 from bitfront.supernet.export.targets.integer import IntegerTarget
@@ -212,6 +213,28 @@ def test_places_of_an_experiments_own(exportable: Run) -> None:
     assert found["onnx"] == folder / "candidate-0" / "model.onnx"
     assert found["integer"] == folder / "candidate-0-integer" / "network.integer.safetensors"
     assert sorted(path.name for path in folder.iterdir()) == ["candidate-0", "candidate-0-integer"]
+
+
+def test_the_next_best_is_exported_where_the_format_can_not_hold_the_best(
+    exportable: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(type(exportable.reporter), "say", lambda self, text: said.append(text))
+    store, one = exportable.store, exportable.experiment_id
+    store.add_front_members(one, [REAL])
+    store.measure_front_members(one, [Measurement(REAL, 0.9, 0.9, 2.0, False)])
+    wanted = exportable.spec.export.model_copy(update={"format": "integer", "finetune_epochs": 0})
+    exportable.spec = exportable.spec.model_copy(update={"export": wanted})
+    export_picked(exportable)
+    assert [(record.candidate_id, record.format) for record in store.exports(one)] == [(INTEGER, "integer")]
+    assert any(f"candidate {REAL} is not exported as integer" in text for text in said)
+
+    def refuse(*_: object) -> None:
+        raise UnsupportedError("its stem is purple")
+
+    monkeypatch.setattr(IntegerTarget, "files", refuse)
+    export_picked(exportable)
+    assert said[-1] == "warning: no member of the front can be exported as integer"
 
 
 def test_the_command(exportable: Run, call: Callable[..., Result], home: Path, tmp_path: Path) -> None:

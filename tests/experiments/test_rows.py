@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bitfront.experiments.rows import measured_values, short_architecture
-from bitfront.experiments.stages.picking import pick_member
+from bitfront.experiments.stages.picking import ranked_members
 from bitfront.experiments.store.records import Candidate, FrontMember
 from bitfront.search.front import Front
 from bitfront.supernet.spaces import SPACES
@@ -51,6 +51,6 @@ def front(**measured: list[float]) -> Front:
 
 
 def test_the_best_is_the_most_accurate_known_or_that_of_the_first_objective() -> None:
-    assert pick_member(front(top1=[0.5, 0.9, np.nan]), "best") == 1
-    assert pick_member(front(top1=[np.nan] * 3), "best") == 0
-    assert pick_member(front(), "best") == 0
+    assert ranked_members(front(top1=[0.5, 0.9, np.nan]), "best")[0] == 1
+    assert ranked_members(front(top1=[np.nan] * 3), "best")[0] == 0
+    assert ranked_members(front(), "best")[0] == 0

@@ -84,6 +84,7 @@ class TestSpaces:
         program, _ = drawn(name, 1)
         in_c.assert_equal(program, tmp_path, (*in_c.STRICT, "-O3"))
         in_c.assert_equal(program, tmp_path, (*in_c.STRICT, "-O2", in_c.PORTABLE))
+        in_c.assert_equal(program, tmp_path, (*in_c.STRICT, "-O2", "-march=native"))
 
     @pytest.mark.slow
     @pytest.mark.parametrize("name", LARGE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -90,8 +91,8 @@ def test_the_exported_model_says_what_the_subnet_says(
 
 def test_packed_weights_are_stored_in_4_bits(supernet: Supernet, space: MBConvSpace, tiny_data: Dataset) -> None:
     model = onnx_model(subnet(supernet, tiny_data, genome(space, "fp32", ("int4", "fp32"))).fold())
-    (codes,) = (one for one in model.graph.initializer if one.name == "head.classifier.weight.codes")
-    assert (codes.data_type, list(codes.dims)) == (22, [16, 10])  # TensorProto.INT4
+    (codes,) = (one for one in model.graph.initializer if one.data_type == onnx.TensorProto.INT4)
+    assert list(codes.dims) == [16, 10]
     assert len(codes.raw_data) == 16 * 10 // 2
     assert model.opset_import[0].version == 21
     plain = onnx_model(subnet(supernet, tiny_data, genome(space, "fp32")).fold())
@@ -104,6 +105,7 @@ def test_a_sum_in_bf16_is_kept_apart_from_what_quantizes_it(
     one = genome(space, "bf16")
     for name in ("stage1.block0.pointwise.weight_format", "stage1.block0.pointwise.activation_format"):
         one[space.position[name]] = space.genes[space.position[name]].choices.index("int8")
-    mixed, whole = (onnx_model(subnet(supernet, tiny_data, each).fold()) for each in (one, genome(space, "bf16")))
+    networks = (subnet(supernet, tiny_data, each).fold() for each in (one, genome(space, "bf16")))
+    mixed, whole = (onnx_model(each, runtime="openvino") for each in networks)
     assert sum(node.op_type == "Max" for node in mixed.graph.node) == 1
     assert not any(node.op_type == "Max" for node in whole.graph.node)

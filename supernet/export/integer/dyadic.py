@@ -48,4 +48,5 @@ def _exact_shift(ratio: NDArray[np.float64]) -> NDArray[np.float64]:
 def common_shift(ratio_a: float, ratio_b: float) -> tuple[int, int, int]:
     """(Multiplier of a, multiplier of b, shift): a * ratio_a + b * ratio_b over one power of two."""
     shift = int(_exact_shift(np.array([max(ratio_a, ratio_b)]))[0])
-    return round(ratio_a * 2**shift), round(ratio_b * 2**shift), shift
+    most = 2**_MULTIPLIER_BITS - 1
+    return min(round(ratio_a * 2**shift), most), min(round(ratio_b * 2**shift), most), shift

@@ -6,49 +6,66 @@ from collections.abc import Mapping
 from typing import Any, final
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
-from bitfront.supernet.export.onnx_graph import onnx_model
+from bitfront.supernet.export.onnx_containers import read_model, stored_bytes, weight_bytes, weight_containers
+from bitfront.supernet.export.onnx_graph import RUNTIME, onnx_model
 from bitfront.supernet.export.onnx_runtime import run_onnx
+from bitfront.supernet.export.openvino_run import run_openvino
 from bitfront.supernet.export.targets.base import Example, ExportOptions, ExportTarget, Files, needed
 from bitfront.supernet.folded import Folded
-from bitfront.supernet.quantization.formats import FORMATS
-
-_CONTAINER_BITS = 8
 
 
 @final
 class OnnxTarget(ExportTarget):
-    """``model.onnx``; see `onnx_graph`."""
+    """``model.onnx``, for one runtime; see `onnx_graph`."""
 
     name = "onnx"
     main_file = "model.onnx"
 
     def files(self, folded: Folded, options: ExportOptions) -> dict[str, bytes]:
-        """The model alone."""
-        return {self.main_file: onnx_model(folded).SerializeToString()}
+        """The model alone.
+
+        Raises:
+            UnsupportedError: weights have a format that ONNX has no type for.
+        """
+        return {self.main_file: onnx_model(folded, runtime=options.runtime).SerializeToString()}
 
     def described(self, folded: Folded, files: Files) -> dict[str, Any]:
-        """Containers of weights, and the file's bytes."""
-        containers = {}
-        for one in folded.layers:
-            weight_format = FORMATS.get(one.layer.weight_format)
-            containers[one.layer.name] = (
-                f"int{_CONTAINER_BITS}" if weight_format.is_integer else weight_format.name
-            )
-        return {"size_bytes": len(files[self.main_file]), "weight_containers": containers}
+        """What the file holds: the containers of weights, and bytes of weights, of all constants and of the file.
+
+        The rest of the file is its graph.
+        """
+        content = needed(files, self.main_file)
+        model = read_model(content, self.main_file)
+        return {
+            "runtime": _runtime(model),
+            "opset": model.opset_import[0].version,
+            "size_bytes": stored_bytes(model),
+            "weights_bytes": weight_bytes(model),
+            "file_bytes": len(content),
+            "weight_containers": weight_containers(model),
+        }
 
     def logits(self, files: Files, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """By ONNX Runtime on this machine's CPU."""
-        return run_onnx(needed(files, self.main_file), images)
+        """By the runtime that the file is for, on this machine's CPU."""
+        content = needed(files, self.main_file)
+        is_openvino = _runtime(read_model(content, self.main_file)) == "openvino"
+        return run_openvino(content, images) if is_openvino else run_onnx(content, images)
 
     def example(self, options: ExportOptions, described: Mapping[str, Any]) -> Example:
         """By the runtime that the model is written for."""
         if options.runtime == "openvino":
+            settings = '{"INFERENCE_PRECISION_HINT": "f32"}  # without it, bf16 where the CPU has that'
             return Example(
                 needs="openvino",
                 imports=("import openvino",),
-                run=(f'model = openvino.compile_model("{self.main_file}", "CPU")', "logits = model(images)[0]"),
+                run=(
+                    f"settings = {settings}",
+                    f'model = openvino.compile_model("{self.main_file}", "CPU", settings)',
+                    "logits = model(images)[0]",
+                ),
             )
         return Example(
             needs="onnxruntime",
@@ -58,6 +75,10 @@ class OnnxTarget(ExportTarget):
                 "(logits,) = session.run(None, {session.get_inputs()[0].name: images})",
             ),
         )
+
+
+def _runtime(model: onnx.ModelProto) -> str:
+    return next((str(entry.value) for entry in model.metadata_props if entry.key == RUNTIME), "onnxruntime")
 
 
 ONNX = OnnxTarget()

@@ -55,6 +55,11 @@ _HEAD = """/* A network in integers alone; see network.h. Made by bitfront.
 #include <immintrin.h>
 #define AVX2 __attribute__((target("avx2")))
 #define AVX2_INLINE AVX2 INLINE
+#ifdef __AVX2__
+#define HAS_AVX2 1
+#else
+#define HAS_AVX2 __builtin_cpu_supports("avx2")
+#endif
 #endif
 """
 
@@ -110,6 +115,8 @@ def _convolutions(program: Program, convs: list[Conv]) -> Iterator[str]:
     rows = sorted({row for _, row in used})
     yield from (_kernel("weights"), _kernel("convolution"))
     yield from (_kernel("convolution_ROW").replace("ROW", row) for row in rows)
+    if "int32" in rows:
+        yield "#define RUN_int32(kernel, conv, arguments) kernel##_int32 arguments\n"
     if "int16" in rows:
         yield _kernel("avx2")
     if any(kind == "dense" for kind, _ in used):

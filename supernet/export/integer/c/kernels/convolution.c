@@ -20,5 +20,3 @@ static void taps_on_map(const struct convolution *conv, size_t middle, size_t *f
     *first = middle < edge ? edge - middle : 0;
     *end = smaller(conv->kernel, conv->in.size + edge - middle);
 }
-
-#define RUN_int32(kernel, conv, arguments) kernel##_int32 arguments

@@ -27,8 +27,14 @@ AVX2_INLINE void sums_of_four(const int16_t *const rows[4], size_t inputs, const
             s31 = _mm256_add_epi32(s31, _mm256_madd_epi16(x3, w1));
         }
     }
-    sums[0][0] = s00, sums[1][0] = s10, sums[2][0] = s20, sums[3][0] = s30;
-    sums[0][1] = s01, sums[1][1] = s11, sums[2][1] = s21, sums[3][1] = s31;
+    sums[0][0] = s00;
+    sums[0][1] = s01;
+    sums[1][0] = s10;
+    sums[1][1] = s11;
+    sums[2][0] = s20;
+    sums[2][1] = s21;
+    sums[3][0] = s30;
+    sums[3][1] = s31;
 }
 
 AVX2_INLINE void dense_pixels(const struct piece *piece, const int16_t *rows, const struct fast_lanes *how,
@@ -52,7 +58,7 @@ AVX2 static void dense_piece_avx2(const struct piece *piece, const int16_t *rows
     const enum type type = piece->conv->out.type;
     const size_t width = piece->width;
     struct fast_lanes how;
-    take_fast_lanes(&piece->how, &how);
+    take_fast_lanes(&piece->conv->how, piece->channel, width, &how);
     if (type == U8 && width == 16) dense_pixels(piece, rows, &how, U8, 16);
     else if (type == U8 && width == 8) dense_pixels(piece, rows, &how, U8, 8);
     else if (type == I8 && width == 16) dense_pixels(piece, rows, &how, I8, 16);

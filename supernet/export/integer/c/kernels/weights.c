@@ -65,7 +65,7 @@ static void unpack(const uint8_t *from, size_t count, unsigned bits, int16_t *to
         return;
     }
 #ifdef NETWORK_AVX2
-    if (__builtin_cpu_supports("avx2")) {
+    if (HAS_AVX2) {
         unpack_avx2(from, count, bits, to);
         return;
     }
