@@ -120,7 +120,7 @@ class TestTemporaryFiles:
         def refuse(prefix: str) -> str:
             raise FileNotFoundError("no usable temporary directory")
 
-        monkeypatch.setattr(c.tempfile, "mkdtemp", refuse)
+        monkeypatch.setattr("tempfile.mkdtemp", refuse)
         with pytest.raises(UnsupportedError, match="set TMPDIR"):
             C.logits(files, images)
 
