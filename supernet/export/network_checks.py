@@ -119,25 +119,34 @@ def _misfit(blocks: Sequence[Block], x: _Map, classes: int) -> str | None:
 def _block(block: Block, x: _Map) -> _Map:
     shortcuts = [layer for layer in block.layers if layer.source == "block"]
     fits = len(shortcuts) <= block.residual and bool(block.layers) and block.layers[0].source != "block"
+    fits = fits and not any(layer.gate for layer in shortcuts)
     _check(fits, f"block {block.name!r} has shortcuts that can not be")
-    entry, pooled = x, None
-    for layer in block.chain:
-        if layer.source == "pooled":
-            pooled, x = x, _Map(x.channels, None if x.size is None else 1)
-        x = _layer(layer, x)
-        if layer.gate:
-            gates = pooled is not None and pooled.size is not None and x == _Map(pooled.channels, 1)
-            _check(gates, f"layer {layer.name!r} does not fit what it gates")
-            assert pooled is not None
-            x = pooled
+    entry, x = _chain(block, x)
     if block.residual:
         for layer in shortcuts:
             entry = _layer(layer, _averaged(entry, block.stride))
         _check(entry == x and x.size is not None, f"block {block.name!r} adds what has another shape")
     if block.max_pool:
         _check(x.size is not None, f"block {block.name!r} takes maxima of what is no map")
-        x = _Map(x.channels, block.out_size)
+        x = _Map(x.channels, _averaged(x, 2).size)
     return x
+
+
+def _chain(block: Block, x: _Map) -> tuple[_Map, _Map]:
+    """(What the first layer takes, which is what a residual block adds; what the last one gives.)"""
+    entry, pooled = x, None
+    for number, layer in enumerate(block.chain):
+        if layer.source == "pooled":
+            _check(layer.op != "linear", f"linear layer {layer.name!r} pools by itself, and reads the chain")
+            pooled, x = x, _Map(x.channels, None if x.size is None else 1)
+        entry = entry if number else x
+        x = _layer(layer, x)
+        if layer.gate:
+            gates = pooled is not None and pooled.size is not None and x == _Map(pooled.channels, 1)
+            _check(gates, f"layer {layer.name!r} does not fit what it gates")
+            assert pooled is not None
+            x = pooled
+    return entry, x
 
 
 def _averaged(x: _Map, stride: int) -> _Map:
@@ -147,10 +156,14 @@ def _averaged(x: _Map, stride: int) -> _Map:
 def _layer(layer: Layer, x: _Map) -> _Map:
     _check(layer.in_channels == x.channels, f"layer {layer.name!r} does not fit the channels before it")
     if layer.op == "linear":
-        _check((layer.kernel, layer.stride) == (1, 1), f"linear layer {layer.name!r} has a kernel or a stride")
+        plain = (layer.kernel, layer.stride, layer.in_size) == (1, 1, 1)
+        _check(plain, f"linear layer {layer.name!r} has a kernel, a stride or a size besides 1")
         return _Map(layer.out_channels, None)
     _check(layer.in_size == x.size, f"layer {layer.name!r} does not fit the map before it")
-    _check(layer.out_channels % layer.groups == 0, f"layer {layer.name!r} has channels besides its groups")
+    odd = layer.kernel % 2 == 1 and (layer.kernel == 1 or layer.op != "pointwise")
+    _check(odd, f"layer {layer.name!r} has a kernel of {layer.kernel}, which its kind can not have")
+    own = layer.op != "depthwise" or layer.out_channels == layer.in_channels
+    _check(own, f"depthwise layer {layer.name!r} gives other channels than it takes")
     return _Map(layer.out_channels, layer.out_size)
 
 

@@ -109,6 +109,6 @@ def _shortcut(writer: Writer, block: Block, one: FoldedLayer, entry: Pending) ->
 
 def _max_pool(writer: Writer, block: Block, value: Pending) -> Pending:
     read = value.exact(writer, f"{block.name}.pooled")
-    made = writer.tensor(f"{block.name}.pool", read.channels, block.out_size, Target.of_tensor(read))
+    made = writer.tensor(f"{block.name}.pool", read.channels, (read.size + 1) // 2, Target.of_tensor(read))
     writer.instructions.append(MaxPool(made.name, read.name, made.name))
     return Codes(made)

@@ -19,7 +19,26 @@ struct fast_lanes {
     int32_t high;
 };
 
-static void take_fast_lanes(const struct lanes *from, struct fast_lanes *to)
+AVX2_INLINE __m256i eight(const void *at)
+{
+    return _mm256_loadu_si256((const __m256i *)at);
+}
+
+AVX2_INLINE void put(void *at, __m256i numbers)
+{
+    _mm256_storeu_si256((__m256i *)at, numbers);
+}
+
+/* Of four channels: shifts and biases as numbers of 64 bits. */
+AVX2_INLINE void take_four(__m256i shift, __m256i bias, unsigned fraction, int64_t *offset, int64_t *up)
+{
+    const __m256i one = _mm256_set1_epi64x(1), most = _mm256_sub_epi64(_mm256_set1_epi64x(32), shift);
+    const __m256i constant = _mm256_sllv_epi64(bias, _mm256_sub_epi64(shift, _mm256_set1_epi64x(fraction)));
+    put(offset, _mm256_add_epi64(constant, _mm256_sllv_epi64(one, _mm256_sub_epi64(shift, one))));
+    put(up, _mm256_and_si256(most, _mm256_cmpgt_epi64(most, _mm256_setzero_si256())));
+}
+
+static void spread_lanes(const struct lanes *from, struct fast_lanes *to)
 {
     size_t lane;
     for (lane = 0; lane < LANES; lane++) {
@@ -30,13 +49,32 @@ static void take_fast_lanes(const struct lanes *from, struct fast_lanes *to)
         to->offset[place] = from->offset[lane];
         to->up[place] = shift < 32 ? (int64_t)(32 - shift) : 0;
     }
-    to->low = from->low;
-    to->high = from->high;
 }
 
-AVX2_INLINE __m256i eight(const void *at)
+/* As `take_lanes`. */
+AVX2 static void take_fast_lanes(const struct rescale *how, size_t channel, size_t width, struct fast_lanes *to)
 {
-    return _mm256_loadu_si256((const __m256i *)at);
+    const __m256i one = _mm256_set1_epi32(1), even = _mm256_set1_epi64x(0xFFFFFFFF);
+    const size_t first = how->first + channel;
+    size_t half;
+    to->low = how->low;
+    to->high = how->high;
+    if (how->count == 1 || width < LANES) {
+        struct lanes lanes;
+        take_lanes(how, channel, width, &lanes);
+        spread_lanes(&lanes, to);
+        return;
+    }
+    for (half = 0; half < LANES; half += 8) {
+        const __m128i bytes = _mm_loadl_epi64((const __m128i *)(const void *)(shifts + first + half));
+        const __m256i shift = _mm256_cvtepu8_epi32(bytes), bias = eight(biases + first + half);
+        put(to->multiplier + half, eight(multipliers + first + half));
+        put(to->down + half, _mm256_max_epi32(_mm256_sub_epi32(shift, _mm256_set1_epi32(32)), _mm256_setzero_si256()));
+        take_four(_mm256_and_si256(shift, even), _mm256_mul_epi32(bias, one), how->fraction, to->offset + half,
+                  to->up + half);
+        take_four(_mm256_srli_epi64(shift, 32), _mm256_mul_epi32(_mm256_srli_epi64(bias, 32), one), how->fraction,
+                  to->offset + half + 4, to->up + half + 4);
+    }
 }
 
 AVX2_INLINE __m256i rescale_eight(const struct fast_lanes *how, size_t first, __m256i x)
@@ -68,8 +106,8 @@ AVX2_INLINE void put_sums(const struct fast_lanes *how, __m256i a, __m256i b, en
         else _mm_storeu_si128((__m128i *)(void *)to, codes);
         return;
     }
-    _mm256_storeu_si256((__m256i *)(void *)all, a);
-    _mm256_storeu_si256((__m256i *)(void *)(all + 8), b);
+    put(all, a);
+    put(all + 8, b);
     store(type, all, width, to);
 }
 #endif

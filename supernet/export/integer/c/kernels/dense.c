@@ -41,13 +41,13 @@ static void turn_panel(const int16_t *panel, size_t inputs, size_t width, int16_
             turned[lane * inputs + input] = panel[(input / 2 * lanes + lane) * 2 + input % 2];
 }
 
-/* What is computed at once: `count` pixels of `width` channels, from `to` on. */
+/* What is computed at once: `count` pixels of `width` channels from `channel` on, into `to`. */
 struct piece {
     const struct convolution *conv;
     size_t count;
+    size_t channel;
     size_t width;
     const int16_t *panel;
     int16_t *turned;
-    struct lanes how;
     unsigned char *to;
 };

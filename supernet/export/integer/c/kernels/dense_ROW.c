@@ -35,13 +35,15 @@ static void dense_piece_ROW(const struct piece *piece, const ROW_t *rows)
 {
     const struct convolution *conv = piece->conv;
     const size_t inputs = inputs_of(conv), step = bytes_of(conv->out.type, conv->out.channels);
+    struct lanes how;
     size_t pixel, lane;
+    take_lanes(&conv->how, piece->channel, piece->width, &how);
     turn_panel(piece->panel, inputs, piece->width, piece->turned);
     for (pixel = 0; pixel < piece->count; pixel++) {
         int32_t sums[LANES] = {0};
         for (lane = 0; lane < piece->width; lane++)
             sums[lane] = dot_ROW(rows + pixel * inputs, piece->turned + lane * inputs, inputs);
-        rescale_lanes(&piece->how, sums);
+        rescale_lanes(&how, sums);
         store(conv->out.type, sums, piece->width, piece->to + pixel * step);
     }
 }
@@ -55,13 +57,13 @@ static void dense_ROW(const struct convolution *conv, unsigned char *buffer)
     size_t first, channel;
     for (first = 0; first < pixels; first += conv->chunk) {
         const size_t count = smaller(conv->chunk, pixels - first);
-        struct piece piece = {conv, count, 0, panel, turned, {{0}, {0}, {0}, 0, 0}, NULL};
+        struct piece piece = {conv, count, 0, 0, panel, turned, NULL};
         gather_ROW(conv, buffer + conv->in.at, first, count, rows);
         for (channel = 0; channel < channels; channel += LANES) {
+            piece.channel = channel;
             piece.width = smaller(LANES, channels - channel);
             piece.to = buffer + conv->out.at + bytes_of(conv->out.type, first * channels + channel);
             take_panel(conv, channel, piece.width, panel);
-            take_lanes(&conv->how, channel, piece.width, &piece.how);
             RUN_ROW(dense_piece, conv, (&piece, rows));
         }
     }

@@ -58,7 +58,7 @@ AVX2 static void dense_piece_avx2(const struct piece *piece, const int16_t *rows
     const enum type type = piece->conv->out.type;
     const size_t width = piece->width;
     struct fast_lanes how;
-    take_fast_lanes(&piece->how, &how);
+    take_fast_lanes(&piece->conv->how, piece->channel, width, &how);
     if (type == U8 && width == 16) dense_pixels(piece, rows, &how, U8, 16);
     else if (type == U8 && width == 8) dense_pixels(piece, rows, &how, U8, 8);
     else if (type == I8 && width == 16) dense_pixels(piece, rows, &how, I8, 16);

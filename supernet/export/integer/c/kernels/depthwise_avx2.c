@@ -69,17 +69,6 @@ AVX2_INLINE void sums_of_pairs(const struct pair *pairs, size_t count, size_t ch
 
 typedef char bytes_of_fast_lanes[sizeof(struct fast_lanes) == 392 ? 1 : -1];
 
-static void take_all_lanes(const struct convolution *conv, struct fast_lanes *to)
-{
-    const size_t channels = conv->out.channels;
-    size_t block;
-    for (block = 0; block * LANES < channels; block++) {
-        struct lanes lanes;
-        take_lanes(&conv->how, block_start(channels, block), LANES, &lanes);
-        take_fast_lanes(&lanes, to + block);
-    }
-}
-
 /* As `depthwise_all_int16`, to the bit; for inputs of 8 bits and 16 channels or more. */
 AVX2 static void depthwise_all_avx2(const struct convolution *conv, unsigned char *buffer, const int16_t *taps)
 {
@@ -90,7 +79,8 @@ AVX2 static void depthwise_all_avx2(const struct convolution *conv, unsigned cha
     unsigned char *zeros = buffer + conv->scratch[3], *to = buffer + conv->out.at;
     size_t pixel, block;
     pair_weights(taps, channels, kernel, weights_of_pairs);
-    take_all_lanes(conv, how);
+    for (block = 0; block * LANES < channels; block++)
+        take_fast_lanes(&conv->how, block_start(channels, block), LANES, how + block);
     memset(zeros, 0, channels);
     for (pixel = 0; pixel < pixels; pixel++, to += bytes_of(conv->out.type, channels)) {
         struct pair pairs[MOST_PAIRS];
