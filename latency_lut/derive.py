@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import lsq_linear
-from scipy.stats import kendalltau
 
 from bitfront.latency_lut.bundle.profile import Times
 from bitfront.latency_lut.correction import fit_correction, mean_relative_error
@@ -101,6 +100,8 @@ def repeatability(times: Sequence[Times]) -> float | None:
 
     None where there is no order to speak of: fewer than two different calls.
     """
+    from scipy.stats import kendalltau  # takes half a second to load, and few who make costs of times ask this
+
     even, odd = np.array([one.even_ms for one in times]), np.array([one.odd_ms for one in times])
     if len(times) < 2 or np.ptp(even) == 0 or np.ptp(odd) == 0:
         return None

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import kendalltau, spearmanr
 
 from bitfront.predictors.dataset import InvalidPairsError
 
@@ -20,11 +19,15 @@ _TOP_SHARE = 100
 
 def kendall_tau(predicted: Floats, measured: Floats) -> float:
     """Kendall's tau-b, -1..1; 0 where either side is constant."""
+    from scipy.stats import kendalltau  # takes half a second to load, and most who load this judge nothing
+
     return _defined(float(kendalltau(predicted, measured).statistic))
 
 
 def spearman(predicted: Floats, measured: Floats) -> float:
     """Spearman's rank correlation, -1..1; 0 where either side is constant."""
+    from scipy.stats import spearmanr  # see `kendall_tau`
+
     if np.ptp(predicted) == 0 or np.ptp(measured) == 0:
         return 0.0
     return _defined(float(spearmanr(predicted, measured).statistic))

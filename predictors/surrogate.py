@@ -16,7 +16,7 @@ from typing import Self, cast
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from bitfront.predictors.dataset import Pairs
 from bitfront.predictors.distance import Distance, by_gene, by_gene_and_role
@@ -27,7 +27,7 @@ from bitfront.predictors.predictor import COVERAGE
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.space import SearchSpace
 
-_Z = float(norm.ppf((1 + COVERAGE) / 2))
+_Z = float(ndtri((1 + COVERAGE) / 2))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 from hypothesis import settings
 
 from bitfront.experiments.benchmarks.throwaway_postgresql import throwaway_postgresql
+from bitfront.experiments.store.sql import SqlStore
 from bitfront.latency_lut import machine_lock
 from bitfront.supernet.data.dataset import Dataset, Split
 from bitfront.supernet.data.digits import digits
@@ -47,6 +49,14 @@ def machine_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(machine_lock, "lock_path", lambda: place)
         yield
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty SQLite store, made once, as making its tables takes longer than most tests."""
+    path = tmp_path_factory.mktemp("store") / "bitfront.sqlite"
+    SqlStore(f"sqlite:///{path}").close()
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -23,10 +23,15 @@ _CHUNK = 2**20
 _IN_MEMORY = 32 << 20
 
 
+def is_bundle(record: ExportRecord) -> bool:
+    """Whether the model is several files, so that its bundle stands for it."""
+    return Path(record.path).is_dir()
+
+
 def bundle_of(record: ExportRecord) -> Path | None:
     """The folder of an export's bundle; None where it is gone, or was exported before there were bundles."""
     path = Path(record.path)
-    return path if path.is_dir() else bundle_around(path)
+    return path if is_bundle(record) else bundle_around(path)
 
 
 def size_of(record: ExportRecord) -> int | None:
@@ -44,7 +49,7 @@ def sent_model(record: ExportRecord, name: str) -> StreamingResponse:
         NotFoundError: it is gone.
         ConflictError: it was changed since.
     """
-    if Path(record.path).is_dir():
+    if is_bundle(record):
         return _sent(_zipped(Path(record.path)), f"{name}.zip", record.sha256)
     try:
         file = Path(record.path).open("rb")  # noqa: SIM115 - closed when all of it is sent
@@ -63,7 +68,7 @@ def sent_bundle(record: ExportRecord, name: str) -> StreamingResponse:
     folder = bundle_of(record)
     if folder is None:
         raise NotFoundError("the export has no bundle", "export it again", "path.candidate_id")
-    return _sent(_zipped(folder), f"{name}.zip", record.sha256 if Path(record.path).is_dir() else None)
+    return _sent(_zipped(folder), f"{name}.zip", record.sha256 if is_bundle(record) else None)
 
 
 def _zipped(folder: Path) -> IO[bytes]:

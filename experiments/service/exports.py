@@ -8,7 +8,7 @@ from fastapi.responses import StreamingResponse
 
 from bitfront.experiments.bundle.forms import check_format
 from bitfront.experiments.service.context import Service
-from bitfront.experiments.service.downloads import bundle_of, sent_bundle, sent_model, size_of
+from bitfront.experiments.service.downloads import bundle_of, is_bundle, sent_bundle, sent_model, size_of
 from bitfront.experiments.service.jobs import Job
 from bitfront.experiments.service.models import ExportAnswer, ExportRequest
 from bitfront.experiments.service.refusals import NotFoundError
@@ -127,7 +127,7 @@ def _answer(experiment_id: str, record: ExportRecord) -> ExportAnswer:
         size_bytes=size,
         top1_test=record.top1_test,
         created_at=record.created_at,
-        file=None if size is None else f"{place}/file?{query}",
+        file=None if size is None else f"{place}/{'bundle' if is_bundle(record) else 'file'}?{query}",
         bundle=None if bundle_of(record) is None else f"{place}/bundle?{query}",
     )
 

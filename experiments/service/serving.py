@@ -20,7 +20,17 @@ from bitfront.experiments.termination import terminated_as_interrupted
 WORKER = "bitfront.experiments.worker"
 """The package whose function ``beside(home, command)`` gives a context in which a worker works."""
 
-_GRACE_SECONDS = 5
+SERVER: dict[str, Any] = {
+    "log_config": None,  # one form for all that is said
+    "access_log": False,  # the guard's log has no queries and no headers in it
+    "server_header": False,
+    "proxy_headers": False,  # who asks is whoever is connected
+    "timeout_keep_alive": 30,
+    "timeout_graceful_shutdown": 5,
+    "limit_concurrency": 1000,
+    "h11_max_incomplete_event_size": 64 * 1024,
+}
+"""What uvicorn is asked for wherever the service listens."""
 
 
 def run_server(settings: Settings, store: Store, with_worker: bool) -> None:
@@ -35,19 +45,7 @@ def run_server(settings: Settings, store: Store, with_worker: bool) -> None:
     # uvicorn shuts down in order and then raises the signal again, for which it finds the handler from before:
     # SIGTERM's own would end this process at once, and nobody would stop the worker.
     with terminated_as_interrupted(), in_use(settings.home), worker_beside(settings, with_worker):
-        uvicorn.run(
-            app,
-            host=settings.host,
-            port=settings.port,
-            log_config=None,  # one form for all that is said
-            access_log=False,  # the guard's log has no queries and no headers in it
-            server_header=False,
-            proxy_headers=False,  # who asks is whoever is connected
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
-            limit_concurrency=1000,
-            h11_max_incomplete_event_size=64 * 1024,
-        )
+        uvicorn.run(app, host=settings.host, port=settings.port, **SERVER)
 
 
 @contextmanager

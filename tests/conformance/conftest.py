@@ -16,14 +16,6 @@ _NUMBERS = itertools.count()
 
 
 @pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty SQLite store, made once, as making its tables takes longer than most tests."""
-    path = tmp_path_factory.mktemp("store") / "bitfront.sqlite"
-    SqlStore(f"sqlite:///{path}").close()
-    return path
-
-
-@pytest.fixture(scope="session")
 def template(postgresql_url: str) -> str:
     """An empty PostgreSQL store, of which every test gets a copy."""
     _execute(postgresql_url, "CREATE DATABASE template_store")

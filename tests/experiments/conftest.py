@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from bitfront.experiments.spec import parse_spec, spec_from
 from bitfront.experiments.stages.exporting import export_candidate
 from bitfront.experiments.stages.supernet import supernet_folder
 from bitfront.experiments.store.base import Store
-from bitfront.experiments.store.home import open_store
+from bitfront.experiments.store.home import open_store, store_file
 from bitfront.experiments.store.records import (
     CandidateBatch,
     ExportRecord,
@@ -82,8 +83,11 @@ def call(home: Path) -> Call:
 
 
 @pytest.fixture
-def store(home: Path) -> Iterator[Store]:
+def store(home: Path, migrated: Path) -> Iterator[Store]:
     """The home's store."""
+    if not store_file(home).exists():
+        home.mkdir(exist_ok=True)
+        shutil.copy(migrated, store_file(home))
     with open_store() as opened:
         yield opened
 

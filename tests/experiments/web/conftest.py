@@ -12,13 +12,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
 
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 
 from bitfront.experiments.service.app import create_app
+from bitfront.experiments.service.serving import SERVER
 from bitfront.experiments.service.settings import Settings
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.statuses import Status
@@ -87,9 +90,9 @@ def texts(kept: dict[str, str], request: pytest.FixtureRequest) -> dict[str, str
     return kept
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium, if it is there."""
+    """Debian's Chromium, if it is there; pages that are opened in it know nothing of one another."""
     sync_api = pytest.importorskip("playwright.sync_api")
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -120,8 +123,25 @@ def _check_own(url: str, errors: list[str]) -> None:
 
 
 @pytest.fixture
-def base(home: Path, until: Until, process: Process) -> Iterator[str]:
-    """The address of a service, without a worker, over an empty home."""
+def base(home: Path, store: Store, until: Until) -> Iterator[str]:
+    """The address of a service over the home, in a thread: a process takes seconds to load what is loaded here."""
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        port = place.getsockname()[1]
+        server = uvicorn.Server(uvicorn.Config(create_app(Settings(home, port=port), store), **SERVER))
+        serving = Thread(target=server.run, kwargs={"sockets": [place]})
+        serving.start()
+        try:
+            until(lambda: server.started, 60)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.should_exit = True
+            serving.join()
+
+
+@pytest.fixture
+def served(home: Path, until: Until, process: Process) -> Iterator[str]:
+    """The address of ``bitfront serve``, without a worker, over an empty home."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

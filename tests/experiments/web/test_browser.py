@@ -36,9 +36,9 @@ pytestmark = pytest.mark.browser
 @pytest.mark.slow
 @pytest.mark.timeout(2 * SECONDS)
 def test_from_launch_to_a_file_that_runs(
-    base: str, page: Page, home: Path, tmp_path: Path, until: Until, process: Process
+    served: str, page: Page, home: Path, tmp_path: Path, until: Until, process: Process
 ) -> None:
-    page.goto(base)
+    page.goto(served)
     experiment = _launched(page)
     page.evaluate("window.neverLeft = true")
     program = f"from bitfront.experiments.commands.launch import work; work({experiment!r})"

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from bitfront.experiments.concluding import BY_SIGNAL, DRAINED
 from bitfront.experiments.store.base import Store
-from bitfront.experiments.store.home import open_store
+from bitfront.experiments.store.home import open_store, store_file
 from bitfront.experiments.store.owner import Owner
 from bitfront.experiments.store.statuses import Status
 from bitfront.experiments.worker import roster
@@ -81,7 +82,8 @@ class Crew:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Any:
+def store(tmp_path: Path, migrated: Path) -> Any:
+    shutil.copy(migrated, store_file(tmp_path))
     with open_store(tmp_path) as opened:
         yield opened
 
