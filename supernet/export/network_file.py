@@ -1,4 +1,8 @@
-"""Folded networks as files: safetensors whose manifest says what the network is.
+"""Folded networks as files: safetensors with a tensor that says what the network is.
+
+``network`` (uint8) is that text, JSON that is packed by `deflated`: sizes, blocks with their layers, scales, and
+digests of files beside (`_Manifest`). The header's manifest has ``format`` and ``version``, and its digest is of
+all tensors.
 
 Each layer has, under its name, with _ for dots, the tensors
 
@@ -8,23 +12,23 @@ Each layer has, under its name, with _ for dots, the tensors
 * ``bias`` (float32).
 
 Weights that were not rounded yet to the format of their layer are rounded as they are stored. Besides the tensors,
-which take what `policy.layer_bytes` counts, a layer takes some 700 bytes for its names, shapes and formats.
+which take what `policy.layer_bytes` counts, a layer takes some 280 bytes for its names, shapes and formats.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any
 
 import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
 from bitfront.supernet.errors import CorruptFileError, UnsupportedError
+from bitfront.supernet.export.deflated import deflated, inflated
 from bitfront.supernet.export.integer.packing import pack, packed_bytes, unpack
 from bitfront.supernet.export.network_checks import attribute, network_problem
 from bitfront.supernet.files import read_tensors, tensor_file
@@ -40,8 +44,6 @@ Quants = tuple[TensorQuant | None, TensorQuant | None]
 class _Manifest:
     """``quants`` are input and output of the layers in order; ``sha256`` is of files beside, by name."""
 
-    format: Literal["bitfront network"]
-    version: Literal[1]
     in_channels: int
     resolution: int
     classes: int
@@ -51,6 +53,8 @@ class _Manifest:
 
 
 _MANIFEST = TypeAdapter(_Manifest)
+_TEXT = "network"
+_HEADER = {"format": "bitfront network", "version": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +100,6 @@ def network_bytes(folded: Folded, beside: Mapping[str, bytes] | None = None) -> 
     check_is_network(folded)
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in sorted((beside or {}).items())}
     manifest = _Manifest(
-        format="bitfront network",
-        version=1,
         in_channels=folded.in_channels,
         resolution=folded.resolution,
         classes=folded.classes,
@@ -105,7 +107,8 @@ def network_bytes(folded: Folded, beside: Mapping[str, bytes] | None = None) -> 
         quants=_quants(folded),
         sha256=digests,
     )
-    return tensor_file(stored_tensors(folded), asdict(manifest))
+    text = torch.from_numpy(deflated(asdict(manifest)).copy())
+    return tensor_file({**stored_tensors(folded), _TEXT: text}, _HEADER)
 
 
 def check_is_network(folded: Folded) -> None:
@@ -127,9 +130,9 @@ def read_network(data: bytes, source: str = "the given file") -> NetworkFile:
     Raises:
         CorruptFileError: it is no such file, or what is in it is no network; ``source`` names it.
     """
-    tensors, document = read_tensors(data, source)
+    tensors, header = read_tensors(data, source)
     try:
-        manifest = _MANIFEST.validate_json(json.dumps(document), strict=True)
+        manifest = _manifest(tensors.pop(_TEXT, None), header)
         found = network_problem(
             manifest.blocks, manifest.quants, manifest.in_channels, manifest.resolution, manifest.classes
         )
@@ -138,6 +141,14 @@ def read_network(data: bytes, source: str = "the given file") -> NetworkFile:
         return NetworkFile(_folded(manifest, tensors), tensors, manifest.sha256)
     except ValueError as error:  # pydantic's are such
         raise CorruptFileError(f"{source} is no network ({error}): export it again") from error
+
+
+def _manifest(text: Tensor | None, header: dict[str, Any]) -> _Manifest:
+    if header != _HEADER:
+        raise ValueError(f"its header says {header}, not {_HEADER}")
+    if text is None or text.dtype != torch.uint8 or text.ndim != 1:
+        raise ValueError(f"tensor {_TEXT!r} is not there as one row of bytes")
+    return _MANIFEST.validate_json(inflated(text.numpy()), strict=True)
 
 
 def _folded(manifest: _Manifest, tensors: dict[str, Tensor]) -> Folded:

@@ -8,7 +8,7 @@ from onnx import TensorProto
 
 from bitfront.supernet.errors import UnsupportedError
 from bitfront.supernet.export.onnx_builder import CONTAINER_BITS, GraphBuilder
-from bitfront.supernet.export.onnx_containers import INT4_BITS, OPSET_OF_INT4, float_type, packed_codes
+from bitfront.supernet.export.onnx_containers import INT4_BITS, float_codes, packed_codes
 from bitfront.supernet.export.onnx_placement import Placement
 from bitfront.supernet.folded import FoldedLayer, TensorQuant
 from bitfront.supernet.layers import Layer
@@ -68,7 +68,6 @@ def _sum(graph: GraphBuilder, folded: FoldedLayer, tensor: str, weight: str, *bi
 def _packed_sum(graph: GraphBuilder, folded: FoldedLayer, tensor: str) -> str:
     """The form that ONNX Runtime (MatMulNBits) and OpenVINO fuse; a Gemm would unpack its weights in each call."""
     codes, scale = _codes(folded)
-    graph.opset = OPSET_OF_INT4
     stored = graph.constant(packed_codes(np.ascontiguousarray(codes.T), INT4_BITS))
     weight = graph.node("DequantizeLinear", [stored, graph.constant(scale)], axis=1)
     product = graph.node("MatMul", [tensor, weight], name=folded.layer.name)
@@ -80,8 +79,10 @@ def _integer_sum(graph: GraphBuilder, folded: FoldedLayer, tensor: str, quant: T
     codes, scale = _codes(folded)
     spread = 1 << (CONTAINER_BITS - _bits(folded))
     scale = scale / np.float32(spread)
-    scales, zeros = graph.constant(scale), graph.constant(np.zeros(len(scale), np.int8))
-    weight = graph.node("DequantizeLinear", [_spread_codes(graph, folded, codes, spread), scales, zeros], axis=0)
+    scales, inputs = graph.constant(scale), [_spread_codes(graph, folded, codes, spread)]
+    # QGemm is only taken if zero points are written out.
+    zeros = [graph.constant(np.zeros(len(scale), np.int8))] if folded.layer.op == "linear" else []
+    weight = graph.node("DequantizeLinear", [*inputs, scales, *zeros], axis=0)
     bias = _bias_codes(folded.bias, scale, quant)
     if bias is not None:
         step = graph.node("Mul", [graph.constant(np.float32(quant.scale)), scales])
@@ -133,17 +134,16 @@ def _real_weight(graph: GraphBuilder, folded: FoldedLayer) -> str:
 
 
 def _float_weight(graph: GraphBuilder, folded: FoldedLayer) -> str:
-    weight = graph.constant(folded.weight.astype(float_type(folded.layer.weight_format)))
-    is_fp32 = folded.layer.weight_format == "fp32"
-    return weight if is_fp32 else graph.node("Cast", [weight], to=TensorProto.FLOAT)
+    codes, scale = float_codes(folded.weight, folded.layer.weight_format)
+    weight = graph.constant(codes)
+    if codes.dtype != np.float32:
+        weight = graph.node("Cast", [weight], to=TensorProto.FLOAT)
+    return weight if scale is None else graph.node("Mul", [weight, graph.constant(scale)])
 
 
 def _stored(graph: GraphBuilder, folded: FoldedLayer) -> str:
     """The weights' codes in the smallest container of ONNX."""
-    bits = _bits(folded)
-    if bits <= INT4_BITS:
-        graph.opset = OPSET_OF_INT4
-    return graph.constant(packed_codes(_codes(folded)[0], bits))
+    return graph.constant(packed_codes(_codes(folded)[0], _bits(folded)))
 
 
 def _bits(folded: FoldedLayer) -> int:

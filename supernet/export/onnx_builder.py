@@ -10,6 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from bitfront.supernet.export.onnx_containers import oldest_opset
 from bitfront.supernet.folded import TensorQuant
 
 # The oldest opset in which per-channel DequantizeLinear and all fusions of ONNX Runtime are at hand: an export
@@ -20,18 +21,15 @@ CONTAINER_BITS = 8
 
 
 class GraphBuilder:
-    """Collects the nodes of one graph in order. Names of tensors are short, for the files of small networks.
-
-    ``opset`` is the oldest that the graph needs; who adds something newer raises it.
-    """
+    """Collects the nodes of one graph in order. Names of tensors are short, for the files of small networks."""
 
     def __init__(self) -> None:
-        self.opset = OPSET
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
         self._names: dict[bytes, str] = {}
         self._dequantized: dict[tuple[str, TensorQuant], str] = {}
         self._origin: dict[str, tuple[str, TensorQuant]] = {}
+        self._cast: dict[tuple[str, int], str] = {}
         self._before_relu: dict[str, str] = {}
         self._per_index: dict[tuple[str, int], str] = {}
 
@@ -82,8 +80,10 @@ class GraphBuilder:
         if (tensor, axis) not in self._per_index:
             codes, quant = self._origin[tensor]
             shape = self.constant(np.array([size]))
-            qparams = [self.node("Expand", [one, shape]) for one in self._qparams(quant)]
-            self._per_index[tensor, axis] = self.node("DequantizeLinear", [codes, *qparams], axis=axis)
+            # No zero point is 0.
+            qparams = self._qparams(quant)[: 2 if quant.zero_point else 1]
+            expanded = [self.node("Expand", [one, shape]) for one in qparams]
+            self._per_index[tensor, axis] = self.node("DequantizeLinear", [codes, *expanded], axis=axis)
         return self._per_index[tensor, axis]
 
     def fake_quant(self, tensor: str, quant: TensorQuant | None) -> str:
@@ -94,6 +94,14 @@ class GraphBuilder:
         if key not in self._dequantized:
             self._dequantized[key] = self.dequantize(self.quantize(tensor, quant), quant)
         return self._dequantized[key]
+
+    def cast_to(self, tensor: str, data_type: int) -> str:
+        """The tensor as its consumers see it in a float type of ONNX; one pair of nodes serves all of them."""
+        key = (tensor, data_type)
+        if key not in self._cast:
+            narrow = self.node("Cast", [tensor], to=data_type)
+            self._cast[key] = self.node("Cast", [narrow], to=onnx.TensorProto.FLOAT)
+        return self._cast[key]
 
     def accept_codes(self, codes: str, quant: TensorQuant) -> str:
         """The real tensor behind codes that come from outside; consumers in the same format share the pair."""
@@ -119,7 +127,8 @@ class GraphBuilder:
         read = {each for node in nodes for each in node.input}
         constants = [tensor for key, tensor in self._constants.items() if key in read]
         graph = helper.make_graph(nodes, name, [graph_input], [graph_output], initializer=constants)
-        opsets = [helper.make_opsetid("", self.opset)]
+        types = {one.data_type for one in constants} | {data_type for _, data_type in self._cast}
+        opsets = [helper.make_opsetid("", max(OPSET, oldest_opset(types)))]
         model = helper.make_model(
             graph,
             opset_imports=opsets,

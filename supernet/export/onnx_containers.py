@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import ml_dtypes
@@ -17,21 +17,30 @@ from bitfront.supernet.quantization.formats import FORMATS
 from bitfront.supernet.quantization.formats.base import FloatFormat
 
 INT4_BITS = 4
-OPSET_OF_INT4 = 21
 
-_FLOATS: dict[str, DTypeLike] = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
+# By torch's name: NumPy's and ONNX' type.
+_FLOATS: dict[str, tuple[DTypeLike, int]] = {
+    "float32": (np.float32, TensorProto.FLOAT),
+    "bfloat16": (ml_dtypes.bfloat16, TensorProto.BFLOAT16),
+    "float16": (np.float16, TensorProto.FLOAT16),
+    "float8_e4m3fn": (ml_dtypes.float8_e4m3fn, TensorProto.FLOAT8E4M3FN),
+    "float8_e5m2": (ml_dtypes.float8_e5m2, TensorProto.FLOAT8E5M2),
+}
 _CONTAINERS = {
     TensorProto.FLOAT: "fp32",
     TensorProto.BFLOAT16: "bf16",
     TensorProto.FLOAT16: "fp16",
+    TensorProto.FLOAT8E4M3FN: "float8_e4m3fn",
+    TensorProto.FLOAT8E5M2: "float8_e5m2",
     TensorProto.INT8: "int8",
     TensorProto.INT4: "int4",
 }
+_OPSETS = {TensorProto.FLOAT8E4M3FN: 19, TensorProto.FLOAT8E5M2: 19, TensorProto.INT4: 21}
 _WEIGHTED = ("Conv", "Gemm", "MatMul")
 
 
-def float_type(format_name: str) -> DTypeLike:
-    """NumPy's type of a float format's values.
+def float_type(format_name: str) -> tuple[DTypeLike, int]:
+    """NumPy's and ONNX' type of a float format's values.
 
     Raises:
         UnsupportedError: ONNX has none.
@@ -39,13 +48,40 @@ def float_type(format_name: str) -> DTypeLike:
     number_format = FORMATS.get(format_name)
     name = str(number_format.dtype).removeprefix("torch.") if isinstance(number_format, FloatFormat) else ""
     if name not in _FLOATS:
-        raise UnsupportedError(f"weights in {format_name} have no form in ONNX: choose one of fp32, bf16")
+        raise UnsupportedError(f"numbers in {format_name} have no form in ONNX: choose another candidate")
     return _FLOATS[name]
+
+
+def is_float8(format_name: str) -> bool:
+    """Whether a format is a float one of 8 bits."""
+    number_format = FORMATS.get(format_name)
+    return not number_format.is_integer and number_format.storage_bits == 8
+
+
+def float_codes(weight: NDArray[np.float32], format_name: str) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
+    """Weights in the type of their float format.
+
+    Those of 8 bits are in units of one scale per output channel, (out, 1, ..), so that they use the whole range.
+
+    Raises:
+        UnsupportedError: ONNX has no such type.
+    """
+    dtype, _ = float_type(format_name)
+    if not is_float8(format_name):
+        return weight.astype(dtype), None
+    largest = np.abs(weight).reshape(len(weight), -1).max(1).reshape(-1, *[1] * (weight.ndim - 1))
+    scale = np.where(largest > 0, largest / np.float32(ml_dtypes.finfo(dtype).max), 1.0).astype(np.float32)
+    return (weight / scale).astype(dtype), scale
 
 
 def packed_codes(codes: NDArray[np.int8], bits: int) -> NDArray[Any]:
     """Codes of ``bits`` bits in the smallest integer type that holds them."""
     return codes.astype(ml_dtypes.int4) if bits <= INT4_BITS else codes
+
+
+def oldest_opset(data_types: Iterable[int]) -> int:
+    """The oldest opset whose operators take all of these types of tensors."""
+    return max((_OPSETS.get(one, 0) for one in data_types), default=0)
 
 
 def read_model(content: bytes, source: str) -> onnx.ModelProto:
@@ -58,6 +94,11 @@ def read_model(content: bytes, source: str) -> onnx.ModelProto:
         return onnx.load_model_from_string(content)
     except DecodeError as error:
         raise CorruptFileError(f"{source} is no ONNX model ({error}): export it again") from error
+
+
+def opset(model: onnx.ModelProto) -> int:
+    """The version of ONNX' own operators that a model asks for; 0 if for none."""
+    return max((int(one.version) for one in model.opset_import if not one.domain), default=0)
 
 
 def weight_containers(model: onnx.ModelProto) -> dict[str, str]:
@@ -76,11 +117,17 @@ def stored_bytes(model: onnx.ModelProto) -> int:
 
 
 def _weights(model: onnx.ModelProto) -> Iterator[tuple[str, TensorProto]]:
-    """The constant that each weighted node gets its weights from, through what makes real numbers of it."""
+    """The constant that each weighted node gets its weights from, through what makes real numbers of it.
+
+    Raises:
+        CorruptFileError: there is none, or of another type than an export has.
+    """
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    producers = {node.output[0]: node for node in model.graph.node}
-    for node in (each for each in model.graph.node if each.op_type in _WEIGHTED):
+    before = {node.output[0]: node.input[0] for node in model.graph.node if node.output and node.input}
+    for node in (each for each in model.graph.node if each.op_type in _WEIGHTED and len(each.input) > 1):
         source = node.input[1]
-        while source not in constants:
-            source = producers[source].input[0]
+        for _ in before:
+            source = source if source in constants else before.get(source, source)
+        if source not in constants or constants[source].data_type not in _CONTAINERS:
+            raise CorruptFileError(f"the weights of {node.name} are none that an export has: export it again")
         yield node.name, constants[source]

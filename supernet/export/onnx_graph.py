@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 
 from bitfront.supernet.export.onnx_affine import affine, kept_real
 from bitfront.supernet.export.onnx_builder import GraphBuilder
+from bitfront.supernet.export.onnx_containers import float_type, is_float8
 from bitfront.supernet.export.onnx_placement import Placement
 from bitfront.supernet.export.targets.base import RuntimeName
 from bitfront.supernet.folded import Folded, FoldedLayer, TensorQuant
@@ -124,7 +125,7 @@ class _Writer:
         return self._graph.node("Max", [tensor, lowest])
 
     def _block(self, block: Block, layers: list[FoldedLayer], tensor: str) -> str:
-        entry = self._graph.fake_quant(tensor, layers[0].input)
+        entry = self._taken(layers[0], tensor)
         pooled, is_map = tensor, True
         for folded in (one for one in layers if one.layer.source != "block"):
             layer = folded.layer
@@ -163,12 +164,18 @@ class _Writer:
             if self._placement.pools_integers(folded):
                 tensor = graph.fake_quant(tensor, folded.input)
             tensor = graph.node("Flatten", [tensor])
-        tensor = graph.fake_quant(tensor, folded.input)
-        result = affine(graph, self._placement, folded, tensor)
+        result = affine(graph, self._placement, folded, self._taken(folded, tensor))
         if layer.relu:
             result = graph.node("Relu", [result])
         result = graph.fake_quant(result, folded.output)
         return result if layer.relu else self._activated(layer.act, result)
+
+    def _taken(self, folded: FoldedLayer, tensor: str) -> str:
+        """A tensor in the activation format of a layer; those of 16 bits are up to the runtime's precision."""
+        form = folded.layer.activation_format
+        if is_float8(form):
+            return self._graph.cast_to(tensor, float_type(form)[1])
+        return self._graph.fake_quant(tensor, folded.input)
 
     def _activated(self, act: Activation, tensor: str) -> str:
         if act == "none":

@@ -9,7 +9,13 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from bitfront.supernet.export.onnx_containers import read_model, stored_bytes, weight_bytes, weight_containers
+from bitfront.supernet.export.onnx_containers import (
+    opset,
+    read_model,
+    stored_bytes,
+    weight_bytes,
+    weight_containers,
+)
 from bitfront.supernet.export.onnx_graph import RUNTIME, onnx_model
 from bitfront.supernet.export.onnx_runtime import run_onnx
 from bitfront.supernet.export.openvino_run import run_openvino
@@ -41,7 +47,7 @@ class OnnxTarget(ExportTarget):
         model = read_model(content, self.main_file)
         return {
             "runtime": _runtime(model),
-            "opset": model.opset_import[0].version,
+            "opset": opset(model),
             "size_bytes": stored_bytes(model),
             "weights_bytes": weight_bytes(model),
             "file_bytes": len(content),
