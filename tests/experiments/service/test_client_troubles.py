@@ -20,6 +20,7 @@ EVENTS = {"Content-Type": "text/event-stream"}
 EXPORT: dict[str, Any] = {
     **{"candidate": 0, "format": "onnx", "device": "", "state": "ready", "error": "", "sha256": None},
     **{"size_bytes": 7, "top1_test": None, "created_at": None, "file": "/api/v1/experiments/x/exports/0/file"},
+    "bundle": None,
 }
 
 
