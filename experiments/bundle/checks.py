@@ -25,13 +25,15 @@ class Check:
 def checked(name: str, look: Callable[[], str]) -> Check:
     """Make a check of what ``look`` says or raises.
 
-    What it can not do here is UnsupportedError; any other error that comes of what was read means that the bundle
-    is not what it should be.
+    What it can not do here is UnsupportedError, or OSError where the system refuses; any other error that comes of
+    what was read means that the bundle is not what it should be.
     """
     try:
         return Check(name, "holds", look())
     except UnsupportedError as error:
         return Check(name, "not possible", str(error))
+    except OSError as error:
+        return Check(name, "not possible", f"this machine refuses ({type(error).__name__}: {error})")
     except (BitfrontError, ValueError) as error:
         return Check(name, "fails", str(error))
     except _UNSOUND as error:

@@ -10,6 +10,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
 from bitfront.experiments.bundle.names import MANIFEST, SUMS, is_file_name, read_sums, sums_text
@@ -81,25 +82,26 @@ def _refuse_foreign(place: Path) -> None:
         raise StorageError(f"{place} is where you are, and a bundle replaces its folder: name one in it with -o")
     if place.exists() and not place.is_dir():
         raise StorageError(f"{place} is no folder, so that no bundle can be written there: choose another with -o")
-    foreign = sorted(_files_in(place) - _own_files(place))
+    if os.path.ismount(place):
+        raise StorageError(f"{place} is mounted, and a bundle replaces its folder: name one in it with -o")
+    own = _own_files(place)
+    foreign = sorted(islice((name for name in _names_in(place) if name not in own), _MOST_NAMED + 1))
     if foreign:
-        named = ", ".join(foreign[:_MOST_NAMED]) + (", ..." if len(foreign) > _MOST_NAMED else "")
+        named = ", ".join([*foreign[:_MOST_NAMED], *(["..."] if len(foreign) > _MOST_NAMED else [])])
         raise StorageError(
             f"{place} holds what is no bundle's ({named}), and a bundle replaces its folder: "
             "choose an empty or a new folder with -o, or take these away"
         )
 
 
-def _files_in(place: Path) -> set[str]:
+def _names_in(place: Path) -> Iterator[str]:
     """All that is there but folders; of an empty folder its own name."""
-    found = set()
     for around, folders, files in os.walk(place):
         at = Path(around)
-        found |= {(at / name).relative_to(place).as_posix() for name in files}
-        found |= {(at / name).relative_to(place).as_posix() for name in folders if (at / name).is_symlink()}
+        links = [name for name in folders if (at / name).is_symlink()]
+        yield from ((at / name).relative_to(place).as_posix() for name in (*files, *links))
         if at != place and not folders and not files:
-            found.add(at.relative_to(place).as_posix())
-    return found
+            yield at.relative_to(place).as_posix()
 
 
 def _own_files(place: Path) -> frozenset[str]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bitfront.supernet.errors import UnknownNameError, UnsupportedError
 from bitfront.supernet.export.targets import TARGETS
@@ -35,6 +39,21 @@ class LeftOut:
 
     format: str
     why: str
+
+
+def run_form(target: ExportTarget, files: Mapping[str, bytes], images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`ExportTarget.logits`; what the system refuses, such as a temporary folder, is told like what is missing.
+
+    Raises:
+        CorruptFileError, MissingFileError, UnsupportedError: as `ExportTarget.logits`.
+    """
+    try:
+        return target.logits(files, images)
+    except OSError as error:
+        raise UnsupportedError(
+            f"{target.name} can not be run here ({type(error).__name__}: {error}): free memory and space, and set "
+            "TMPDIR to a folder that can be written and from which programs may run"
+        ) from error
 
 
 def format_names() -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bitfront.experiments.bundle.forms import Form
+from bitfront.experiments.bundle.forms import Form, run_form
 from bitfront.experiments.bundle.manifest import Tested
 from bitfront.supernet.data.dataset import Dataset
 from bitfront.supernet.data.resize import resize
@@ -83,14 +83,14 @@ def answers_of(form: Form, images: ImagesOf, total: int, progress: Progress = si
     """
 
     def logits(fed: NDArray[np.float32]) -> NDArray[np.float32]:
-        return form.target.logits(form.files, fed)
+        return run_form(form.target, form.files, fed)
 
     try:
         count, why = _affordable(logits, images, total)
+        rows = spread_rows(total, count)
+        return Answers(rows, classes_of(logits, images, rows, progress), total, why)
     except UnsupportedError as error:
         return Answers(np.zeros(0, np.intp), np.zeros(0, np.int64), total, str(error))
-    rows = spread_rows(total, count)
-    return Answers(rows, classes_of(logits, images, rows, progress), total, why)
 
 
 def classes_of(logits: Logits, images: ImagesOf, rows: Rows, progress: Progress = silent) -> Classes:

@@ -15,7 +15,7 @@ from torch import Tensor
 from bitfront.experiments.bundle.archive import zip_digest
 from bitfront.experiments.bundle.content import bundle_files, form_entry, made_manifest, own_files
 from bitfront.experiments.bundle.folder import with_sums, write_bundle
-from bitfront.experiments.bundle.forms import ALL, Form, forms_of
+from bitfront.experiments.bundle.forms import ALL, Form, forms_of, run_form
 from bitfront.experiments.bundle.manifest import FormEntry, Manifest
 from bitfront.experiments.bundle.samples import FAKE_QUANT, Samples, drawn, fed
 from bitfront.experiments.bundle.testing import Answers, answers_of, fed_images
@@ -138,7 +138,7 @@ class Exporter:
         said = {FAKE_QUANT: _logits(subnet, torch.from_numpy(images))}
         for form in forms:
             with contextlib.suppress(UnsupportedError):  # what runs it is not here, as its test will tell
-                said[form.name] = form.target.logits(form.files, images)
+                said[form.name] = run_form(form.target, form.files, images)
         return Samples(pixels, images, labels, said)
 
     def _answers(self, network: Network, form: Form, folded: Folded) -> Answers:

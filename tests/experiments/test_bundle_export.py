@@ -111,6 +111,19 @@ def test_all_holds_every_form_that_can_be(export: Callable[..., Exported], tmp_p
         list(bundle_content(tmp_path / "out"))
 
 
+@pytest.mark.parametrize("format_name", ["c", ALL])
+def test_what_the_system_refuses_to_run_is_written_and_told(
+    export: Callable[..., Exported], format_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise FileNotFoundError(2, "No usable temporary directory")
+
+    monkeypatch.setattr(type(TARGETS.get("c")), "logits", refuse)
+    tested = export(INTEGER, format_name).manifest.form("c").tested
+    assert (tested.images, tested.top1) == (0, None)
+    assert "No usable temporary directory" in tested.why
+
+
 def test_what_can_not_hold_a_policy_is_left_out_of_all(export: Callable[..., Exported]) -> None:
     manifest = export(REAL, ALL).manifest
     assert "onnx" in [form.format for form in manifest.forms]

@@ -14,6 +14,7 @@ from typer.testing import Result
 
 from bitfront.experiments.bundle import verify as verifying
 from bitfront.experiments.bundle.card import CLASSES, JUDGED, LAYERS, card_text
+from bitfront.experiments.bundle.checks import checked
 from bitfront.experiments.bundle.folder import with_sums
 from bitfront.experiments.bundle.manifest import manifest_bytes, read_manifest
 from bitfront.experiments.bundle.names import CARD, MANIFEST, NETWORK, SAMPLES, SUMS, read_sums
@@ -155,7 +156,8 @@ def test_no_program_that_is_read_is_run(bundle: Path, tmp_path: Path) -> None:
     edit(bundle, lambda values: enter(values, bundle))
     assert failed(verify(bundle))
     edit(bundle, lambda values: values["versions"].update(bitfront="0.0.1"))  # which may write otherwise
-    assert failed(verify(bundle))
+    found = states(bundle)
+    assert {found[f"{name}: answers"] for name in ("c", "torch")} == {"not possible"}
     assert not marker.exists()
 
 
@@ -165,7 +167,7 @@ def test_other_versions_may_write_other_bytes(bundle: Path) -> None:
     edit(bundle, lambda values: values["versions"].update(onnx="1.0.0"))
     found = states(bundle)
     assert found["onnx: made again"] == "not possible"
-    assert found["onnx: answers"] in ("holds", "fails")  # it is run, as a model is data
+    assert found["onnx: answers"] == "not possible"  # it is not run
 
 
 @pytest.mark.parametrize(
@@ -280,7 +282,49 @@ def test_a_bundle_without_its_network(bundle: Path) -> None:
     found = states(bundle)
     assert "fails" not in found.values()
     assert found["network"] == found["onnx: made again"] == found["onnx: description"] == "not possible"
-    assert found["torch: answers"] == found["c: answers"] == "holds"
+    assert {found[f"{name}: answers"] for name in TARGETS.names()} == {"not possible"}
+
+
+def test_no_form_of_a_network_that_is_not_there_is_run(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs could be anybody's, and fit each other."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("it was run")
+
+    for name in TARGETS.names():
+        monkeypatch.setattr(type(TARGETS.get(name)), "logits", refuse)
+    (bundle / NETWORK).unlink()
+    edit(bundle, lambda values: values.update(network=None))
+    checks = {check.name: check for check in verify(bundle)}
+    for name in TARGETS.names():
+        assert checks[f"{name}: answers"].state == "not possible"
+        assert "not known to be what the network gives" in checks[f"{name}: answers"].detail
+
+
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError(2, "No usable temporary directory"), PermissionError(13, "no")]
+)
+def test_what_the_system_refuses_is_told(
+    bundle: Path, error: OSError, monkeypatch: pytest.MonkeyPatch, call: Callable[..., Result]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(type(TARGETS.get("c")), "logits", refuse)
+    check = next(check for check in verify(bundle) if check.name == "c: answers")
+    assert check.state == "not possible"
+    assert str(error) in check.detail
+    assert "TMPDIR" in check.detail
+    done = call("export", "verify", bundle)
+    assert (done.exit_code, done.exception) == (0, None), done.output
+
+
+def test_a_check_that_the_system_refuses() -> None:
+    def look() -> str:
+        raise OSError(28, "No space left on device")
+
+    assert checked("x", look).state == "not possible"
+    assert "No space left" in checked("x", look).detail
 
 
 def test_folders_that_are_no_bundles(bundle: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bitfront.supernet.errors import CorruptFileError, MissingFileError, UnsupportedError
-from bitfront.supernet.export.integer.c.build import built
+from bitfront.supernet.export.integer.c.build import built, run_c
 from bitfront.supernet.export.random_network import random_folded
 from bitfront.supernet.export.targets import TARGETS, c
 from bitfront.supernet.export.targets.base import ExportOptions
@@ -101,6 +101,41 @@ class TestRun:
         monkeypatch.setenv("PATH", "")
         with pytest.raises(UnsupportedError, match="apt-get install gcc"):
             C.logits(files, images)
+
+
+class TestTemporaryFiles:
+    @needs_gcc
+    def test_a_command_that_was_tidied_up_is_compiled_again(
+        self, files: dict[str, bytes], images: NDArray[np.float32]
+    ) -> None:
+        before = C.logits(files, images)
+        c._compiled(files["c/network.integer.safetensors"]).command().unlink()
+        np.testing.assert_array_equal(C.logits(files, images), before)
+
+    def test_no_folder_for_them_is_told(
+        self, files: dict[str, bytes], images: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        c._compiled.cache_clear()
+
+        def refuse(prefix: str) -> str:
+            raise FileNotFoundError("no usable temporary directory")
+
+        monkeypatch.setattr("tempfile.mkdtemp", refuse)
+        with pytest.raises(UnsupportedError, match="set TMPDIR"):
+            C.logits(files, images)
+
+    def test_a_command_that_may_not_be_run_is_told(self, tmp_path: Path) -> None:
+        command = tmp_path / "network"
+        command.write_text("not to be run")
+        with pytest.raises(UnsupportedError, match="set TMPDIR to a folder with room whose files may be run"):
+            run_c(command, np.zeros((1, 1, 1, 1), np.uint8), 10)
+
+    def test_what_ends_by_a_signal_is_told(self, tmp_path: Path) -> None:
+        command = tmp_path / "network"
+        command.write_text("#!/bin/sh\nkill -9 $$\n")
+        command.chmod(0o755)
+        with pytest.raises(UnsupportedError, match="failed: signal 9"):
+            run_c(command, np.zeros((1, 1, 1, 1), np.uint8), 10)
 
 
 class TestChangedFiles:

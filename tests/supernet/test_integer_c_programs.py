@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from bitfront.supernet.errors import CorruptFileError
 from bitfront.supernet.export.integer.c.layout import Layout
 from bitfront.supernet.export.integer.checks import check_program
+from bitfront.supernet.export.integer.numpy_run import run_numpy
 from bitfront.supernet.export.integer.program import (
     Add,
     Average,
@@ -30,6 +31,7 @@ from bitfront.supernet.export.integer.program import (
     Rescale,
     Table,
 )
+from bitfront.supernet.export.integer.torch_run import run_torch
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 
@@ -183,6 +185,14 @@ class TestDrawnPrograms:
         in_c.assert_equal(program, folder, (*in_c.STRICT, "-O3"), 12)
         in_c.assert_equal(program, folder, (*in_c.STRICT, "-O3", "-march=native", in_c.PORTABLE), 12)
         in_c.assert_equal(program, folder, (*in_c.SANITIZED, in_c.PORTABLE))
+
+    def test_torch_and_numpy_are_equal_to_the_bit(self) -> None:
+        for seed in range(60):
+            program = Drawing(seed).program(KINDS * 3)
+            entry = program.tensor(program.input)
+            shape = (seed % 4, entry.channels, entry.size, entry.size)
+            codes = np.random.default_rng(seed).integers(entry.low, entry.high + 1, shape).astype(entry.dtype)
+            np.testing.assert_array_equal(run_torch(program, codes), run_numpy(program, codes))
 
     def test_all_kinds_and_types_are_drawn(self) -> None:
         """What the tests above rest on."""

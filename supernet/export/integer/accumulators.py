@@ -23,7 +23,7 @@ from bitfront.supernet.export.integer.program import (
 )
 
 SUM_LIMIT = 2**31 - 1
-_PRODUCT_LIMIT = 2**63 - 1
+PRODUCT_LIMIT = 2**63 - 1
 
 
 def sum_bounds(program: Program) -> dict[str, int]:
@@ -31,6 +31,13 @@ def sum_bounds(program: Program) -> dict[str, int]:
     tensors = {tensor.name: tensor for tensor in program.tensors}
     found = {one.name: channel_bounds(one, tensors) for one in program.instructions}
     return {name: int(sums.max()) for name, sums in found.items() if sums is not None}
+
+
+def product_bounds(program: Program) -> dict[str, int]:
+    """Of each instruction that rescales, what the absolute value before the shift never exceeds."""
+    tensors = {tensor.name: tensor for tensor in program.tensors}
+    found = {one.name: _products(one, tensors, channel_bounds(one, tensors)) for one in program.instructions}
+    return {name: product for name, product in found.items() if product}
 
 
 def check_sums(program: Program) -> None:
@@ -45,7 +52,7 @@ def check_sums(program: Program) -> None:
         sums = channel_bounds(one, tensors)
         if sums is not None and int(sums.max()) > SUM_LIMIT:
             wrong.append(f"{one.name} (sums of up to {int(sums.max()):,}, limit {SUM_LIMIT:,})")
-        elif _products(one, tensors, sums) > _PRODUCT_LIMIT:
+        elif _products(one, tensors, sums) > PRODUCT_LIMIT:
             wrong.append(f"{one.name} (products of more than 63 bits)")
     if wrong:
         raise UnsupportedError(
@@ -59,15 +66,15 @@ def channel_bounds(one: Instruction, tensors: dict[str, IntegerTensor]) -> NDArr
     match one:
         case Conv():
             codes = np.abs(one.weight.astype(np.int64)).reshape(len(one.weight), -1)
-            return np.asarray(codes.sum(1) * _largest(tensors[one.input]))
+            return np.asarray(codes.sum(1) * tensors[one.input].largest)
         case Mean():
-            return np.array([tensors[one.input].size ** 2 * _largest(tensors[one.input])])
+            return np.array([tensors[one.input].size ** 2 * tensors[one.input].largest])
         case Average():
-            return np.arange(1, one.stride**2 + 1) * _largest(tensors[one.input])
+            return np.arange(1, one.stride**2 + 1) * tensors[one.input].largest
         case Product():
-            return np.array([_largest(tensors[one.map]) * _largest(tensors[one.gate])])
+            return np.array([tensors[one.map].largest * tensors[one.gate].largest])
         case Requantize():
-            return np.array([_largest(tensors[one.input])])
+            return np.array([tensors[one.input].largest])
         case _:
             return None
 
@@ -75,14 +82,10 @@ def channel_bounds(one: Instruction, tensors: dict[str, IntegerTensor]) -> NDArr
 def _products(one: Instruction, tensors: dict[str, IntegerTensor], sums: NDArray[np.int64] | None) -> int:
     """The greatest 64-bit number before the shift, in Python's unbounded integers."""
     if isinstance(one, Add):
-        a, b = _largest(tensors[one.a]), _largest(tensors[one.b])
+        a, b = tensors[one.a].largest, tensors[one.b].largest
         return a * one.multiplier_a + b * one.multiplier_b + abs(one.offset)
     if sums is None:
         return 0
     how: Rescale = one.rescale  # type: ignore[union-attr]
     rows = np.broadcast_arrays(sums, how.multiplier, how.offset)
     return max(int(x) * int(m) + abs(int(offset)) for x, m, offset in zip(*rows, strict=True))
-
-
-def _largest(tensor: IntegerTensor) -> int:
-    return max(abs(tensor.low), abs(tensor.high))

@@ -24,6 +24,12 @@ from bitfront.supernet.export.integer.program import (
 )
 
 _SMALLEST, _LARGEST = -(2**31), 2**31 - 1
+# No network comes near these; a file that says more would take hours, or all memory.
+_MOST_INSTRUCTIONS = 10_000
+_MOST_VALUES = 2**26
+_MOST_KERNEL = 31
+# Of one channel: their sums with the largest inputs then fit in 64 bits.
+_MOST_WEIGHTS = 2**24
 _MOST_SIDE = 1 << 14
 _MOST_SHIFT = 62
 _LARGEST_OFFSET = 2**62
@@ -50,6 +56,16 @@ def _problems(program: Program) -> Iterator[str]:
     tensors = {tensor.name: tensor for tensor in program.tensors}
     if len(tensors) < len(program.tensors):
         yield "two tensors have one name"
+    names = [one.name for one in program.instructions]
+    if len(set(names)) < len(names):
+        yield "two instructions have one name"
+    if len(names) > _MOST_INSTRUCTIONS:
+        yield f"it has {len(names)} instructions, and {_MOST_INSTRUCTIONS} is the most"
+    if not all(each.isprintable() for each in (*names, *tensors)):
+        yield "a name has signs that can not be printed"
+    if program.input not in tensors:
+        yield f"there is no tensor of its input, {program.input!r}"
+        return
     for tensor in program.tensors:
         if not _is_sound(tensor):
             yield f"tensor {tensor.name!r} has sizes, a range or a scale that can not be"
@@ -70,6 +86,7 @@ def _is_sound(tensor: IntegerTensor) -> bool:
     has_size = 0 < tensor.channels <= _LARGEST and 0 < tensor.size <= _MOST_SIDE
     return (
         has_size
+        and tensor.values <= _MOST_VALUES
         and _SMALLEST <= tensor.low <= 0 <= tensor.high <= _LARGEST
         and bool(np.isfinite(tensor.scale))
         and tensor.scale > 0
@@ -107,7 +124,9 @@ def _fits(one: Instruction, tensors: Tensors) -> bool:
 
 def _conv_fits(one: Conv, entry: IntegerTensor, out: IntegerTensor) -> bool:
     channels, inputs, height, width = one.weight.shape
-    if height != width or not height % 2 or one.stride < 1 or one.groups not in (1, entry.channels):
+    if height != width or not height % 2 or height > _MOST_KERNEL or inputs * height * width > _MOST_WEIGHTS:
+        return False
+    if one.stride < 1 or one.groups not in (1, entry.channels):
         return False
     limit = 2 ** (one.weight_bits - 1)
     in_range = bool((one.weight >= -limit).all() and (one.weight < limit).all())

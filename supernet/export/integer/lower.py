@@ -38,6 +38,11 @@ def lower(folded: Folded) -> Program:
     for block in folded.blocks:
         value = _block(writer, block, [next(layers) for _ in block.layers], value)
     logits = value.into(writer, OUTPUT, Target.logits(value.bound()))
+    if writer.misfits:
+        raise UnsupportedError(
+            f"32 bits do not hold what {len(writer.misfits)} layers add, so that they can not be integer-only: "
+            f"{'; '.join(writer.misfits)}. Train longer, choose another candidate, or the format onnx or torch"
+        )
     program = Program(tuple(writer.tensors), tuple(writer.instructions), entry.name, logits.name)
     check_sums(program)
     return program
@@ -67,15 +72,17 @@ def _block(writer: Writer, block: Block, layers: list[FoldedLayer], value: Pendi
     entry = pooled = value
     for one in (each for each in layers if each.layer.source != "block"):
         layer = one.layer
+        if layer.source == "pooled":
+            value = pooled = Codes(value.exact(writer, f"{layer.name}.map"))
         if layer.source == "pooled" or (layer.op == "linear" and value.size > 1):
-            pooled, value = value, _mean(writer, value, f"{layer.name}.pool")
+            value = _mean(writer, value, f"{layer.name}.pool")
         taken = _taken(writer, value, one)
         if one is layers[0]:
             entry = Codes(taken)
         value = _layer(writer, one, taken)
         if layer.gate:
-            map_name, gate_name = f"{layer.name}.map", f"{layer.name}.gate"
-            value = Gated(pooled.exact(writer, map_name), value.exact(writer, gate_name))
+            gate = value.exact(writer, f"{layer.name}.gate")
+            value = Gated(pooled.exact(writer, f"{layer.name}.map"), gate)
     if block.residual:
         shortcut = next((one for one in layers if one.layer.source == "block"), None)
         addend = entry if shortcut is None else _shortcut(writer, block, shortcut, entry)

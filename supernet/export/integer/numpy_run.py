@@ -21,6 +21,7 @@ from bitfront.supernet.export.integer.program import (
     Rescale,
     Table,
     inputs_of,
+    unread_after,
 )
 
 Codes = NDArray[Any]
@@ -39,15 +40,11 @@ def run_numpy(program: Program, codes: Codes) -> NDArray[np.int32]:
 
 def _batch(program: Program, codes: Codes) -> NDArray[np.int32]:
     at_hand = {program.input: codes}
-    uses = [name for instruction in program.instructions for name in inputs_of(instruction)]
-    for instruction in program.instructions:
-        read = inputs_of(instruction)
-        made = _run(instruction, [at_hand[name] for name in read], program)
-        for name in read:
-            uses.remove(name)
-            if name not in uses:
-                del at_hand[name]
-        at_hand[instruction.output] = made
+    for instruction, unread in zip(program.instructions, unread_after(program), strict=True):
+        read = [at_hand[name] for name in inputs_of(instruction)]
+        at_hand[instruction.output] = _run(instruction, read, program)
+        for name in unread:
+            del at_hand[name]
     return at_hand[program.output][:, :, 0, 0].astype(np.int32)
 
 

@@ -9,7 +9,6 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from bitfront.supernet.errors import UnsupportedError
 from bitfront.supernet.export.integer import program as of
 from bitfront.supernet.export.integer.dyadic import LARGEST_BIAS, LARGEST_RATIO, common_shift, rescale
 from bitfront.supernet.export.integer.program import IntegerTensor
@@ -19,11 +18,6 @@ from bitfront.supernet.layers import Activation
 from bitfront.supernet.quantization.formats import FORMATS
 
 _MOST_OF_A_TABLE = 256
-
-
-def largest(tensor: IntegerTensor) -> int:
-    """The greatest absolute value that a tensor can hold."""
-    return max(abs(tensor.low), abs(tensor.high))
 
 
 class Pending(ABC):
@@ -102,7 +96,12 @@ class Affine(Pending):
         """A convolution."""
         layer = self._folded.layer
         ratio, bias = self._step / target.scale, self._folded.bias.astype(np.float64) / target.scale
-        self._check(ratio, bias)
+        if ratio.max() >= LARGEST_RATIO or np.abs(bias).max() >= LARGEST_BIAS:
+            writer.misfits.append(
+                f"{layer.name} has sums in steps of up to {ratio.max():.3g} and biases of up to "
+                f"{np.abs(bias).max():.3g} units of its output"
+            )
+            ratio, bias = np.zeros_like(ratio), np.zeros_like(bias)
         low = max(target.low, 0) if layer.relu else target.low
         made = writer.tensor(name, self.channels, self.size, replace(target, low=low))
         weight = self._codes.reshape(*self._codes.shape, 1, 1) if layer.op == "linear" else self._codes
@@ -113,18 +112,9 @@ class Affine(Pending):
         )
         return made
 
-    def _check(self, ratio: NDArray[np.float64], bias: NDArray[np.float64]) -> None:
-        if ratio.max() >= LARGEST_RATIO or np.abs(bias).max() >= LARGEST_BIAS:
-            raise UnsupportedError(
-                f"layer {self._folded.layer.name} can not be integer-only: its sums are in steps of up to "
-                f"{ratio.max():.3g} and its biases up to {np.abs(bias).max():.3g} units of its output, and 32 "
-                "bits do not hold that. "
-                "Train it longer, choose another candidate, or the format onnx or torch"
-            )
-
     def bound(self) -> float:
         """Over all inputs."""
-        sums = np.abs(self._codes.astype(np.int64)).reshape(self.channels, -1).sum(1) * largest(self._taken)
+        sums = np.abs(self._codes.astype(np.int64)).reshape(self.channels, -1).sum(1) * self._taken.largest
         return float((sums * self._step + np.abs(self._folded.bias)).max())
 
 
@@ -151,7 +141,7 @@ class Sum(Pending):
 
     def bound(self) -> float:
         """Of both together."""
-        return largest(self.a) * self.a.scale + largest(self.b) * self.b.scale
+        return self.a.largest * self.a.scale + self.b.largest * self.b.scale
 
 
 @final
@@ -174,7 +164,7 @@ class Gated(Pending):
 
     def bound(self) -> float:
         """Of the greatest ones."""
-        return largest(self.map) * self.map.scale * largest(self.gate) * self.gate.scale
+        return self.map.largest * self.map.scale * self.gate.largest * self.gate.scale
 
 
 @final
@@ -196,7 +186,7 @@ class Pooled(Pending):
 
     def bound(self) -> float:
         """That of one pixel."""
-        return largest(self.tensor) * self.tensor.scale
+        return self.tensor.largest * self.tensor.scale
 
 
 @final
@@ -220,4 +210,4 @@ class Averaged(Pending):
 
     def bound(self) -> float:
         """That of one pixel."""
-        return largest(self.tensor) * self.tensor.scale
+        return self.tensor.largest * self.tensor.scale

@@ -41,6 +41,11 @@ class IntegerTensor:
         return self.channels * self.size**2
 
     @property
+    def largest(self) -> int:
+        """The greatest absolute value that it can hold."""
+        return max(abs(self.low), abs(self.high))
+
+    @property
     def dtype(self) -> np.dtype[np.generic]:
         """The narrowest of uint8, int8, int16 and int32 that holds every value."""
         for dtype in (np.uint8, np.int8, np.int16):
@@ -191,6 +196,16 @@ class Program:
     def tensor(self, name: str) -> IntegerTensor:
         """The tensor of this name."""
         return next(one for one in self.tensors if one.name == name)
+
+
+def unread_after(program: Program) -> list[list[str]]:
+    """For each instruction the tensors that it is the last to read; the output is never among them."""
+    last = {name: step for step, one in enumerate(program.instructions) for name in inputs_of(one)}
+    last.pop(program.output, None)
+    found: list[list[str]] = [[] for _ in program.instructions]
+    for name, step in last.items():
+        found[step].append(name)
+    return found
 
 
 def inputs_of(instruction: Instruction) -> tuple[str, ...]:

@@ -1,10 +1,10 @@
 """Integer programs as files: one safetensors file of six tensors.
 
 ``program`` (uint8) is a text, deflated (zlib, RFC 1950), as it would take a tenth of a small network's file. It is
-JSON: ``format`` and ``version``; ``input`` and ``output``, names of tensors; ``tensors``, a list of [name,
-channels, size, low, high, scale]; ``instructions``, in order, a list of [kind, name, {fields}]: a kind is one
-of `program`'s classes, and fields are those of the class. What is an array there stands in the other five tensors,
-one instruction's after the other's, without gaps:
+JSON: ``format`` and ``version``; ``sha256`` of the other tensors (`digest`); ``input`` and ``output``, names of
+tensors; ``tensors``, a list of [name, channels, size, low, high, scale]; ``instructions``, in order, a list of
+[kind, name, {fields}]: a kind is one of `program`'s classes, and fields are those of the class. What is an array
+there stands in the other five tensors, one instruction's after the other's, without gaps:
 
 * ``weight`` (uint8): codes of ``weight_bits`` bits each (`packing`); each instruction starts at a new byte. The
   field ``weight`` is the shape;
@@ -15,8 +15,10 @@ one instruction's after the other's, without gaps:
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zlib
+from collections.abc import Mapping
 from dataclasses import astuple, fields
 from typing import Any
 
@@ -44,7 +46,7 @@ _KINDS: dict[str, type[Instruction]] = {
     for kind in (of.Conv, of.Table, of.Requantize, of.Add, of.Mean, of.Average, of.MaxPool, of.Product)
 }
 _TEXT = "program"
-_MOST_TEXT = 64 << 20
+_MOST_TEXT = 4 << 20
 """Bytes that a text may have: what unpacks to more is no network's."""
 _BROKEN = (
     SafetensorError, KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError,
@@ -57,17 +59,19 @@ Arrays = dict[str, list[NDArray[Any]]]
 def program_bytes(program: Program) -> bytes:
     """The file; the same program gives the same bytes."""
     arrays: Arrays = {name: [] for name in _TYPES}
-    document = {
-        "format": _FORMAT,
-        "version": _VERSION,
-        "input": program.input,
-        "output": program.output,
-        "tensors": [astuple(tensor) for tensor in program.tensors],
-        "instructions": [_written(one, arrays) for one in program.instructions],
-    }
+    instructions = [_written(one, arrays) for one in program.instructions]
     joined = {
         name: np.concatenate([np.zeros(0, np.uint8), *arrays[name]]).astype(dtype)
         for name, dtype in _TYPES.items()
+    }
+    document = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "sha256": digest(joined),
+        "input": program.input,
+        "output": program.output,
+        "tensors": [astuple(tensor) for tensor in program.tensors],
+        "instructions": instructions,
     }
     return bytes(save({_TEXT: deflated(document), **joined}))
 
@@ -103,7 +107,10 @@ def read_program(data: bytes, source: str = "the given file") -> Program:
         document = json.loads(_inflated(arrays.pop(_TEXT)))
         if (document["format"], document["version"]) != (_FORMAT, _VERSION):
             raise ValueError(f"it says {document['format']!r}, version {document['version']!r}")
-        program = _Reader(arrays).program(document)
+        reader = _Reader(arrays)
+        if document["sha256"] != digest(arrays):
+            raise ValueError("its tensors do not match its digest")
+        program = reader.program(document)
     except _BROKEN as error:
         raise CorruptFileError(f"{source} is no integer program ({error}): export it again") from error
     check_program(program, source)
@@ -117,10 +124,16 @@ def deflated(document: dict[str, Any]) -> NDArray[np.uint8]:
 
 
 def _inflated(text: NDArray[np.uint8]) -> bytes:
-    unpacked = zlib.decompressobj().decompress(text.tobytes(), _MOST_TEXT + 1)
-    if len(unpacked) > _MOST_TEXT:
-        raise ValueError(f"its program unpacks to more than {_MOST_TEXT:,} bytes")
+    unpacker = zlib.decompressobj()
+    unpacked = unpacker.decompress(text.tobytes(), _MOST_TEXT)
+    if not unpacker.eof or unpacker.unused_data:
+        raise ValueError(f"its program is cut off, has more behind it, or unpacks to over {_MOST_TEXT:,} bytes")
     return unpacked
+
+
+def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256, in hex, of the bytes of ``weight``, ``multiplier``, ``shift``, ``bias`` and ``table`` in turn."""
+    return hashlib.sha256(b"".join(arrays[name].tobytes() for name in _TYPES)).hexdigest()
 
 
 class _Reader:

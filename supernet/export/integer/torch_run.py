@@ -2,7 +2,8 @@
 
 Weighted sums are taken in floating point by torch's fast convolutions, and come out as the same integers all the
 same: single precision holds every integer up to 2**24, double precision up to 2**53, and what sums stay below is
-proven (`accumulators`). All else is int64.
+proven (`accumulators`). That takes convolutions that do nothing but add products, so that Winograd's, which NNPACK
+has, and lower precision are turned off. All else is int64.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from bitfront.supernet.export.integer.program import (
     Rescale,
     Table,
     inputs_of,
+    unread_after,
 )
 
 # Maps of a few images stay in the cache from one instruction to the next.
@@ -41,7 +43,8 @@ _LARGEST_SINGLE = 2**24
 def run_torch(program: Program, codes: NDArray[np.generic]) -> NDArray[np.int32]:
     """Codes of the logits (n, classes) of image codes (n, channels, size, size); see `codes.image_codes`."""
     bounds = sum_bounds(program)
-    with torch.no_grad():
+    exactly = torch.backends.nnpack.flags(enabled=False), torch.autocast("cpu", enabled=False)
+    with torch.no_grad(), exactly[0], exactly[1]:
         parts = [
             _batch(program, codes[first : first + _BATCH], bounds)
             for first in range(0, max(len(codes), 1), _BATCH)
@@ -51,9 +54,11 @@ def run_torch(program: Program, codes: NDArray[np.generic]) -> NDArray[np.int32]
 
 def _batch(program: Program, codes: NDArray[np.generic], bounds: Mapping[str, int]) -> NDArray[np.int32]:
     at_hand = {program.input: torch.from_numpy(codes.astype(np.int64))}
-    for instruction in program.instructions:
+    for instruction, unread in zip(program.instructions, unread_after(program), strict=True):
         read = [at_hand[name] for name in inputs_of(instruction)]
         at_hand[instruction.output] = _run(instruction, read, program, bounds)
+        for name in unread:
+            del at_hand[name]
     return at_hand[program.output][:, :, 0, 0].numpy().astype(np.int32)
 
 

@@ -44,11 +44,15 @@ class Target:
 
 
 class Writer:
-    """Collects a program in order. Names of tensors are made distinct."""
+    """Collects a program in order. Names of tensors are made distinct.
+
+    ``misfits``: what of the network its numbers do not hold, in words, a layer each.
+    """
 
     def __init__(self) -> None:
         self.tensors: list[IntegerTensor] = []
         self.instructions: list[Instruction] = []
+        self.misfits: list[str] = []
         self._names: set[str] = set()
 
     def tensor(self, name: str, channels: int, size: int, target: Target) -> IntegerTensor:

@@ -13,7 +13,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from bitfront.supernet.errors import CorruptFileError
+from bitfront.supernet.errors import CorruptFileError, UnsupportedError
 from bitfront.supernet.export.integer.c.build import MAIN, NETWORK, built, run_c
 from bitfront.supernet.export.integer.c.source import sources
 from bitfront.supernet.export.integer.codes import image_codes, real_logits
@@ -21,7 +21,7 @@ from bitfront.supernet.export.integer.lower import lower
 from bitfront.supernet.export.integer.program import Conv
 from bitfront.supernet.export.integer.program_file import program_bytes, read_program
 from bitfront.supernet.export.targets.base import Example, ExportOptions, ExportTarget, Files, needed
-from bitfront.supernet.export.targets.integer import described_ends, described_sums
+from bitfront.supernet.export.targets.integer import described_ends, described_rounding, described_sums
 from bitfront.supernet.folded import Folded
 
 _FOLDER = "c/"
@@ -58,10 +58,12 @@ class CTarget(ExportTarget):
         convs = [one for one in program.instructions if isinstance(one, Conv)]
         return {
             "size_bytes": made.weights_bytes,
+            "file_bytes": len(needed(files, self.main_file)),
             "weights_bytes": made.weights_bytes,
             "buffer_bytes": made.buffer_bytes,
             "weight_containers": {one.name: f"int{one.weight_bits} packed" for one in convs},
             "sums": described_sums(program),
+            "rounding": described_rounding(program),
             **described_ends(program),
         }
 
@@ -109,11 +111,19 @@ class _Compiled:
         self._command: Path | None = None
 
     def command(self) -> Path:
-        if self._command is None:
-            folder = tempfile.mkdtemp(prefix="bitfront-c-")
-            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-            self._command = built(self.sources, Path(folder))
+        if self._command is None or not self._command.exists():  # temporary files may be tidied up
+            self._command = built(self.sources, self._folder())
         return self._command
+
+    def _folder(self) -> Path:
+        try:
+            folder = tempfile.mkdtemp(prefix="bitfront-c-")
+        except OSError as error:
+            raise UnsupportedError(
+                f"a network in C is compiled in a temporary folder, and there is none ({error}): set TMPDIR"
+            ) from error
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return Path(folder)
 
 
 # A test runs a network batch by batch, and compiling takes seconds.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -41,17 +42,18 @@ def built(
     ``using``: the compiler, `compiler` by default.
 
     Raises:
-        UnsupportedError: there is no compiler, or it refuses the files.
+        UnsupportedError: there is no compiler, it refuses the files, or the folder can not be written.
     """
-    for name, content in sources.items():
-        (folder / name).write_bytes(content)
     command = folder / "network"
     asked = [using or compiler(), *flags, "-o", str(command), str(folder / NETWORK), str(folder / MAIN)]
-    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    with _told():
+        for name, content in sources.items():
+            (folder / name).write_bytes(content)
+        done = subprocess.run(asked, capture_output=True, check=False)
     if done.returncode:
         raise UnsupportedError(
-            f"{' '.join(asked)} failed: {done.stderr[:_TOLD_OF_A_FAILURE].strip()}. "
-            "Choose a compiler that knows C99"
+            f"{' '.join(asked)} failed: {_why(done)}. Choose a compiler that knows C99, and see that "
+            f"{folder} has room"
         )
     return command
 
@@ -62,9 +64,26 @@ def run_c(command: Path, codes: NDArray[np.generic], classes: int) -> NDArray[np
     Raises:
         UnsupportedError: the command fails; what it said is told.
     """
-    done = subprocess.run(
-        [str(command)], input=np.ascontiguousarray(codes).tobytes(), capture_output=True, check=False
-    )
+    with _told():
+        done = subprocess.run(
+            [str(command)], input=np.ascontiguousarray(codes).tobytes(), capture_output=True, check=False
+        )
     if done.returncode:
-        raise UnsupportedError(f"{command} failed: {done.stderr.decode(errors='replace')[:_TOLD_OF_A_FAILURE]}")
+        raise UnsupportedError(f"{command} failed: {_why(done)}")
     return np.frombuffer(done.stdout, np.int32).reshape(-1, classes)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UnsupportedError(
+            f"a network in C can not be compiled and run in temporary files here ({error}): "
+            "set TMPDIR to a folder with room whose files may be run"
+        ) from error
+
+
+def _why(done: subprocess.CompletedProcess[bytes]) -> str:
+    said = done.stderr.decode(errors="replace")[:_TOLD_OF_A_FAILURE].strip()
+    return said or (f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}")
