@@ -140,9 +140,8 @@ class _Writer:
     def _sum(self, block: Block, layers: list[FoldedLayer], entry: str, tensor: str) -> str:
         """The residual sum: the block's input, or what its shortcut makes of that, is added to the last output."""
         shortcut = next((one for one in layers if one.layer.source == "block"), None)
-        addends = [entry if shortcut is None else self._shortcut(block, shortcut, entry), tensor]
-        addends = [self._rounded(one) for one in addends]
-        return self._activated(block.sum_act, self._graph.node("Add", addends))
+        addend = entry if shortcut is None else self._rounded(self._shortcut(block, shortcut, entry))
+        return self._activated(block.sum_act, self._graph.node("Add", [addend, self._rounded(tensor)]))
 
     def _rounded(self, tensor: str) -> str:
         """A tensor that is still rounded to its codes where something is computed of it."""
