@@ -28,6 +28,7 @@ supernet: {warmup_epochs: 1, elastic_epochs: 1, quantized_epochs: 1}
 samples: {fp32: 20, quantized: 20, held_out: 10}
 search: {population: 20, generations: 400}
 front: {measure: 4}
+export: {pick: none}
 """
 
 pytestmark = pytest.mark.browser
