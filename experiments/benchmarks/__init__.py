@@ -18,6 +18,7 @@ BENCHMARKS: Registry[Callable[..., BenchResult]] = Registry(
         "cost-model": "bitfront.experiments.benchmarks.cost_model:run",
         "demo": "bitfront.experiments.benchmarks.demo:run",
         "evaluate": "bitfront.experiments.benchmarks.evaluate:run",
+        "export": "bitfront.experiments.benchmarks.export:run",
         "fashion": "bitfront.experiments.benchmarks.fashion:run",
         "ilp": "bitfront.experiments.benchmarks.ilp:run",
         "iterated": "bitfront.experiments.benchmarks.iterated:run",

@@ -17,14 +17,17 @@ _DPI = 130
 
 @dataclass(frozen=True)
 class Scatter:
-    """Latencies in ms, shape (n,), with the scores that stand above them."""
+    """Latencies in ms, shape (n,), with the scores that stand above them.
+
+    ``truth_tau``: Kendall's tau of the measurement with itself, where it was taken twice.
+    """
 
     title: str
     predicted: NDArray[np.float64]
     measured: NDArray[np.float64]
     mape: float
     tau: float
-    truth_tau: float
+    truth_tau: float | None = None
 
 
 def fidelity_figure(scatters: Sequence[Scatter]) -> bytes:
@@ -43,15 +46,16 @@ def fidelity_figure(scatters: Sequence[Scatter]) -> bytes:
         panel.plot(ends, ends, color=GREY, linewidth=1, zorder=1)
         panel.scatter(scatter.measured, scatter.predicted, s=18, color=BLUE, alpha=0.8, zorder=2)
         panel.set(xlim=ends, ylim=ends, aspect="equal", xlabel="measured ms", ylabel="predicted ms")
-        panel.set_title(
-            f"{scatter.title.replace('_', ' ')}\nMAPE {scatter.mape:.1%}, Kendall tau {scatter.tau:.3f} "
-            f"(truth with itself {scatter.truth_tau:.3f})",
-            fontsize=10,
-            color=INK,
-        )
+        panel.set_title(_title(scatter), fontsize=10, color=INK)
         panel.spines[["top", "right"]].set_visible(False)
     for panel in panels[len(scatters) :]:
         panel.set_visible(False)
     image = io.BytesIO()
     figure.savefig(image, format="png")
     return image.getvalue()
+
+
+def _title(scatter: Scatter) -> str:
+    itself = "" if scatter.truth_tau is None else f" (truth with itself {scatter.truth_tau:.3f})"
+    scored = f"MAPE {scatter.mape:.1%}, Kendall tau {scatter.tau:.3f}"
+    return f"{scatter.title.replace('_', ' ')}\n{scored}{itself}"

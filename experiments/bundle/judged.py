@@ -48,6 +48,10 @@ def _measured(manifest: Manifest, name: str) -> Iterator[tuple[str, float]]:
             if one.tested.top1 is not None:
                 yield f"test images, {one.format}", one.tested.top1
     elif name == "size_bytes":
-        yield from ((one.format, float(one.described["size_bytes"])) for one in manifest.forms)
+        for one in manifest.forms:
+            size, whole = (float(one.described[key]) for key in ("size_bytes", "file_bytes"))
+            yield one.format, size
+            if whole != size:
+                yield f"all of {one.main_file}", whole
     elif known.get(name) is not None:
         yield "on the device", float(known[name] or 0.0)

@@ -89,11 +89,12 @@ def write_plan(
     Raises:
         StorageError: the folder's disk is full.
     """
+    runtime = device.machine()["runtime"]
     calls = [{"key": key, "model": f"models/{i:05}.onnx"} for i, key in enumerate(parts)]
     with _room_for_models(folder):
         (folder / "models").mkdir(parents=True, exist_ok=True)
         for i, call in enumerate(calls):
-            model = part_model(parts[call["key"]](), device.batch)
+            model = part_model(parts[call["key"]](), device.batch, runtime)
             (folder / call["model"]).write_bytes(model.SerializeToString())
             progress(i + 1, len(calls))
         plan = _plan(device, calls, seed, provenance, {key: samples[key] for key in parts if key in samples})

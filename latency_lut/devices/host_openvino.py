@@ -77,7 +77,8 @@ class HostOpenVINO(RuntimeDevice):
         """A call of one or more blocks; a part in fp32 is not run in less, which matters to comparisons."""
         is_fp32 = any("fp32" in (each.layer.weight_format, each.layer.activation_format) for each in part.layers)
         precision = "fp32" if is_fp32 else self.precision
-        return openvino_call(part_model(part, self.batch).SerializeToString(), self.threads, rng, precision)
+        model = part_model(part, self.batch, "openvino").SerializeToString()
+        return openvino_call(model, self.threads, rng, precision)
 
 
 class LimitedOpenVINO(HostOpenVINO):

@@ -57,7 +57,6 @@ def _sum(graph: GraphBuilder, folded: FoldedLayer, tensor: str, weight: str, *bi
         return graph.node("Gemm", inputs, name=layer.name, transB=1)
     attributes = {
         "name": layer.name,
-        "kernel_shape": [layer.kernel] * 2,
         "strides": [layer.stride] * 2 if layer.stride > 1 else None,
         "pads": [layer.kernel // 2] * 4 if layer.kernel > 1 else None,
         "group": layer.groups if layer.groups > 1 else None,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from itertools import chain, count, product
+from string import ascii_letters
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ class GraphBuilder:
 
     def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
+        self._unused = map("".join, chain.from_iterable(product(ascii_letters, repeat=n) for n in count(1)))
         self._constants: dict[str, onnx.TensorProto] = {}
         self._names: dict[bytes, str] = {}
         self._dequantized: dict[tuple[str, TensorQuant], str] = {}
@@ -38,7 +41,7 @@ class GraphBuilder:
         tensor = numpy_helper.from_array(np.asarray(values, order="C"))
         content = tensor.SerializeToString()
         if content not in self._names:
-            name = tensor.name = self._names[content] = f"c{len(self._names)}"
+            name = tensor.name = self._names[content] = next(self._unused)
             self._constants[name] = tensor
         return self._names[content]
 
@@ -47,7 +50,7 @@ class GraphBuilder:
 
         Nodes with weights have their layer's ``name``, the others none.
         """
-        output = f"t{len(self._nodes)}"
+        output = next(self._unused)
         self._nodes.append(helper.make_node(op, inputs, [output], **attributes))
         if op == "Relu":
             self._before_relu[output] = inputs[0]

@@ -140,9 +140,8 @@ class _Writer:
     def _sum(self, block: Block, layers: list[FoldedLayer], entry: str, tensor: str) -> str:
         """The residual sum: the block's input, or what its shortcut makes of that, is added to the last output."""
         shortcut = next((one for one in layers if one.layer.source == "block"), None)
-        addends = [entry if shortcut is None else self._shortcut(block, shortcut, entry), tensor]
-        addends = [self._rounded(one) for one in addends]
-        return self._activated(block.sum_act, self._graph.node("Add", addends))
+        addend = entry if shortcut is None else self._rounded(self._shortcut(block, shortcut, entry))
+        return self._activated(block.sum_act, self._graph.node("Add", [addend, self._rounded(tensor)]))
 
     def _rounded(self, tensor: str) -> str:
         """A tensor that is still rounded to its codes where something is computed of it."""
@@ -160,11 +159,8 @@ class _Writer:
 
     def _layer(self, folded: FoldedLayer, tensor: str, is_map: bool) -> str:
         layer, graph = folded.layer, self._graph
-        if layer.op == "linear" and is_map:
-            if self._placement.pools_integers(folded):
-                tensor = graph.fake_quant(tensor, folded.input)
-            tensor = graph.node("Flatten", [tensor])
-        result = affine(graph, self._placement, folded, self._taken(folded, tensor))
+        taken = self._flat if layer.op == "linear" and is_map else self._taken
+        result = affine(graph, self._placement, folded, taken(folded, tensor))
         if layer.relu:
             result = graph.node("Relu", [result])
         result = graph.fake_quant(result, folded.output)
@@ -176,6 +172,17 @@ class _Writer:
         if is_float8(form):
             return self._graph.cast_to(tensor, float_type(form)[1])
         return self._graph.fake_quant(tensor, folded.input)
+
+    def _flat(self, folded: FoldedLayer, tensor: str) -> str:
+        """A pooled map in the activation format of a linear layer, as a row.
+
+        Of integers it is the codes that change their shape: runtimes pool on integers if the mean is quantized
+        right there, and multiply on integers what is dequantized right in front.
+        """
+        if folded.input is None:
+            return self._taken(folded, self._graph.node("Flatten", [tensor]))
+        codes = self._graph.quantize(tensor, folded.input)
+        return self._graph.dequantize(self._graph.node("Flatten", [codes]), folded.input)
 
     def _activated(self, act: Activation, tensor: str) -> str:
         if act == "none":

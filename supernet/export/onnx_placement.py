@@ -49,11 +49,3 @@ class Placement:
         """Whether a layer whose input comes in a format is to run on integers."""
         has_codes = folded.weight_codes is not None and quant is not None
         return has_codes and (self.is_openvino or not self.has_narrow)
-
-    def pools_integers(self, classifier: FoldedLayer) -> bool:
-        """Whether the mean in front of a classifier must itself be quantized to be taken of integers.
-
-        ONNX Runtime does not look for that behind the change of shape that follows; quantizing it there once more
-        changes nothing.
-        """
-        return not self.is_openvino and self.is_integer(classifier, classifier.input)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import PurePosixPath
 from typing import get_args
@@ -207,6 +207,25 @@ class TestDescribed:
         assert all(isinstance(one, str) and one for one in described["weight_containers"].values())
         weights = sum(layer.weights * FORMATS.get(layer.weight_format).storage_bits for layer in layers) / 8
         assert weights < described["size_bytes"] <= sum(map(len, files.values()))
+        assert described["file_bytes"] == len(files[target.main_file])
+
+    def test_the_size_is_that_of_weights_biases_and_scales_without_names(
+        self, held: tuple[Network, Files], target: ExportTarget
+    ) -> None:
+        """Longer names make a longer file, and nothing else."""
+        network, files = held
+        described = target.described(network.folded, files)
+        blocks = tuple(
+            replace(block, layers=tuple(replace(one, name=f"{one.name}.{'x' * 40}") for one in block.layers))
+            for block in network.folded.blocks
+        )
+        layers = (one for block in blocks for one in block.layers)
+        parts = tuple(replace(part, layer=next(layers)) for part in network.folded.layers)
+        longer = replace(network.folded, blocks=blocks, layers=parts)
+        made = target.files(longer, ExportOptions())
+        other = target.described(longer, made)
+        assert other["size_bytes"] == described["size_bytes"]
+        assert other["file_bytes"] == len(made[target.main_file])
 
 
 class TestLogits:

@@ -89,6 +89,11 @@ def test_the_card_tells_what_is_known(bundle: Path, manifest: Manifest) -> None:
         assert f"{form.tested.top1:.2%}" in text
         for name in form.files:
             assert plain(name) in text
+    row = next(line for line in text.splitlines() if line.startswith("| Size"))
+    for form in manifest.forms:
+        assert f"({form.format})" in row
+        whole = f"(all of {plain(form.main_file)})" in row
+        assert whole == (form.described["file_bytes"] != form.described["size_bytes"])
     for picture in re.findall(r"!\[[^]]+\]\(([^)]+)\)", text):
         assert (bundle / picture).is_file()
     for words in ("CC BY 4.0", "bitfusion", "softmax", "subtract mean", "12.50 % (validation images)", "50.00 %"):

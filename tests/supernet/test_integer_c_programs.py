@@ -175,7 +175,7 @@ class TestDrawnPrograms:
         in_c.assert_equal(program, folder, (*in_c.STRICT, "-O0", in_c.PORTABLE))
 
     @pytest.mark.slow
-    @settings(max_examples=25)
+    @settings(max_examples=10)
     @given(Seeds, Kinds)
     def test_many_of_them_optimised(
         self, in_c: InC, tmp_path_factory: pytest.TempPathFactory, seed: int, kinds: list[type[Instruction]]

@@ -76,8 +76,8 @@ class ExportTarget(ABC):
     def described(self, folded: Folded, files: Files) -> dict[str, Any]:
         """What the manifest says of this form alone, JSON-able. ``files`` are those that `files` made.
 
-        Always there: ``size_bytes``, what the form stores for weights, biases and scales, and
-        ``weight_containers``, what holds the weights of each layer by its name.
+        Always there: ``size_bytes``, what the form stores for weights, biases and scales; ``file_bytes``, the
+        whole main file; and ``weight_containers``, what holds the weights of each layer by its name.
         """
 
     @abstractmethod

@@ -58,6 +58,7 @@ class CTarget(ExportTarget):
         convs = [one for one in program.instructions if isinstance(one, Conv)]
         return {
             "size_bytes": made.weights_bytes,
+            "file_bytes": len(needed(files, self.main_file)),
             "weights_bytes": made.weights_bytes,
             "buffer_bytes": made.buffer_bytes,
             "weight_containers": {one.name: f"int{one.weight_bits} packed" for one in convs},

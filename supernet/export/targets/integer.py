@@ -7,6 +7,7 @@ from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load
 
 from bitfront.supernet.export.integer.accumulators import PRODUCT_LIMIT, SUM_LIMIT, product_bounds, sum_bounds
 from bitfront.supernet.export.integer.codes import image_codes, real_logits
@@ -71,10 +72,12 @@ class IntegerTarget(ExportTarget):
 
     def described(self, folded: Folded, files: Files) -> dict[str, Any]:
         """Bits of weights as they lie in the file, and the bounds of sums."""
-        program = read_program(needed(files, self.main_file), self.main_file)
+        content = needed(files, self.main_file)
+        program = read_program(content, self.main_file)
         convs = [one for one in program.instructions if isinstance(one, Conv)]
         return {
-            "size_bytes": len(files[self.main_file]),
+            "size_bytes": sum(array.nbytes for name, array in load(content).items() if name != "program"),
+            "file_bytes": len(content),
             "weight_containers": {one.name: f"int{one.weight_bits} packed" for one in convs},
             "instructions": len(program.instructions),
             "sums": described_sums(program),

@@ -52,6 +52,7 @@ class TorchTarget(ExportTarget):
         layers = [one.layer for one in folded.layers]
         return {
             "size_bytes": sum(tensor.nbytes for tensor in stored_tensors(folded).values()),
+            "file_bytes": len(needed(files, self.main_file)),
             "weight_containers": {
                 one.name: f"{one.weight_format} packed" if is_integer(one.weight_format) else one.weight_format
                 for one in layers
