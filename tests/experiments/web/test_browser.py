@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -81,7 +82,7 @@ def _exported(page: Page, file: Path) -> None:
     chosen = page.locator("#members tbody tr:visible").filter(has_text="measured").first
     chosen.get_by_role("link").click()
     page.get_by_role("heading", name="Layers").wait_for()
-    page.get_by_role("button", name="Export", exact=True).click()
+    page.get_by_role("button", name=re.compile("^Export( again)?$")).click()
     page.locator("a[download]").first.wait_for(timeout=SECONDS * 1000)
     with page.expect_download() as started:
         page.locator("a[download]").first.click()
