@@ -25,7 +25,7 @@ from bitfront.supernet.errors import BitfrontError
 __all__ = ["Client", "Event", "NoAnswerError"]
 
 _TRIES = 4
-_TRIES_TO_COME_BACK = 8
+_TRIES_TO_COME_BACK = 9
 _LONGEST_PAUSE = 30.0
 _AGAIN = (429, 502, 503, 504)
 _PREFIX = "/api/v1"

@@ -32,6 +32,7 @@ _MODULES = {
     "Pillow": "PIL",
     "PyYAML": "yaml",
     "SQLAlchemy": "sqlalchemy",
+    "protobuf": "google.protobuf",
 }
 _REGISTRIES = (
     "bitfront.supernet.spaces:SPACES",

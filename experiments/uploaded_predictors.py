@@ -5,13 +5,18 @@ What a file says stands in a small JSON beside it, so that listing them reads no
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, Strict, ValidationError, model_validator
 
+from bitfront.experiments.store.errors import ConflictError
 from bitfront.supernet.errors import BitfrontError, CorruptFileError, MissingFileError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}")
@@ -122,26 +127,51 @@ def uploaded_facts(home: Path, name: str) -> UploadedFacts:
     path = predictor_file(home, name)
     if not is_predictor_name(name) or not path.is_file():
         raise MissingFileError(f"there is no predictor {name!r} here: send one to /api/v1/predictors")
-    try:
-        return UploadedFacts.model_validate_json(facts_file(path).read_bytes())
-    except (OSError, ValidationError):  # the service was ended between the two files
-        found = facts_of(path)
-        _write(path, found)
-        return found
+    found = _written_facts(path)
+    if found is None:  # the service was ended between the two files, or another one is just being kept
+        with _alone(path.parent):
+            found = _written_facts(path)
+            if found is None:
+                found = facts_of(path)
+                _write(path, found)
+    return found
 
 
-def keep(sent: Path, home: Path, name: str, facts: UploadedFacts) -> None:
-    """Move a file whose facts were read to where predictors are, in place of one of the same name.
+def keep(sent: Path, home: Path, name: str, facts: UploadedFacts, replace: bool) -> None:
+    """Move a file whose facts were read to where predictors are; ``replace``: in place of one of the same name.
 
     Raises:
+        ConflictError: there is one of this name, and ``replace`` is False.
         StorageError: the disk does not take it.
     """
     path = predictor_file(home, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Facts of another file must never stand beside this one: without any they are made anew.
-    facts_file(path).unlink(missing_ok=True)
-    sent.replace(path)
-    _write(path, facts)
+    with _alone(path.parent):
+        if path.exists() and not replace:
+            raise ConflictError(f"there is a predictor {name!r}: choose another name, or send replace=true")
+        # Facts of another file must never stand beside this one: without any they are made anew.
+        facts_file(path).unlink(missing_ok=True)
+        sent.replace(path)
+        _write(path, facts)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """While nobody else, of this process or another, changes a folder; where it knows no locks, alike."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _written_facts(path: Path) -> UploadedFacts | None:
+    try:
+        return UploadedFacts.model_validate_json(facts_file(path).read_bytes())
+    except (OSError, ValidationError):
+        return None
 
 
 def _write(path: Path, facts: UploadedFacts) -> None:

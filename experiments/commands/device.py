@@ -134,9 +134,10 @@ def profile(
     from bitfront.experiments.rich_reporter import RichReporter
     from bitfront.experiments.space_files import space_of
     from bitfront.experiments.store.home import home
+    from bitfront.experiments.store.swapping import opening
 
     whole = space_of(space, parsed(space_given))
-    with RichReporter(err()) as reporter, told_warnings(tell):
+    with opening(home()), RichReporter(err()) as reporter, told_warnings(tell):
         done = profiled(home(), name, options, whole, output, reporter)
     for line in profile_in_words(done):
         tell(line)

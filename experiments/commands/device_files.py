@@ -49,8 +49,9 @@ def import_(
     from bitfront.experiments.device_words import import_in_words
     from bitfront.experiments.space_files import space_of
     from bitfront.experiments.store.home import home
+    from bitfront.experiments.store.swapping import opening
 
-    with err().status("reading the table"):
+    with opening(home()), err().status("reading the table"):
         done = import_device(home(), file, name, space_of(space, parsed(space_given)), format_name, force)
     for line in import_in_words(done):
         tell(line)

@@ -154,9 +154,6 @@ def keep_predictor(service: Service, sent: Sent, name: str, replace: bool) -> Up
         InvalidRequestError: it is none.
         ConflictError: there is one of this name.
     """
-    path = uploaded_path(service.home, name)
-    if path.exists() and not replace:
-        raise ConflictError(f"there is a predictor {name!r}: choose another name, or send replace=true")
     try:
         facts = facts_of(sent.path)
     except UnusableError as error:
@@ -165,5 +162,5 @@ def keep_predictor(service: Service, sent: Sent, name: str, replace: bool) -> Up
             "send a file that 'bitfront predictor fit' wrote",
             "body",
         ) from error
-    keep(sent.path, service.home, name, facts)
+    keep(sent.path, service.home, name, facts, replace)
     return UploadedPredictor(id=name, kind=facts.kind, space=facts.space, sha256=sent.sha256, size_bytes=sent.size)

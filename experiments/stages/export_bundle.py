@@ -23,6 +23,7 @@ from bitfront.experiments.run import Run
 from bitfront.experiments.stages.built_network import Tuned, built_network
 from bitfront.experiments.stages.facts import facts
 from bitfront.experiments.stages.promises import Network, promises
+from bitfront.experiments.store.owner import Owner
 from bitfront.experiments.store.records import ExportRecord
 from bitfront.search.executors.local import one_thread
 from bitfront.supernet.errors import UnsupportedError
@@ -42,7 +43,8 @@ Classes = NDArray[np.int64]
 class How:
     """What is wanted of an export.
 
-    ``samples``: how many test images go along; ``progress_of`` makes a listener from a label.
+    ``samples``: how many test images go along; ``progress_of`` makes a listener from a label; ``owner`` must
+    work on the experiment where it is to be recorded; None: nobody in particular.
     """
 
     format_name: str
@@ -50,6 +52,7 @@ class How:
     finetune_epochs: int
     samples: int
     progress_of: Callable[[str], Progress]
+    owner: Owner | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +189,7 @@ class Exporter:
             digest = zip_digest(with_sums(files))
         candidate, name, top1 = network.candidate.id, self.how.format_name, main.tested.top1
         record = ExportRecord(candidate, name, str(path), digest, top1, device=network.owner)
-        self.run.store.put_export(self.run.experiment_id, record)
+        self.run.store.put_export(self.run.experiment_id, record, self.how.owner)
         return record
 
 

@@ -90,7 +90,9 @@ def export_picked(run: Run) -> None:
     if wanted.pick == "none":
         return
     front = read_front(run.store, run.experiment_id)
-    how = How(wanted.format, ExportOptions(wanted.runtime), wanted.finetune_epochs, SAMPLES, run.progress)
+    how = How(
+        wanted.format, ExportOptions(wanted.runtime), wanted.finetune_epochs, SAMPLES, run.progress, run.owner
+    )
     for candidate_id in front.ids[ranked_members(front, wanted.pick)].tolist():
         candidate = run.store.candidate(run.experiment_id, candidate_id)
         try:

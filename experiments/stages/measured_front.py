@@ -29,7 +29,7 @@ def measure_front(
     """
     if not run.store.front(run.experiment_id):
         chosen = front.ids[front.spread(run.spec.front.measure)]
-        run.store.add_front_members(run.experiment_id, [int(i) for i in chosen])
+        run.store.add_front_members(run.experiment_id, [int(i) for i in chosen], run.owner)
     members = run.store.front(run.experiment_id)
     networks = _networks(run, supernet, members)
     _measure_accuracy(run, members, networks, supernet_id, supernet)
@@ -66,6 +66,7 @@ def _measure_accuracy(
                 _accuracy(member.candidate.id, owner, float(one), float(other))
                 for member, one, other in zip(members, valid, test, strict=True)
             ],
+            run.owner,
         )
 
 
@@ -101,6 +102,7 @@ def _measure_latency(run: Run, supernet: Supernet, name: str, device: MeasuringD
             else Measurement(member.candidate.id, latency_ms=float(latency))
             for member, latency in zip(missing, latencies, strict=True)
         ],
+        run.owner,
     )
 
 
@@ -112,4 +114,5 @@ def _mark_dominated(run: Run) -> None:
             Measurement(int(candidate), dominated=bool(dominated))
             for candidate, dominated in zip(front.ids, front.dominated, strict=True)
         ],
+        run.owner,
     )

@@ -42,7 +42,8 @@ def fitted_predictor(run: Run, supernet_id: str, space: SearchSpace, samples: Sa
         run.store.link(run.experiment_id, predictor_id=known, owner=run.owner)
         _tell(run, "found", _TRANSFERRED, record.metrics)
         found = kind.load(_path(run, known), space)
-        _draw(run, found, judge(found, samples.quantized_held_out))
+        if not (run.folder / PNG_NAME).is_file():
+            _draw(run, found, judge(found, samples.quantized_held_out))
         return found
     for what, pairs in ((_FP32, samples.fp32), ("quantized", samples.quantized)):
         if repeats := str(pairs.averaged()[1]):

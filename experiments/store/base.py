@@ -266,19 +266,25 @@ class Store(Operations, ABC):
     # -- front ------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def add_front_members(self, experiment_id: str, candidate_ids: Sequence[int]) -> None:
+    def add_front_members(
+        self, experiment_id: str, candidate_ids: Sequence[int], owner: Owner | None = None
+    ) -> None:
         """Make candidates members of the front that is measured; those that are already stay as they are.
 
         Raises:
             ConflictError: one is no candidate of the experiment.
+            StatusError: ``owner`` does not hold the experiment.
         """
 
     @abstractmethod
-    def measure_front_members(self, experiment_id: str, measurements: Sequence[Measurement]) -> None:
+    def measure_front_members(
+        self, experiment_id: str, measurements: Sequence[Measurement], owner: Owner | None = None
+    ) -> None:
         """Store measurements of front members; fields that are None, and metrics not named, stay as they were.
 
         Raises:
             ConflictError: one is no front member.
+            StatusError: ``owner`` does not hold the experiment.
         """
 
     @abstractmethod
@@ -336,11 +342,12 @@ class Store(Operations, ABC):
         """Cost tables, of one device or of all, oldest first."""
 
     @abstractmethod
-    def put_export(self, experiment_id: str, record: ExportRecord) -> None:
+    def put_export(self, experiment_id: str, record: ExportRecord, owner: Owner | None = None) -> None:
         """Store an export, or replace the one of the same candidate, format and device.
 
         Raises:
             ConflictError: it is no candidate of the experiment.
+            StatusError: ``owner`` does not hold the experiment.
         """
 
     @abstractmethod

@@ -79,7 +79,8 @@ class Operations(ABC):
     def forget_candidates(
         self, experiment_id: str, keep_front: bool = True, expected: Status | None = None
     ) -> int:
-        """Remove the candidates of an experiment that is over; returns how many. It can not be resumed afterwards.
+        """Remove the candidates of an experiment that is over; returns how many went meanwhile. It can not be
+        resumed afterwards.
 
         Those that were exported or are measured front members stay, and with ``keep_front`` those on the predicted
         front. In several transactions, and only where the status is ``expected``, as `delete_experiment`.

@@ -71,7 +71,10 @@ def _cell(values: NDArray[np.float64], side: int) -> NDArray[np.intp]:
     """The number of the cell, 0 .. side - 1, in which each value lies."""
     if not len(values):
         return np.zeros(0, dtype=np.intp)
-    low, width = values.min(), np.ptp(values)
-    scale = side * _BELOW_ONE / width if width > 0 else 0.0
-    cells: NDArray[np.intp] = ((values - low) * scale).astype(np.intp)
+    halves = values / 2  # the span of the largest numbers is none of them
+    from_low = halves - halves.min()
+    width = from_low.max()
+    if not width:
+        return np.zeros(len(values), dtype=np.intp)
+    cells: NDArray[np.intp] = (from_low / width * (side * _BELOW_ONE)).astype(np.intp)
     return cells

@@ -226,6 +226,8 @@ def _advice(words: str) -> str:
 
 
 def place_of(url: URL) -> str:
-    """Where the store is, for people; without a password."""
-    is_file = url.get_backend_name() == "sqlite" and url.database
-    return f"store {Path(str(url.database))}" if is_file else f"store {url.render_as_string()}"
+    """Where the store is, for people; without a password, wherever in the URL it stands."""
+    if url.get_backend_name() == "sqlite" and url.database:
+        return f"store {Path(str(url.database))}"
+    secret = [name for name in url.query if "password" in name.lower()]
+    return f"store {url.difference_update_query(secret).render_as_string()}"

@@ -138,6 +138,16 @@ def _of(experiment: int, name: str) -> tuple[ColumnElement[bool], ...]:
     return (metric_blocks.c.experiment_number == experiment, metric_blocks.c.metric == name)
 
 
+def _of_any(connection: Connection, experiment: int) -> tuple[ColumnElement[bool], ...]:
+    """Blocks of whichever metric, named, as the index leads to places in a metric alone."""
+    mine = metric_blocks.c.experiment_number == experiment
+    least = select(func.min(metric_blocks.c.metric).label("name")).where(mine).cte("names", recursive=True)
+    after = select(func.min(metric_blocks.c.metric)).where(mine, metric_blocks.c.metric > least.c.name)
+    names = least.union_all(select(after.scalar_subquery()).where(least.c.name.is_not(None)))
+    found = connection.execute(select(names.c.name).where(names.c.name.is_not(None))).scalars().all()
+    return (mine, metric_blocks.c.metric.in_(found))
+
+
 def _column(
     connection: Connection, experiment: int, name: str, numbers: _Column | None, cache: ColumnCache, key: Key
 ) -> _Column:
@@ -186,7 +196,7 @@ def _placed(name: str, blocks: Sequence[Block], numbers: _Column | None) -> _Col
 def _read(connection: Connection, experiment: int, which: ColumnElement[bool]) -> dict[str, _Column]:
     """All columns of some blocks; empty where there are none."""
     query = select(metric_blocks.c.metric, metric_blocks.c.first, metric_blocks.c.packed).where(
-        metric_blocks.c.experiment_number == experiment, which
+        *_of_any(connection, experiment), which
     )
     blocks: dict[str, list[Block]] = {}
     for name, first, packed in connection.execute(query.order_by(metric_blocks.c.first)).all():
@@ -206,7 +216,7 @@ def _joined(before: Mapping[str, _Column], added: Mapping[str, _Column]) -> dict
 
 
 def _delete(connection: Connection, experiment: int, which: ColumnElement[bool]) -> None:
-    connection.execute(delete(metric_blocks).where(metric_blocks.c.experiment_number == experiment, which))
+    connection.execute(delete(metric_blocks).where(*_of_any(connection, experiment), which))
 
 
 def _write(connection: Connection, experiment: int, columns: Mapping[str, _Column]) -> None:

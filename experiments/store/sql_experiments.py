@@ -279,6 +279,15 @@ def held_by(owner: Owner | None, row: Row[Any]) -> Row[Any]:
     return row
 
 
+def held_number(connection: Connection, experiment_id: str, owner: Owner | None) -> int:
+    """As `number_of`, where ``owner`` works on the experiment, which nobody else gets until the transaction ends.
+
+    Raises:
+        StatusError: as `held_by`.
+    """
+    return int(held_by(owner, row_of(connection, experiment_id, lock=owner is not None)).number)
+
+
 def number_of(connection: Connection, experiment_id: str) -> int:
     """What an experiment's rows in other tables carry."""
     return int(row_of(connection, experiment_id).number)

@@ -141,14 +141,14 @@ class OperationsSql:
             _as_expected(row_of(connection, experiment_id, lock=True), status)
             connection.execute(delete(experiments).where(experiments.c.id == experiment_id))
 
-    @repeatable
     def forget_candidates(
         self, experiment_id: str, keep_front: bool = True, expected: Status | None = None
     ) -> int:
         """See `Operations.forget_candidates`."""
-        with reading(self._engine) as connection:
-            status = _over(_as_expected(row_of(connection, experiment_id), expected))
-        return sum(self._removed(experiment_id, _not_needed(keep_front), status))
+        # Asked again, a part that was forgotten is not found; what the store counts knows of it.
+        before = self._forgotten(experiment_id)
+        self._forget(experiment_id, _not_needed(keep_front), expected)
+        return self._forgotten(experiment_id) - before
 
     def upkeep(self) -> None:
         """See `Operations.upkeep`."""
@@ -157,6 +157,17 @@ class OperationsSql:
     def backup(self, path: Path) -> None:
         """See `Operations.backup`."""
         write_backup(self._engine, path)
+
+    @repeatable
+    def _forget(self, experiment_id: str, which: Sequence[ColumnElement[bool]], expected: Status | None) -> None:
+        with reading(self._engine) as connection:
+            status = _over(_as_expected(row_of(connection, experiment_id), expected))
+        sum(self._removed(experiment_id, which, status))
+
+    @repeatable
+    def _forgotten(self, experiment_id: str) -> int:
+        with reading(self._engine) as connection:
+            return int(row_of(connection, experiment_id).forgotten)
 
     def _dequeued(self, connection: Connection, row: Row[Any]) -> Status:
         """The status in which an experiment is removed: one that somebody may claim any moment is made another."""

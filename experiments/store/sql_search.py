@@ -21,7 +21,7 @@ from bitfront.experiments.store.records import CandidateBatch, FrontMember, Gene
 from bitfront.experiments.store.retry import repeatable
 from bitfront.experiments.store.schema import candidates, front_members, generations, search_states
 from bitfront.experiments.store.sql_candidates import by_front, candidate_of
-from bitfront.experiments.store.sql_experiments import held_by, number_of, row_of
+from bitfront.experiments.store.sql_experiments import held_by, held_number, number_of, row_of
 from bitfront.experiments.store.state_blob import decode_state, encode_state
 from bitfront.search.constraints import METRICS
 from bitfront.supernet.errors import NumericalError
@@ -90,10 +90,12 @@ class SearchSql:
             return tuple(_generation(row) for row in connection.execute(query.order_by(generations.c.index)))
 
     @repeatable
-    def add_front_members(self, experiment_id: str, candidate_ids: Sequence[int]) -> None:
+    def add_front_members(
+        self, experiment_id: str, candidate_ids: Sequence[int], owner: Owner | None = None
+    ) -> None:
         """See `Store.add_front_members`."""
         with writing(self._engine) as connection:
-            number = number_of(connection, experiment_id)
+            number = held_number(connection, experiment_id, owner)
             rows = [
                 {"experiment_number": number, "candidate_number": int(one), "dominated": False}
                 for one in candidate_ids
@@ -101,10 +103,12 @@ class SearchSql:
             insert_new(connection, front_members, rows)
 
     @repeatable
-    def measure_front_members(self, experiment_id: str, measurements: Sequence[Measurement]) -> None:
+    def measure_front_members(
+        self, experiment_id: str, measurements: Sequence[Measurement], owner: Owner | None = None
+    ) -> None:
         """See `Store.measure_front_members`."""
         with writing(self._engine) as connection:
-            number = number_of(connection, experiment_id)
+            number = held_number(connection, experiment_id, owner)
             for one in measurements:
                 mine = (front_members.c.experiment_number == number) & (
                     front_members.c.candidate_number == one.candidate_id

@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from bitfront.experiments.store.engine import reading, writing
 from bitfront.experiments.store.inserting import insert_new
+from bitfront.experiments.store.owner import Owner
 from bitfront.experiments.store.records import (
     ExportRecord,
     PredictorRecord,
@@ -25,7 +26,7 @@ from bitfront.experiments.store.records import (
 from bitfront.experiments.store.retry import repeatable
 from bitfront.experiments.store.schema import device_tables, exports, predictors, supernets
 from bitfront.experiments.store.schema import trials as trials_table
-from bitfront.experiments.store.sql_experiments import number_of
+from bitfront.experiments.store.sql_experiments import held_number, number_of
 
 
 class SharedSql:
@@ -118,12 +119,12 @@ class SharedSql:
             return tuple(TableRecord(**_fields(row)) for row in connection.execute(query))
 
     @repeatable
-    def put_export(self, experiment_id: str, record: ExportRecord) -> None:
+    def put_export(self, experiment_id: str, record: ExportRecord, owner: Owner | None = None) -> None:
         """See `Store.put_export`."""
         values = asdict(record)
         with writing(self._engine) as connection:
             key = {
-                "experiment_number": number_of(connection, experiment_id),
+                "experiment_number": held_number(connection, experiment_id, owner),
                 "candidate_number": values.pop("candidate_id"),
                 "format": values.pop("format"),
                 "device": values.pop("device"),

@@ -28,6 +28,9 @@ _GOING, _GONE, _REMOVED = ".replacing", ".replaced", ".removing"
 OF_SWAPS = (NEW, _GOING, _GONE, _REMOVED)
 """Entries of a home that belong to a swap, and to no backup."""
 
+LOST_AND_FOUND = "lost+found"
+"""An entry of a home that is the root of a file system, and belongs to that: neither moved nor backed up."""
+
 _WAIT_SECONDS = 3.0
 """For how long a lock is waited for: others hold it for a moment whenever they open the store."""
 _LOG = logging.getLogger(__name__)
@@ -160,7 +163,7 @@ def _undo(home: Path) -> None:
 
 def _move(source: Path, target: Path) -> None:
     for path in sorted(source.iterdir()):
-        if path.name not in OF_SWAPS:
+        if path.name not in (*OF_SWAPS, LOST_AND_FOUND):
             path.rename(target / path.name)
     _sync_entries(target)
     _sync_entries(source)

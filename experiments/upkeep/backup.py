@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import IO
 
 from bitfront.experiments.store.base import Store
-from bitfront.experiments.store.swapping import OF_SWAPS
+from bitfront.experiments.store.swapping import LOST_AND_FOUND, OF_SWAPS
 from bitfront.experiments.upkeep.archive import ArchiveWriter
 from bitfront.supernet.errors import BitfrontError, StorageError
 from bitfront.supernet.progress import Progress
 
 STORE = "bitfront.sqlite"
-_LEFT_OUT = ("workers", *OF_SWAPS)  # who works now says nothing to the home that is restored
+_LEFT_OUT = ("workers", LOST_AND_FOUND, *OF_SWAPS)  # who works now says nothing to the home that is restored
 _COPY = ".bitfront-"
 _LOG = logging.getLogger(__name__)
 _PARTIAL = (".part", ".tmp", "-wal", "-shm", "-journal")

@@ -15,6 +15,7 @@ from bitfront.experiments.store.home import DATABASE, open_store, store_file, st
 from bitfront.experiments.store.records import Experiment
 from bitfront.experiments.store.statuses import Status
 from bitfront.experiments.store.swapping import (
+    LOST_AND_FOUND,
     NEW,
     OF_SWAPS,
     InUseError,
@@ -25,6 +26,7 @@ from bitfront.experiments.store.swapping import (
 )
 from bitfront.experiments.upkeep.archive import about, unpack
 from bitfront.experiments.upkeep.backup import STORE, BackupError
+from bitfront.experiments.upkeep.mounts import mounts_inside
 from bitfront.experiments.worker.recovery import experiments
 from bitfront.experiments.worker.roster import living_workers
 from bitfront.supernet.errors import MissingFileError, StorageError, UnsupportedError
@@ -41,7 +43,8 @@ def put_back(archive: Path, home: Path, force: bool, progress: Progress) -> int:
     written outside of it, so that it may be a mount point, or a link to where it is.
 
     Raises:
-        BackupError: ``home`` holds something and ``force`` is False, or the archive, or somebody works in it.
+        BackupError: ``home`` holds something and ``force`` is False, or the archive, or a mount, or somebody works
+            in it.
         MissingFileError: there is no such archive.
         CorruptFileError: it is damaged.
         UnsupportedError: the store is not in the home.
@@ -51,6 +54,7 @@ def put_back(archive: Path, home: Path, force: bool, progress: Progress) -> int:
         raise MissingFileError(f"there is no backup {archive}: name a file that 'bitfront backup' wrote")
     _check_store_is_inside(home)
     _refuse_archive_inside(archive, home)
+    _refuse_mounts(home)
     was_at = Path(str(about(archive).get("home", home)))
     made = _make_folder(home)
     try:
@@ -74,6 +78,7 @@ def _replaced(archive: Path, was_at: Path, home: Path, progress: Progress) -> in
         for _, size in unpack(archive, new):
             count, read = count + 1, read + size
             progress(min(read, total), total)
+        shutil.rmtree(new / LOST_AND_FOUND, ignore_errors=True)  # older backups have one
         _make_ready(new, was_at, home)
         _give_to_owner(new, home)
         _refuse_if_used(home)
@@ -100,6 +105,12 @@ def _refuse_archive_inside(archive: Path, home: Path) -> None:
         raise BackupError(f"{archive} lies in {home}, all of which it is to replace: move it elsewhere first")
 
 
+def _refuse_mounts(home: Path) -> None:
+    """What is mounted can not be moved, and all in it would be deleted with what goes."""
+    for place in mounts_inside(home):
+        raise BackupError(f"{place} is mounted in {home}, all of which is to be replaced: unmount it first")
+
+
 def _make_folder(home: Path) -> bool:
     """Whether there was none; nobody else may look into one that is made here."""
     if home.exists() and not home.is_dir():
@@ -116,7 +127,7 @@ def _make_folder(home: Path) -> bool:
 
 
 def _refuse(home: Path, force: bool) -> None:
-    if all(path.name in OF_SWAPS for path in home.iterdir()):
+    if all(path.name in (*OF_SWAPS, LOST_AND_FOUND) for path in home.iterdir()):
         return
     if not force:
         raise BackupError(f"{home} holds experiments: choose another home, or replace them with --force")

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bitfront.experiments.places import experiment_folder
+from bitfront.experiments.places import experiment_folder, tuning_path
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.records import Experiment
 from bitfront.supernet.errors import BitfrontError, StorageError
@@ -81,7 +81,7 @@ def _mark(store: Store, home: Path, experiment: Experiment) -> str:
         "measured": sum(member.top1_validation is not None for member in store.front(experiment.id)),
         "exports": len(store.exports(experiment.id)),
         # Which of these files are its own is not known before they are linked; then they are others' progress.
-        "tuning": [] if experiment.predictor_id else _sizes(home, "tuning.sqlite"),
+        "tuning": [] if experiment.predictor_id else _sizes(home, tuning_path(home).name),
         "tables": [] if experiment.table_id or experiment.table_ids else _sizes(home / "tables", "*.json"),
     }
     if supernet_id:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -640,43 +640,6 @@ class TestAskingAgain:
             store.add_generation(
                 experiment, replace(one, created_at=one.created_at + timedelta(seconds=1)), batch, genomes[:1], {}
             )
-
-
-def _discard(_: object) -> None:
-    """For what is called for its effect."""
-
-
-class TestOwners:
-    """One that was given up, and lives after all, changes nothing any more."""
-
-    @pytest.fixture
-    def taken(self, store: SqlStore, experiment: str) -> str:
-        """An experiment that another process works on by now."""
-        store.claim(experiment, ELSEWHERE)
-        return experiment
-
-    @pytest.mark.parametrize("what", ["generation", "stage", "link", "status"])
-    def test_only_who_holds_it_changes_it(self, store: SqlStore, taken: str, what: str) -> None:
-        one, empty = Generation(0, 1, 0.5), CandidateBatch(genomes_of(1), {})
-        store.put_table(TableRecord("t", "host", "h", "p", {}))
-        changes: dict[str, Callable[[Owner], None]] = {
-            "generation": lambda owner: store.add_generation(taken, one, empty, genomes_of(0), {}, owner),
-            "stage": lambda owner: store.set_stage(taken, "training", owner),
-            "link": lambda owner: store.link(taken, table_id="t", owner=owner),
-            "status": lambda owner: _discard(store.set_status(taken, Status.FAILED, "it broke", owner=owner)),
-        }
-        change = changes[what]
-        before = store.get(taken)
-        with pytest.raises(StatusError, match=r"not held by process .* any more"):
-            change(Owner.current())
-        assert (store.get(taken), store.generations(taken)) == (before, ())
-        change(ELSEWHERE)
-        assert (store.get(taken) != before) or store.generations(taken)
-
-    def test_nobody_holds_what_was_given_up(self, store: SqlStore, taken: str) -> None:
-        store.set_status(taken, Status.INTERRUPTED)
-        with pytest.raises(StatusError, match="INTERRUPTED and not held"):
-            store.set_stage(taken, "training", ELSEWHERE)
 
 
 class TestShared:

@@ -7,12 +7,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from bitfront.experiments.cli import app
+from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.home import open_store
 
 SPEC = """
@@ -49,35 +53,45 @@ class Home:
             stderr=subprocess.PIPE,
         )
 
-    def call(self, *arguments: str) -> str:
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=400)
+    def run(self) -> None:
+        process = self.start("run", str(self.spec))
+        _, err = process.communicate(timeout=400)
         assert process.returncode == 0, err.decode()
-        return out.decode()
+
+    def call(self, *arguments: str) -> str:
+        """What a command prints that only looks; in this process, as another takes a second to load."""
+        done = CliRunner().invoke(app, arguments, env={"BITFRONT_HOME": str(self.folder / "home")})
+        assert done.exit_code == 0, done.stderr
+        return done.stdout
 
     def log(self) -> str:
         return "".join(path.read_text() for path in (self.folder / "home").glob("experiments/*/log.txt"))
 
-    def saved(self, what: str) -> int:
+    def saved(self, what: str, store: Store) -> int:
         """How much of a stage is kept so far: a checkpoint, measured trials, generations."""
         if what == "checkpoint":
             return len(list((self.folder / "home").glob("supernets/*/checkpoint.safetensors")))
-        with open_store(self.folder / "home") as store:
-            (experiment,) = store.list_experiments().items
-            if what == "generations":
-                return len(store.generations(experiment.id))
-            return len(store.trials(experiment.supernet_id or "", "validation").top1)
+        (experiment,) = store.list_experiments().items
+        if what == "generations":
+            return len(store.generations(experiment.id))
+        return len(store.trials(experiment.supernet_id or "", "validation").top1)
 
-    def kill_when(self, process: subprocess.Popen[bytes], what: str, least: int) -> None:
-        """Kill -9 as soon as so much is kept."""
+    def kill_when(self, process: subprocess.Popen[bytes], what: str, least: int) -> int:
+        """Kill -9 as soon as so much is kept; how much it is."""
+        self.wait(process, lambda: bool(list((self.folder / "home").glob("experiments/*/log.txt"))), 0.1)
+        with open_store(self.folder / "home") as store:
+            self.wait(process, lambda: self.saved(what, store) >= least, 0.01)
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            assert process.returncode == -signal.SIGKILL
+            return self.saved(what, store)
+
+    def wait(self, process: subprocess.Popen[bytes], there: Callable[[], bool], pause: float) -> None:
         deadline = time.monotonic() + 300
-        while not list((self.folder / "home").glob("experiments/*/log.txt")) or self.saved(what) < least:
-            assert process.poll() is None, f"it ended before {least} {what} were kept"
+        while not there():
+            assert process.poll() is None, f"it ended too early: {self.log()}"
             assert time.monotonic() < deadline, self.log()
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
+            time.sleep(pause)
 
     def kill_at(self, process: subprocess.Popen[bytes], title: str, delay: float) -> bool:
         """Kill -9 some time after the last log line of this title appeared; False if it ended before."""
@@ -108,7 +122,7 @@ def candidates(home: Home) -> pd.DataFrame:
 def test_killed_at_every_stage_ends_with_the_same_front(tmp_path: Path) -> None:
     """The search has islands; one without is killed below."""
     calm, troubled = Home(tmp_path / "calm", ISLANDS), Home(tmp_path / "troubled", ISLANDS)
-    calm.call("run", str(calm.spec))
+    calm.run()
 
     rng = random.Random(7)
     process = troubled.start("run", str(troubled.spec))
@@ -132,12 +146,11 @@ def test_killed_at_every_stage_ends_with_the_same_front(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_killed_in_the_middle_of_a_stage_goes_on_from_what_was_kept(tmp_path: Path) -> None:
     calm, troubled = Home(tmp_path / "calm"), Home(tmp_path / "troubled")
-    calm.call("run", str(calm.spec))
+    calm.run()
 
     process = troubled.start("run", str(troubled.spec))
     for what, least in (("checkpoint", 1), ("trials", 20), ("generations", 3)):
-        troubled.kill_when(process, what, least)
-        kept = troubled.saved(what)
+        kept = troubled.kill_when(process, what, least)
         assert json.loads(troubled.call("show", "latest", "--json"))["status"] == "INTERRUPTED"
         process = troubled.start("resume", "latest")
         if what == "generations":

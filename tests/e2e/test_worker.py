@@ -53,15 +53,16 @@ def only(home: Path) -> Experiment:
 def kill_child_at(home: Path, stage: str) -> None:
     """Kill -9 the process that works on the experiment, once it has begun a stage."""
     until = time.monotonic() + 300
-    while time.monotonic() < until:
-        one = only(home)
-        if one.status is Status.RUNNING and one.stage.startswith(stage):
-            assert one.owner is not None
-            with suppress(ProcessLookupError):
-                os.kill(one.owner.pid, signal.SIGKILL)
-                return
-        assert one.status is not Status.COMPLETED, "it was too quick to be killed"
-        time.sleep(0.02)
+    with open_store(home) as store:
+        while time.monotonic() < until:
+            (one,) = store.list_experiments().items
+            if one.status is Status.RUNNING and one.stage.startswith(stage):
+                assert one.owner is not None
+                with suppress(ProcessLookupError):
+                    os.kill(one.owner.pid, signal.SIGKILL)
+                    return
+            assert one.status is not Status.COMPLETED, "it was too quick to be killed"
+            time.sleep(0.02)
     raise AssertionError(f"stage {stage} did not begin: {only(home)}")
 
 

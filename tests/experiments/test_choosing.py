@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bitfront.experiments.store.choosing import first_in_order, first_of_cells, meeting
@@ -49,6 +52,20 @@ def test_what_lacks_a_metric_meets_no_filter() -> None:
         True,
     ]
     assert meeting([], values, 3).all()
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20), st.integers(1, 400))
+@example([-1.7e308, 0.0, 1.7e308], 100)
+@example([0.0, 5e-324, 1e-323], 100)
+def test_cells_of_any_numbers(values: list[float], most: int) -> None:
+    x = np.array(values)
+    first, counts = first_of_cells(x, np.zeros(len(x)), most)
+    assert counts.sum() == len(values)
+    assert len(first) <= max(math.isqrt(most), 1)
+    for low, high in itertools.pairwise(np.argsort(x[first], kind="stable")):
+        assert x[first][low] < x[first][high]
+    if most >= 4 and max(values) / 2 > min(values) / 2:
+        assert len(first) > 1  # the least and the most lie in the outer cells
 
 
 @given(

@@ -23,6 +23,7 @@ from bitfront.experiments.device_places import table_path, table_paths
 from bitfront.experiments.reporter import Reporters
 from bitfront.experiments.run import Run
 from bitfront.experiments.spec import spec_from
+from bitfront.experiments.store import swapping
 from bitfront.experiments.store.base import Store
 from bitfront.latency_lut.bundle.profile import Call as Timed
 from bitfront.latency_lut.bundle.profile import Protocol
@@ -344,6 +345,18 @@ class TestImport:
             return shown["slots"], shown["available_networks"]
 
         assert costs("my-phone") == costs("bitfusion")
+
+    def test_a_home_that_is_being_restored_is_left_alone(
+        self, call: Call, exported: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(swapping, "_WAIT_SECONDS", 0.0)
+        home.mkdir()
+        with swapping.used_by_nobody(home):
+            for command in (("import", exported, "--name", "my-phone"), ("profile", "bitfusion")):
+                result = call("device", *command, "--space", "tiny")
+                assert result.exit_code == 1
+                assert "is being restored from a backup" in result.stderr
+        assert not list(home.iterdir())
 
     def test_what_is_missing_is_told(self, call: Call, exported: Path) -> None:
         lines = exported.read_text().splitlines(keepends=True)

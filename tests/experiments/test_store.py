@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from sqlalchemy import event
+from sqlalchemy import event, make_url
 
 from bitfront.experiments.store import migrate
 from bitfront.experiments.store.cursors import decode_cursor, encode_cursor
-from bitfront.experiments.store.engine import reading
+from bitfront.experiments.store.engine import place_of, reading
 from bitfront.experiments.store.errors import CursorError, StoreVersionError
 from bitfront.experiments.store.home import home, open_store
 from bitfront.experiments.store.owner import Owner
@@ -258,6 +258,14 @@ class TestFaults:
         for url in ("sqlite://", "sqlite:///:memory:"):
             with pytest.raises(StorageError, match="gone with its process"):
                 SqlStore(url)
+
+    @pytest.mark.parametrize(
+        "where", ["bob:swordfish@host/name", "host/name?password=swordfish&sslpassword=swordfish"]
+    )
+    def test_no_password_is_shown(self, where: str) -> None:
+        shown = place_of(make_url(f"postgresql://{where}"))
+        assert "swordfish" not in shown
+        assert "host/name" in shown
 
     def test_a_writer_that_never_ends(self, tmp_path: Path) -> None:
         with SqlStore(url_of(tmp_path)) as store:

@@ -18,6 +18,7 @@ from sqlalchemy import NullPool, create_engine, event
 
 from bitfront.experiments.store.engine import writing
 from bitfront.experiments.store.errors import ConflictError, LostError
+from bitfront.experiments.store.metric_blocks import forget_in_blocks
 from bitfront.experiments.store.records import CandidateBatch, Generation
 from bitfront.experiments.store.retry import repeatable, repeatable_if_undone
 from bitfront.experiments.store.sql import SqlStore
@@ -159,6 +160,39 @@ class TestPostgresql:
         assert (store.count_candidates(experiment), len(store.generations(experiment))) == (4, 1)
         running = store.list_experiments(status=Status.RUNNING).items
         assert len(running) == 2
+
+    @pytest.mark.parametrize("committed", [False, True])
+    def test_what_was_forgotten_is_counted_however_often_it_is_asked(
+        self, store: SqlStore, monkeypatch: pytest.MonkeyPatch, committed: bool
+    ) -> None:
+        """In three parts; the connection breaks while the second is stored."""
+        monkeypatch.setattr("bitfront.experiments.store.sql_operations._AT_ONCE", 10)
+        genomes = np.arange(90, dtype=np.uint8).reshape(30, 3)
+        made = store.create_experiment("a", {}, 0).id
+        batch = CandidateBatch(genomes, {"top1": np.zeros(30)})
+        store.add_generation(made, Generation(0, 30, 0.1), batch, genomes[:1], {})
+        store.set_status(made, Status.CANCELLED)
+        commit, stored = store._engine.dialect.do_commit, list[bool]()
+        forget = "bitfront.experiments.store.sql_operations.forget_in_blocks"
+
+        def broken(connection: Any) -> None:
+            if len(stored) == 2 and not broke:
+                broke.append(True)
+                if committed:
+                    commit(connection)
+                connection.driver_connection.close()
+            commit(connection)
+
+        def counted(*arguments: Any) -> None:
+            stored.append(True)
+            forget_in_blocks(*arguments)
+
+        broke = list[bool]()
+        monkeypatch.setattr(store._engine.dialect, "do_commit", broken)
+        monkeypatch.setattr(forget, counted)
+        assert store.forget_candidates(made) == 29
+        assert broke
+        assert store.count_candidates(made) == 1
 
     @pytest.mark.slow
     def test_a_server_that_is_away_for_a_while(self, url: str, restartable: Path) -> None:

@@ -1,5 +1,6 @@
 import dataclasses
 import re
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -56,18 +57,18 @@ def fp32(genomes: Genomes) -> Genomes:
 @pytest.fixture(scope="module")
 def fitted() -> tuple[MLPPredictor, MLPPredictor, MLPPredictor, Pairs]:
     """(fp32, transferred, from scratch, held-out quantized pairs) on one made-up truth."""
-    return fit_all(seed=0)
+    return fit_all(0, True)
 
 
 @pytest.fixture(scope="module")
 def networks() -> tuple[MLPPredictor, MLPPredictor, MLPPredictor, Pairs]:
     """The same without processes."""
-    return fit_all(0, {"process": False})
+    return fit_all(0, False)
 
 
-def fit_all(
-    seed: int, options: dict[str, OptionValue] | None = None
-) -> tuple[MLPPredictor, MLPPredictor, MLPPredictor, Pairs]:
+@cache
+def fit_all(seed: int, process: bool) -> tuple[MLPPredictor, MLPPredictor, MLPPredictor, Pairs]:
+    options: dict[str, OptionValue] = {"process": process}
     rng, truth = np.random.default_rng(seed), Truth(SPACE, seed)
     real, quantized, held_out = fp32(SPACE.sample(300, rng)), SPACE.sample(100, rng), SPACE.sample(400, rng)
     first = MLPPredictor.fit(SPACE, Pairs(real, truth(real)), rng, options)
@@ -87,7 +88,7 @@ def test_transfer_beats_scratch_at_a_hundred_pairs(process: bool, gain: float, l
     """On a truth that networks alone learn badly from scratch, and processes well."""
     taus = []
     for seed in range(3):
-        _, transferred, scratch, held_out = fit_all(seed, {"process": process})
+        _, transferred, scratch, held_out = fit_all(seed, process)
         taus.append((tau(transferred, held_out), tau(scratch, held_out)))
     mean = np.mean(taus, axis=0)
     assert mean[0] > mean[1] + gain, taus

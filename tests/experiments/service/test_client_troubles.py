@@ -20,6 +20,7 @@ EVENTS = {"Content-Type": "text/event-stream"}
 EXPORT: dict[str, Any] = {
     **{"candidate": 0, "format": "onnx", "device": "", "state": "ready", "error": "", "sha256": None},
     **{"size_bytes": 7, "top1_test": None, "created_at": None, "file": "/api/v1/experiments/x/exports/0/file"},
+    "bundle": None,
 }
 
 
@@ -77,6 +78,15 @@ def _events(text: str, cut: bool = False) -> Part:
 BUSY = _refusal(503, "UnavailableError", **{"Retry-After": "5"})
 MANY = _refusal(429, "RateLimitError", **{"Retry-After": "10"})
 END = _events(_event("generation", 1) + _event("end", 1))
+
+
+def test_who_watches_comes_back_for_two_minutes() -> None:
+    waits: list[float] = []
+    transport = _Parts(_events(_event("generation", 0), cut=True), _broken)
+    with pytest.raises(NoAnswerError):
+        list(_client(transport, waits).watch("x"))
+    assert waits == sorted(waits)
+    assert 110 < sum(waits) < 130
 
 
 def test_who_watches_comes_back_to_a_service_that_is_busy() -> None:

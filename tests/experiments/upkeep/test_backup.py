@@ -26,7 +26,7 @@ from bitfront.experiments.store.owner import Owner
 from bitfront.experiments.store.sql import SqlStore
 from bitfront.experiments.store.statuses import Status
 from bitfront.experiments.store.swapping import NEW, in_use
-from bitfront.experiments.upkeep import restore
+from bitfront.experiments.upkeep import mounts, restore
 from bitfront.experiments.upkeep.archive import MANIFEST, about
 from bitfront.experiments.upkeep.backup import BackupError, back_up
 from bitfront.experiments.upkeep.restore import RESTORED, put_back
@@ -101,6 +101,22 @@ def rewrite(archive: Path, change: Callable[[list[tuple[tarfile.TarInfo, bytes]]
 
 
 class TestRoundTrip:
+    def test_what_belongs_to_the_file_system_stays(
+        self, store: Store, home: Path, done: str, tmp_path: Path
+    ) -> None:
+        for place in (home, tmp_path / "other"):
+            (place / "lost+found").mkdir(parents=True)
+            (place / "lost+found" / "x").touch()
+        inodes = [(place / "lost+found").stat().st_ino for place in (home, tmp_path / "other")]
+        path = tmp_path / "home.tar"
+        back_up(store, home, path, quiet)
+        with tarfile.open(path) as tar:
+            assert not [name for name in tar.getnames() if name.startswith("lost+found")]
+        for place, force in ((tmp_path / "other", False), (home, True)):
+            put_back(path, place, force, quiet)
+            assert (place / "lost+found" / "x").is_file()
+        assert [(place / "lost+found").stat().st_ino for place in (home, tmp_path / "other")] == inodes
+
     def test_all_comes_back_elsewhere(self, archive: Path, home: Path, done: str, tmp_path: Path) -> None:
         other = tmp_path / "other"
         count = put_back(archive, other, False, quiet)
@@ -412,6 +428,13 @@ class TestRefused:
         self.check_unchanged(archive, home, BackupError, "works on an experiment")
         with closing(sqlite3.connect(home / "bitfront.sqlite")) as raw:
             assert raw.execute("SELECT version_num FROM alembic_version").fetchall() == [("0002",)]
+
+    def test_a_home_in_which_something_is_mounted(
+        self, archive: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "mounts").write_text(f"1 1 0:1 / {home}/supernets/net rw - ext4 /dev/x rw\n")
+        monkeypatch.setattr(mounts, "MOUNTS", tmp_path / "mounts")
+        self.check_unchanged(archive, home, BackupError, "supernets/net is mounted in .*: unmount it first")
 
     def test_a_store_that_is_elsewhere(
         self, archive: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
