@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from importlib.metadata import version
 from itertools import chain, count, product
 from string import ascii_letters
@@ -39,7 +40,7 @@ class GraphBuilder:
     def constant(self, values: NDArray[Any] | np.generic) -> str:
         """Store a constant, once for all who need it, and return its name. A scalar keeps its rank of 0."""
         tensor = numpy_helper.from_array(np.asarray(values, order="C"))
-        content = tensor.SerializeToString()
+        content = hashlib.blake2b(tensor.SerializeToString()).digest()
         if content not in self._names:
             name = tensor.name = self._names[content] = next(self._unused)
             self._constants[name] = tensor
