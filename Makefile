@@ -3,8 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Three workers for two cores: tests that wait for Ray, PostgreSQL or a browser leave theirs to the others.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 -m "not gpu" -q
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not gpu" -q
 SOURCES := supernet predictors latency_lut search experiments tests
 
 .PHONY: demo test lint types imports pytest coverage clean
