@@ -25,6 +25,7 @@ BENCHMARKS: Registry[Callable[..., BenchResult]] = Registry(
         "joint": "bitfront.experiments.benchmarks.joint:run",
         "joint-vs-sequential": "bitfront.experiments.benchmarks.joint_vs_sequential:run",
         "lut-fidelity": "bitfront.experiments.benchmarks.lut_fidelity:run",
+        "one-family": "bitfront.experiments.benchmarks.one_family:run",
         "predictor-real": "bitfront.experiments.benchmarks.predictor_real:run",
         "predictor-speed": "bitfront.experiments.benchmarks.predictor_speed:run",
         "ray": "bitfront.experiments.benchmarks.ray_workers:run",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,8 +22,11 @@ from bitfront.experiments.bundle.folder import check_place, write_bundle
 from bitfront.experiments.bundle.names import SUMS, is_file_name, read_sums, sums_text
 from bitfront.supernet.errors import StorageError
 
-OLD = {"manifest.json": b"{}", "model.onnx": b"old"}
-NEW = {"manifest.json": b"{ }", "c/network.c": b"int a;", "c/include/network.h": b"#pragma once"}
+OURS = b'{"format": "bitfront bundle"}'
+OLD = {"manifest.json": OURS, "model.onnx": b"old"}
+NEW = {"manifest.json": OURS + b"\n", "c/network.c": b"int a;", "c/include/network.h": b"#pragma once"}
+
+OLDER_KEYS = ("genome", "layers", "preprocessing", "predicted", "measured", "hashes", "versions", "finetuning")
 
 KILLED = """
 import os, signal, sys
@@ -87,10 +92,57 @@ def test_a_file_that_was_changed_is_replaced_but_not_one_that_was_added(place: P
 
 def test_what_was_exported_before_there_were_bundles_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    for name, data in OLD.items():
-        (tmp_path / "out" / name).write_bytes(data)
+    (tmp_path / "out" / "manifest.json").write_text(json.dumps({key: {} for key in OLDER_KEYS}))
+    with pytest.raises(StorageError, match=r"no bundle's \(manifest\.json\)"):
+        write_bundle(tmp_path / "out", NEW)  # such a manifest alone is somebody's own
+    (tmp_path / "out" / "model.onnx").write_bytes(b"older")
     write_bundle(tmp_path / "out", NEW)
     assert content(tmp_path / "out") == NEW
+
+
+ISO = {
+    "debian.iso": b"precious",
+    SUMS: hashlib.sha256(b"precious").hexdigest().encode() + b"  debian.iso\n",
+}
+MINE = {
+    "downloads": ISO,
+    "sums that do not hold": {"thesis/a.tex": b"edited since", SUMS: b"0" * 64 + b"  thesis/a.tex\n"},
+    "a web extension": {"manifest.json": b'{"name": "my web app", "manifest_version": 3}'},
+    "a web extension with a model": {"manifest.json": b'{"name": "my web app"}', "model.onnx": b"mine"},
+    "a manifest with sums": {**ISO, "manifest.json": b'{"format": "debian"}'},
+    "our manifest, other sums": {**ISO, "manifest.json": OURS},
+    "our manifest, no sums": {"manifest.json": OURS},
+    "no object": {"manifest.json": b'["bitfront bundle"]'},
+    "no JSON": {"manifest.json": b"[" * 100_000},
+}
+
+
+@pytest.mark.parametrize("mine", MINE.values(), ids=MINE)
+def test_folders_that_look_like_bundles_are_left_alone(tmp_path: Path, mine: dict[str, bytes]) -> None:
+    place = tmp_path / "mine"
+    for name, data in mine.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(data)
+    for call in (check_place, partial(write_bundle, files=NEW)):
+        with pytest.raises(StorageError, match="holds what is no bundle's"):
+            call(place)
+    assert content(place) == {name: data for name, data in mine.items() if name != SUMS}
+    assert alone(place)
+
+
+def test_a_folder_that_can_not_be_looked_into_is_left_alone(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "mine").mkdir()
+    scan = os.scandir
+
+    def refused(path: str) -> object:
+        if str(path).endswith("mine"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(StorageError, match="Permission denied"):
+        write_bundle(place, NEW)
+    assert (place / "mine").is_dir()
 
 
 def test_places_that_can_not_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

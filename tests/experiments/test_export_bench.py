@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import onnxruntime
 import pytest
-from numpy.typing import NDArray
 
 from bitfront.experiments.benchmarks import export
 from bitfront.experiments.benchmarks.export import summarised
@@ -31,12 +30,12 @@ def network(tiny_space: MBConvSpace, tiny_data: Dataset) -> Network:
     return Network.of(Evaluator(Supernet(tiny_space), tiny_data, 32), genome, 1000.0, 10)
 
 
-def with_another(genome: NDArray[np.uint8], space: MBConvSpace, gene: str) -> NDArray[np.uint8]:
-    """The genome with the next choice of a gene."""
-    other = genome.copy()
+def with_another(genomes: Genomes, space: MBConvSpace, gene: str) -> Genomes:
+    """The first genome, (1, n_genes), with the next choice of a gene."""
+    other = genomes[:1].copy()
     place = next(i for i, each in enumerate(space.genes) if each.name == gene)
-    other[place] = (other[place] + 1) % len(space.genes[place].choices)
-    return space.canonical(other[None])[0]
+    other[0, place] = (other[0, place] + 1) % len(space.genes[place].choices)
+    return space.canonical(other)
 
 
 def front_of(genomes: Genomes) -> Front:
@@ -45,10 +44,10 @@ def front_of(genomes: Genomes) -> Front:
 
 def test_points_of_one_format_are_left_out(tiny_space: MBConvSpace) -> None:
     one = tiny_space.assign(tiny_space.extremes(), {"weight_format": "int8", "activation_format": "int8"})
-    ends = [with_another(one[0], tiny_space, f"{end}.weight_format") for end in ("stem", "head")]
-    other = with_another(one[0], tiny_space, "stage0.block0.pointwise.weight_format")
-    found = mixed(front_of(np.stack([*one, *ends, other])), tiny_space)
-    np.testing.assert_array_equal(found.genomes, other[None])
+    ends = [with_another(one, tiny_space, f"{end}.weight_format") for end in ("stem", "head")]
+    other = with_another(one, tiny_space, "stage0.block0.pointwise.weight_format")
+    found = mixed(front_of(np.concatenate([one, *ends, other])), tiny_space)
+    np.testing.assert_array_equal(found.genomes, other)
     with pytest.raises(NumericalError, match="none of the 2 members of the front has layers of different formats"):
         mixed(front_of(one), tiny_space)
 
