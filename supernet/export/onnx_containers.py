@@ -134,8 +134,8 @@ def _weights(model: onnx.ModelProto) -> Iterator[tuple[str, TensorProto]]:
 def _origin(tensor: str, constants: Container[str], before: dict[str, str]) -> str:
     """The constant, or else what nothing makes or what is made of itself, that a tensor comes from.
 
-    ``before``: the first input of what makes each tensor. Ways that were gone are shortened in it, so that all of a
-    model take time in proportion to its size, whatever a stranger's model looks like.
+    ``before``: the first input of what makes each tensor. Ways that were gone are shortened in it, so that all of
+    a model take time in proportion to its size, whatever a stranger's model looks like.
     """
     passed: dict[str, None] = {}
     while tensor not in constants and tensor in before and tensor not in passed:
