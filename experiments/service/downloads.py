@@ -68,13 +68,16 @@ def sent_bundle(record: ExportRecord, name: str) -> StreamingResponse:
     folder = bundle_of(record)
     if folder is None:
         raise NotFoundError("the export has no bundle", "export it again", "path.candidate_id")
-    return _sent(_zipped(folder), f"{name}.zip", record.sha256 if is_bundle(record) else None)
+    if is_bundle(record):
+        return _sent(_zipped(folder), f"{name}.zip", record.sha256)
+    model = Path(record.path).relative_to(folder).as_posix()
+    return _sent(_zipped(folder, (model, record.sha256)), f"{name}.zip", None)
 
 
-def _zipped(folder: Path) -> IO[bytes]:
+def _zipped(folder: Path, *recorded: tuple[str, str]) -> IO[bytes]:
     made = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed when all of it is sent
     try:
-        write_zip(bundle_content(folder), made)
+        write_zip(bundle_content(folder, recorded), made)
     except MissingFileError as error:
         raise _gone() from error
     except CorruptFileError as error:

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from bitfront.experiments.bundle.archive import bundle_around, zip_digest
+from bitfront.experiments.bundle.archive import bundle_around, bundle_content, zip_digest
 from bitfront.experiments.bundle.folder import with_sums, write_bundle
 from bitfront.experiments.bundle.names import SUMS
 from bitfront.experiments.service.jobs import Jobs
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.records import Experiment, ExportRecord
+from bitfront.supernet.errors import CorruptFileError
 from bitfront.supernet.export.targets import TARGETS
 
 FILES = {"manifest.json": b"{}", "model.onnx": b"a model" * 100, "c/network.c": b"int a;"}
@@ -80,6 +81,26 @@ def test_a_bundle_that_was_changed_with_its_sums_is_not_sent(
     store.put_export(done.id, ExportRecord(1, "all", str(folder), zip_digest(with_sums(FILES)), None))
     write_bundle(folder, {**FILES, "model.onnx": b"another"})
     assert api.get(f"/api/v1/experiments/{done.id}/exports/1/bundle?format=all").status_code == 409
+
+
+@pytest.mark.parametrize("changed", [{"model.onnx": b"another"}, {"model.bin": b"the model is called otherwise"}])
+def test_a_model_of_one_file_that_was_changed_with_its_sums_is_not_sent_in_its_bundle(
+    api: TestClient, store: Store, done: Experiment, folder: Path, changed: dict[str, bytes]
+) -> None:
+    digest = hashlib.sha256(FILES["model.onnx"]).hexdigest()
+    store.put_export(done.id, ExportRecord(1, "onnx", str(folder / "model.onnx"), digest, 0.5))
+    place = f"/api/v1/experiments/{done.id}/exports/1"
+    assert api.get(f"{place}/bundle").status_code == 200
+    others = {name: data for name, data in FILES.items() if name != "model.onnx"}
+    write_bundle(folder, others | changed)
+    refused = 409 if "model.onnx" in changed else 404
+    assert [api.get(f"{place}/{what}").status_code for what in ("file", "bundle")] == [refused, refused]
+
+
+def test_a_file_that_is_not_as_it_was_recorded_is_no_content(folder: Path) -> None:
+    for name, digest in (("model.onnx", "0" * 64), ("other.onnx", hashlib.sha256(b"").hexdigest())):
+        with pytest.raises(CorruptFileError, match=f"{name} is not what was recorded"):
+            next(bundle_content(folder, [(name, digest)]))
 
 
 def test_sums_of_others_make_no_bundle(tmp_path: Path, folder: Path) -> None:
