@@ -60,8 +60,8 @@ def drawn(space: SearchSpace, seed: int, policy: tuple[str | None, str] | None =
     rng = np.random.default_rng(seed)
     genomes = space.sample(1, rng)
     if policy:
-        fixed = {"weight_format": policy[0], "activation_format": policy[1]}
-        genomes = space.assign(genomes, {name: value for name, value in fixed.items() if value})
+        genomes = space.assign(genomes, {"activation_format": policy[1]})
+        genomes = space.assign(genomes, {"weight_format": policy[0]}) if policy[0] else genomes
     folded = random_folded(space.blocks(genomes[0]), rng)
 
     def rescaled(part: FoldedLayer) -> FoldedLayer:
