@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -11,6 +13,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -228,6 +231,95 @@ def test_who_still_writes_is_left_alone(place: Path) -> None:
         write_bundle(place, NEW)
         assert part.is_dir()
     assert alone(place)
+
+
+@pytest.mark.parametrize("is_done", [False, True], ids=["it holds the lock", "it removed the folder"])
+def test_a_folder_that_another_export_tidies_up_is_not_written_to(
+    place: Path, is_done: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes in after the folder was made, and before it is locked."""
+    make, tidied, held = Path.mkdir, [Path()], contextlib.ExitStack()
+
+    def making(self: Path, *arguments: Any, **named: Any) -> None:
+        make(self, *arguments, **named)
+        if self.name.endswith(".part") and tidied == [Path()]:
+            tidied[:] = [self]
+            held.enter_context(folders._lock(self))
+            if is_done:
+                self.rmdir()
+
+    monkeypatch.setattr(Path, "mkdir", making)
+    swapped: list[Path] = []
+
+    def putting(new: Path, place: Path) -> None:
+        swapped.append(new)
+        swap.put_in_place(new, place)
+
+    monkeypatch.setattr(folders, "put_in_place", putting)
+    with held:
+        write_bundle(place, NEW)
+    assert swapped
+    assert swapped != tidied
+    assert content(place) == NEW
+    assert alone(place)
+
+
+def test_a_lock_of_a_folder_that_is_gone_by_then_is_none(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock, gone = fcntl.flock, [False]
+
+    def locking(descriptor: int, how: int) -> None:
+        if not gone[0]:
+            gone[0] = True
+            Path(f"/proc/self/fd/{descriptor}").readlink().rmdir()
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", locking)
+    write_bundle(place, NEW)
+    assert gone[0]
+    assert content(place) == NEW
+    assert alone(place)
+
+
+@pytest.mark.parametrize("code", [errno.ENOTSUP, errno.ENOLCK, errno.EIO])
+def test_file_systems_without_locks(place: Path, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(descriptor: int, how: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    if code == errno.EIO:
+        with pytest.raises(StorageError, match=os.strerror(code)):
+            write_bundle(place, NEW)
+    else:
+        write_bundle(place, NEW)
+    assert content(place) == (OLD if code == errno.EIO else NEW)
+    assert alone(place)
+
+
+def test_a_bundle_from_which_another_takes_files_is_not_put_in_place(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = folders._sync_folders
+
+    def tidied(part: Path) -> None:
+        sync(part)
+        (part / "c" / "network.c").unlink()
+
+    monkeypatch.setattr(folders, "_sync_folders", tidied)
+    with pytest.raises(StorageError, match=r"another process removed c/network\.c"):
+        write_bundle(place, NEW)
+    assert content(place) == OLD
+    assert alone(place)
+
+
+def test_what_who_still_writes_put_aside_stays_there(place: Path) -> None:
+    with folders._locked_folder(place) as part:
+        aside = part.with_name(f"{part.name}{swap.ASIDE}")
+        place.rename(aside)
+        folders._clean(place)
+        assert not place.exists()
+        assert content(aside) == OLD
+    folders._clean(place)
+    assert content(place) == OLD
 
 
 def test_what_was_put_aside_comes_back_after_a_kill(place: Path) -> None:
