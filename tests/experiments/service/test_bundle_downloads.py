@@ -14,14 +14,14 @@ from fastapi.testclient import TestClient
 
 from bitfront.experiments.bundle.archive import bundle_around, bundle_content, zip_digest
 from bitfront.experiments.bundle.folder import with_sums, write_bundle
-from bitfront.experiments.bundle.names import SUMS
+from bitfront.experiments.bundle.names import MANIFEST, SUMS
 from bitfront.experiments.service.jobs import Jobs
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.records import Experiment, ExportRecord
 from bitfront.supernet.errors import CorruptFileError
 from bitfront.supernet.export.targets import TARGETS
 
-FILES = {"manifest.json": b"{}", "model.onnx": b"a model" * 100, "c/network.c": b"int a;"}
+FILES = {MANIFEST: b'{"format": "bitfront bundle"}', "model.onnx": b"a model" * 100, "c/network.c": b"int a;"}
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_a_bundle_that_is_replaced_while_it_is_looked_at_is_listed(
     api: TestClient, store: Store, done: Experiment, folder: Path, at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.put_export(done.id, ExportRecord(1, "all", str(folder), zip_digest(with_sums(FILES)), None))
-    newer = {f"new/{name}": data for name, data in FILES.items()}
+    newer = {name if name == MANIFEST else f"new/{name}": data for name, data in FILES.items()}
     looked, stat = 0, Path.stat
 
     def stat_of_what_is_replaced(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
