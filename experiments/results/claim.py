@@ -9,21 +9,13 @@ from functools import cached_property
 
 _DEVICES = {
     "bitfusion": "BitFusion",
-    "roofline": "a roofline",
+    "roofline": "a roofline accelerator",
     "host_openvino": "this CPU under OpenVINO",
     "host_onnxruntime": "this CPU under ONNX Runtime",
 }
 WORDS: Mapping[str, Mapping[str, str]] = {
     "device": _DEVICES,
-    "source": _DEVICES,
-    "target": _DEVICES,
-    "kind": {"device": "device", "constraint": "constraint"},
-    "piece": {
-        "found": "what is found again",
-        "table": "its table",
-        "search": "the search",
-        "measuring": "measuring its front",
-    },
+    "other": _DEVICES,
     "pool": {"digits": "digits", "fashion": "Fashion-MNIST"},
     "case": {
         f"{target}_{size}": f"{words}, {pixels}"
@@ -55,7 +47,6 @@ POINTS = Unit("points", 100.0)
 TIMES = Unit("times")
 MILLISECONDS = Unit("ms")
 SECONDS = Unit("s")
-HOURS = Unit("h", 1 / 3600)
 KILOJOULES = Unit("kJ", 1e-3)
 PLAIN = Unit("")
 
