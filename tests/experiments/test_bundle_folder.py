@@ -214,6 +214,24 @@ def test_a_renaming_that_fails_leaves_all_as_it_was(place: Path, monkeypatch: py
     assert alone(place)
 
 
+def test_a_bundle_is_in_place_also_where_another_export_tidies_up_what_was_put_aside(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swap, "_exchanged", lambda new, place: False)
+    rename = Path.rename
+
+    def renaming(self: Path, target: Path) -> Path:
+        done = rename(self, target)
+        if self.name.endswith(".part"):
+            folders._clean(place)
+        return done
+
+    monkeypatch.setattr(Path, "rename", renaming)
+    write_bundle(place, NEW)
+    assert content(place) == NEW
+    assert alone(place)
+
+
 @pytest.mark.parametrize("step", [1, 3, 5])
 def test_a_killed_writer_leaves_no_partial_bundle(tmp_path: Path, step: int) -> None:
     place = tmp_path / "out"
