@@ -62,8 +62,13 @@ def _resolved(folder: Path) -> Path:
 
 def refuse_foreign(place: Path) -> None:
     """Raise StorageError if something would be lost by a bundle that replaces the folder ``place``."""
-    if place == Path.cwd():
+    if Path.cwd().is_relative_to(place):
         raise StorageError(f"{place} is where you are, and a bundle replaces its folder: name one in it with -o")
+    around = next((one for one in place.parents if own_files(one)), None)
+    if around is not None:
+        raise StorageError(
+            f"{place} is in the bundle {around}, which holds no other: choose another folder with -o"
+        )
     if place.exists() and not place.is_dir():
         raise StorageError(f"{place} is no folder, so that no bundle can be written there: choose another with -o")
     if os.path.ismount(place):

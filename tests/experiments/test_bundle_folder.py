@@ -163,10 +163,32 @@ def test_places_that_can_not_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         check_place(full)
     with pytest.raises(StorageError, match="is mounted"):
         check_place(Path("/proc"))
+    (full / "folder0" / "deep").mkdir()
+    for inside in (tmp_path, full / "folder0" / "deep"):
+        monkeypatch.chdir(inside)
+        with pytest.raises(StorageError, match="is where you are"):
+            check_place(Path())
+    write_bundle(Path("../out"), OLD)
+    monkeypatch.chdir(full / "folder0" / "out")
+    (full / "folder0" / "out" / "c").mkdir()
+    monkeypatch.chdir(full / "folder0" / "out" / "c")
+    for place in (Path(".."), full / "folder0" / "out"):
+        with pytest.raises(StorageError, match="is where you are"):
+            write_bundle(place, NEW)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(StorageError, match="is where you are"):
-        check_place(Path())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "full"]
+
+
+def test_no_bundle_is_in_a_bundle(place: Path) -> None:
+    """As where several devices have bundles, and one of a single device was there before."""
+    for inside in (place / "phone", place / "a" / "phone"):
+        for call in (check_place, partial(write_bundle, files=NEW)):
+            with pytest.raises(StorageError, match=r"phone is in the bundle .*out, which holds no other"):
+                call(inside)
+    assert content(place) == OLD
+    assert not [path for path in place.iterdir() if path.is_dir()]
+    write_bundle(place.parent / "several" / "phone", OLD)
+    write_bundle(place.parent / "several" / "edge", OLD)
 
 
 def test_a_place_is_looked_at_without_a_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
