@@ -30,6 +30,7 @@ BENCHMARKS: Registry[Callable[..., BenchResult]] = Registry(
         "predictor-speed": "bitfront.experiments.benchmarks.predictor_speed:run",
         "ray": "bitfront.experiments.benchmarks.ray_workers:run",
         "sampling": "bitfront.experiments.benchmarks.sampling:run",
+        "search-cost": "bitfront.experiments.benchmarks.search_cost:run",
         "search-quality": "bitfront.experiments.benchmarks.search_quality:run",
         "search-speed": "bitfront.experiments.benchmarks.search_speed:run",
         "service": "bitfront.experiments.benchmarks.service:run",

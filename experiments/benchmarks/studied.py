@@ -31,9 +31,13 @@ _EVALUATIONS, _QUICK_EVALUATIONS = 20_000, 300
 _POPULATION, _QUICK_POPULATION = 100, 20
 
 
-def studied_spec(device: str, quick: bool) -> Spec:
-    """Fashion-MNIST with the supernet that comes with bitfront; ``quick``: digits, barely trained."""
-    return _spec(device, {"device": _section(device, quick), "objectives": ["top1", "latency_ms"]}, quick)
+def studied_spec(device: str, quick: bool, /, **sections: Any) -> Spec:
+    """Fashion-MNIST with the supernet that comes with bitfront; ``quick``: digits, barely trained.
+
+    ``sections``: of the spec, others than these.
+    """
+    own = {"device": _section(device, quick), "objectives": ["top1", "latency_ms"], **sections}
+    return _spec(device, own, quick)
 
 
 def family_spec(devices: Sequence[str], quick: bool) -> Spec:
