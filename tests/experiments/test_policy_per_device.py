@@ -13,6 +13,7 @@ from rich.console import Console
 from typer.testing import Result
 
 from bitfront.experiments.commands.ending import print_front
+from bitfront.experiments.bundle.folder import write_bundle
 from bitfront.experiments.networks import networks_of
 from bitfront.experiments.reporter import Reporters
 from bitfront.experiments.rows import front_rows, read_front, rows_of_device
@@ -191,19 +192,15 @@ def test_the_network_of_one_device_alone(
 def test_where_the_bundle_of_one_device_can_not_be_written(
     measured: Run, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bitfront.experiments.stages import export_bundle
-
-    write = export_bundle.write_bundle
-
     def full(folder: Any, files: dict[str, bytes]) -> None:
         if folder.name == "edge":
             raise StorageError("the disk is full")
-        write(folder, files)
+        write_bundle(folder, files)
 
     one = measured.store.front(measured.experiment_id)[0].candidate.id
     where = measured.store, measured.home, measured.experiment_id, one
     with monkeypatch.context() as patch:
-        patch.setattr(export_bundle, "write_bundle", full)
+        patch.setattr("bitfront.experiments.stages.export_bundle.write_bundle", full)
         with pytest.raises(StorageError):
             export_candidate(*where, folder=tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["phone"]
