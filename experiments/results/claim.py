@@ -7,12 +7,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+_DEVICES = {
+    "bitfusion": "BitFusion",
+    "roofline": "a roofline accelerator",
+    "host_openvino": "this CPU under OpenVINO",
+    "host_onnxruntime": "this CPU under ONNX Runtime",
+}
 WORDS: Mapping[str, Mapping[str, str]] = {
-    "device": {
-        "bitfusion": "BitFusion",
-        "host_openvino": "this CPU under OpenVINO",
-        "host_onnxruntime": "this CPU under ONNX Runtime",
-    },
+    "device": _DEVICES,
+    "other": _DEVICES,
     "pool": {"digits": "digits", "fashion": "Fashion-MNIST"},
     "case": {
         f"{target}_{size}": f"{words}, {pixels}"
@@ -43,6 +46,8 @@ PERCENT = Unit("%", 100.0)
 POINTS = Unit("points", 100.0)
 TIMES = Unit("times")
 MILLISECONDS = Unit("ms")
+SECONDS = Unit("s")
+KILOJOULES = Unit("kJ", 1e-3)
 PLAIN = Unit("")
 
 

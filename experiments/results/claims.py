@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from bitfront.experiments.results.claim import MILLISECONDS, PERCENT, PLAIN, POINTS, TIMES, Claim, Shown, Unit
+from bitfront.experiments.results.claim import (
+    KILOJOULES,
+    MILLISECONDS,
+    PERCENT,
+    PLAIN,
+    POINTS,
+    SECONDS,
+    TIMES,
+    Claim,
+    Shown,
+    Unit,
+)
 
 _APQ = "[APQ](https://arxiv.org/abs/2006.08509) (Wang et al., CVPR 2020)"
 _SIMQ_NAS = "[SimQ-NAS](https://arxiv.org/abs/2312.13301) (Sridhar et al., 2023)"
@@ -91,6 +102,74 @@ AGAINST_INT8 = Claim(
     "against-int8",
     shown=_against(
         "int8", "int8 networks", {"latency_ms_largest_ratio": ">= 4.8", "size_bytes_largest_ratio": ">= 3.4"}
+    ),
+)
+_TIMED = "measured"
+_ENERGY = "estimated of processor time, or RAPL's where it can be read"
+
+
+def _paid(name: str, seconds: str, joules: str = "") -> tuple[Shown, ...]:
+    """Rows of what something costs; the names of its figures."""
+    rows = (Shown(seconds, f"{name}: seconds", SECONDS, _TIMED),)
+    return (*rows, Shown(joules, f"{name}: energy", KILOJOULES, _ENERGY)) if joules else rows
+
+
+SEARCH_COST = Claim(
+    "search-cost",
+    "A further device costs no training",
+    "Once there is a supernet with its predictor, a further device costs half a GPU hour, however many there were "
+    "before.",
+    _APQ,
+    "search-cost",
+    seeds=1,
+    shown=(
+        Shown(
+            "seconds_per_further_device",
+            "a further modelled device: seconds",
+            SECONDS,
+            _TIMED,
+            published="<= 1800",
+        ),
+        Shown("joules_per_further_device", "a further modelled device: energy", KILOJOULES, _ENERGY),
+        Shown(
+            "apq_joules_per_further_device",
+            "APQ's half a GPU hour: energy at 250 W",
+            KILOJOULES,
+            "of a V100's board power",
+        ),
+        *_paid("a further limit", "seconds_per_further_constraint", "joules_per_further_constraint"),
+        *_paid("a measured device", "measured_device_seconds", "measured_device_joules"),
+        *_paid("of that its table", "measured_device_table_seconds"),
+        Shown("devices_{n}_seconds", "{n} modelled devices together: seconds", SECONDS, _TIMED),
+        Shown("constraints_{n}_seconds", "{n} limits together: seconds", SECONDS, _TIMED),
+        *_paid("once, samples", "once_samples_seconds", "once_samples_joules"),
+        *_paid("once, predictor", "once_predictor_seconds", "once_predictor_joules"),
+        Shown(
+            "once_training_recorded_seconds",
+            "once, training of the supernet: seconds",
+            SECONDS,
+            "by its own record",
+        ),
+        Shown("measured_members", "members of a front that are measured", PLAIN, _COUNTED),
+    ),
+)
+_PAIR = "found for {device}, run on {other}"
+ONE_FAMILY = Claim(
+    "one-family",
+    "Each device deserves a search of its own",
+    "From one supernet each device gets networks of its own, which are more accurate there at the same latency "
+    "than those that were found for another device.",
+    f"bitfront's own claim, after {_APQ}",
+    "one-family",
+    seeds=3,
+    shown=(
+        Shown("mean_top1_lost", "accuracy lost with another device's networks, mean", POINTS, _TESTED),
+        Shown("largest_top1_lost", "the same, at the worst pair of devices", POINTS, _TESTED),
+        Shown("largest_latency_ratio", "latency at equal accuracy, worst pair", TIMES, _OF_TABLE),
+        Shown("{device}_on_{other}_top1_lost", f"{_PAIR}: accuracy lost", POINTS, _TESTED),
+        Shown("{device}_on_{other}_latency_ms_ratio", f"{_PAIR}: latency at equal accuracy", TIMES, _OF_TABLE),
+        Shown("{device}_on_{other}_equalled", f"{_PAIR}: share that has an equal", PERCENT, _COUNTED),
+        Shown("{device}_on_{other}_changed", f"{_PAIR}: share that needs other formats", PERCENT, _COUNTED),
     ),
 )
 _HELD_OUT = "measured on held-out pairs"
@@ -196,5 +275,7 @@ CLAIMS: tuple[Claim, ...] = (
     TRANSFER,
     LUT_FIDELITY,
     EXPORT,
+    ONE_FAMILY,
+    SEARCH_COST,
 )
 """In the order of the page. Benchmarks are run in this order, and each finds what those before it measured."""

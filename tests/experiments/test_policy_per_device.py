@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 from typer.testing import Result
 
-from bitfront.experiments.commands.ending import print_front
 from bitfront.experiments.bundle.folder import write_bundle
+from bitfront.experiments.commands.ending import print_front
 from bitfront.experiments.networks import networks_of
 from bitfront.experiments.reporter import Reporters
 from bitfront.experiments.rows import front_rows, read_front, rows_of_device

@@ -33,7 +33,7 @@ class TestEach:
                 ),
                 shown,
             )
-            for place in ("{device}", "{pool}", "{case}", "{n}", "{runtime}", "{form}"):
+            for place in ("{device}", "{pool}", "{case}", "{n}", "{runtime}", "{form}", "{other}"):
                 assert (place in shown.figure) == (place in shown.label)
 
     def test_what_is_published_can_be_judged(self, claim: Claim) -> None:
