@@ -1,16 +1,23 @@
-# Both targets do all their own set-up; nothing but Python 3.11, pip, make and gcc is needed.
+# All targets do all their own set-up; nothing but Python 3.11, pip, make and gcc is needed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not gpu" -q
+RESULTS := $(if $(QUICK),.bitfront/results-quick,docs/results)
 SOURCES := supernet predictors latency_lut search experiments tests
 
-.PHONY: demo test lint types imports pytest coverage clean
+.PHONY: demo results test lint types imports pytest coverage clean
 
 demo: $(STAMP)
 	$(BIN)/bitfront run experiments/demo/host.yaml
 	$(BIN)/bitfront run experiments/demo/bitfusion.yaml
+
+# Every headline claim, measured: hours; `make results QUICK=1` has small versions, for a look. To go on after an
+# interruption, give the same command. The page is written also where a benchmark failed.
+results: $(STAMP)
+	$(BIN)/bitfront results run $(if $(QUICK),--quick) -o $(RESULTS); ended=$$?; \
+	$(BIN)/bitfront results page $(RESULTS) && exit $$ended
 
 test: lint types imports pytest
 

@@ -18,6 +18,7 @@ from bitfront.experiments.commands import (
     launch,
     look,
     predictor,
+    results,
     serve,
     space,
     train,
@@ -93,6 +94,7 @@ app.add_typer(data.app, rich_help_panel=_EXPERIMENTS)
 app.add_typer(predictor.app, rich_help_panel=_EXPERIMENTS)
 app.add_typer(device.app, rich_help_panel=_MACHINE)
 app.command("bench", rich_help_panel=_MACHINE)(deliver.bench)
+app.add_typer(results.app, rich_help_panel=_MACHINE)
 app.command("doctor", rich_help_panel=_MACHINE)(deliver.doctor)
 app.command("serve", rich_help_panel=_SERVICE)(serve.serve)
 app.add_typer(serve.app, rich_help_panel=_SERVICE)

@@ -37,12 +37,23 @@ class Registry(Generic[T]):
             UnknownNameError: ``name`` is not registered; the message lists the known names.
         """
         if name not in self._loaded:
-            target = self._targets.get(name) or self._third_party.get(name)
-            if target is None:
-                raise UnknownNameError(self.kind, name, self.names())
-            module, _, attribute = target.partition(":")
+            module, _, attribute = self._target(name).partition(":")
             self._loaded[name] = cast(T, getattr(importlib.import_module(module), attribute))
         return self._loaded[name]
+
+    def module(self, name: str) -> str:
+        """The name of the module that `get` imports.
+
+        Raises:
+            UnknownNameError: as `get`.
+        """
+        return self._target(name).partition(":")[0]
+
+    def _target(self, name: str) -> str:
+        target = self._targets.get(name) or self._third_party.get(name)
+        if target is None:
+            raise UnknownNameError(self.kind, name, self.names())
+        return target
 
     @cached_property
     def _third_party(self) -> dict[str, str]:

@@ -27,8 +27,9 @@ RivalsOf = Callable[[Study], Searches]
 
 @dataclass
 class _Case:
-    """One device: figures of each seed, and the measured fronts of the first seed."""
+    """One device: the metrics that it tells, figures of each seed, and the measured fronts of the first seed."""
 
+    metrics: tuple[str, ...]
     figures: list[dict[str, float]] = field(default_factory=list)
     fronts: dict[str, MeasuredFront] = field(default_factory=dict)
 
@@ -43,6 +44,9 @@ def compared_fronts(
     reporter: Reporter,
 ) -> BenchResult:
     """How many times as much rivals cost as the joint front where that is as accurate, on each device.
+
+    A seed in which no member of a rival has an equal has no ratios. So it is a goal of its own that there is one
+    in every seed, and a goal about a figure that no seed has fails by that one, and is told.
 
     Args:
         bench: its name.
@@ -60,20 +64,32 @@ def compared_fronts(
     figures: dict[str, float] = {}
     for device, case in cases.items():
         figures |= _summary(device.replace("-", "_"), case.figures)
-    wanted = [goal.format(device=device.replace("-", "_")) for device in cases for goal in goals]
-    known = [goal for goal in wanted if goal.split()[0] in figures]
+    judged = [goal for device, case in cases.items() for goal in _judged(device, case, goals, figures, reporter)]
     panels = {
         device: {name: _line(front) for name, front in case.fronts.items()} for device, case in cases.items()
     }
     picture = intervals_figure(panels, "latency of the table, ms", "test accuracy, %")
-    return BenchResult.of(bench, seeds, figures, known, {"fronts": picture})
+    return BenchResult.of(bench, seeds, figures, judged, {"fronts": picture})
+
+
+def _judged(
+    device: str, case: _Case, goals: Sequence[str], figures: Mapping[str, float], reporter: Reporter
+) -> list[str]:
+    """The goals of a device that can be judged; of the others those are told that its costs would allow."""
+    name = device.replace("-", "_")
+    wanted = [goal.format(device=name) for goal in goals]
+    known = [goal for goal in wanted if goal.split()[0] in figures]
+    for goal in wanted:
+        if goal not in known and any(metric in goal for metric in case.metrics):
+            reporter.say(f"goal {goal!r} can not be judged: in no seed has the other front a member with an equal")
+    return [*(f"{name}_{rival}_least_equals >= 1" for rival in case.fronts if rival != JOINT), *known]
 
 
 def _case(
     studied: Study, rivals: Searches, metrics: Sequence[str], quick: bool, seeds: int, reporter: Reporter
 ) -> _Case:
-    case, progress = _Case(), reporter.progress("searching and measuring")
-    own = [metric for metric in metrics if metric in studied.costs.names]
+    case = _Case(tuple(metric for metric in metrics if metric in studied.costs.names))
+    progress = reporter.progress("searching and measuring")
     for seed in range(seeds):
         fronts = {
             name: _measured(studied, searches, quick, seed)
@@ -81,7 +97,7 @@ def _case(
         }
         found: dict[str, float] = {}
         for name in rivals:
-            found |= ratios(fronts[name], fronts[JOINT], name, own)
+            found |= ratios(fronts[name], fronts[JOINT], name, case.metrics)
         case.figures.append(found)
         case.fronts = case.fronts or fronts
         progress(seed + 1, seeds)
@@ -96,11 +112,16 @@ def _measured(
 
 
 def _summary(device: str, rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Means over the seeds that have a figure: where nothing is as accurate, there is no ratio."""
+    """Means over the seeds that have a figure: where nothing is as accurate, there is no ratio.
+
+    Of members with an equal there is also the least number of any seed.
+    """
     figures: dict[str, float] = {}
     for name in dict.fromkeys(name for row in rows for name in row):
         values = np.array([row[name] for row in rows if name in row])
         figures |= summarised(f"{device}_{name}", values)
+        if name.endswith("_equals"):
+            figures[f"{device}_{name.removesuffix('_equals')}_least_equals"] = float(values.min())
     return figures
 
 

@@ -59,10 +59,11 @@ def ratios(rival: MeasuredFront, ours: MeasuredFront, name: str, metrics: Sequen
     """How many times as much the rival's members cost as ours of equal accuracy, by each of ``metrics``.
 
     The pairs are those of the first metric. Beside the geometric mean and the largest ratio stands what the change
-    costs or brings on the test split, by which nothing was chosen, and the share of members that have an equal.
+    costs or brings on the test split, by which nothing was chosen, and the members that have an equal: how many
+    (``equals``), and which share of all (``equalled``). Where none has, nothing else is known.
     """
     pairs = equals(rival, ours, metrics[0])
-    figures = {f"{name}_equalled": len(pairs) / len(rival.valid)}
+    figures = {f"{name}_equals": float(len(pairs)), f"{name}_equalled": len(pairs) / len(rival.valid)}
     if not len(pairs):
         return figures
     theirs, own = pairs.T

@@ -7,7 +7,8 @@ networks that they were made from:
 
 * the accelerator's in ONNX Runtime and OpenVINO, and as integer programs: NumPy, torch and C have to agree to the
   bit. Their formats all have containers of their own, so that their files are held against the size that the
-  search took them to have;
+  search took them to have. What a file of ONNX's holds beside its constants (names and shapes of each layer) is in
+  ``onnx_size_error`` and not in ``onnx_constants_error``;
 * a runtime's in that runtime, where the exported model is also timed, and held against the latency of the table.
 
 ``least`` and ``most`` are over points.
@@ -39,6 +40,7 @@ space: fashion
 data: fashion_mnist
 device: {device}
 objectives: [top1, latency_ms, size_bytes]
+fixed: {fixed}
 front: {{measure: 20}}
 export: {{pick: none}}
 """
@@ -48,6 +50,7 @@ space: digits
 data: digits
 device: {{name: {device}, options: {options}}}
 objectives: [top1, latency_ms, size_bytes]
+fixed: {fixed}
 supernet: {{warmup_epochs: 2, elastic_epochs: 6, quantized_epochs: 3}}
 samples: {{fp32: 20, quantized: 20, held_out: 10}}
 search: {{population: 20, generations: 5}}
@@ -59,6 +62,7 @@ _POINTS, _QUICK_POINTS = 10, 3
 _IMAGES, _QUICK_IMAGES = None, 200
 _TIMED, _QUICK_TIMED = 100, 10
 _MODELLED = "bitfusion"
+_WITH_CONTAINERS = {"*.weight_format": ["int4", "int8"], "*.activation_format": ["int4", "int8"]}
 _MEASURED: dict[str, RuntimeName] = {"host-onnxruntime": "onnxruntime", "host-openvino": "openvino"}
 _LEAST_AGREEMENT: dict[RuntimeName, float] = {"onnxruntime": 0.995, "openvino": 0.99}
 _MOST_DIFFERENCE = {"onnxruntime": 0.002, "openvino": 0.003}
@@ -66,6 +70,7 @@ _SUMMARIES: dict[str, tuple[str, Callable[[NDArray[np.float64]], float]]] = {
     "agreement": ("least", np.min),
     "top1_difference": ("most", np.max),
     "size_error": ("most", np.max),
+    "constants_error": ("most", np.max),
     "differs": ("most", np.max),
     "times_numpy": ("least", np.min),
     "_ms": ("most", np.max),
@@ -76,7 +81,12 @@ _GOALS = (
     "bitfusion_c_differs_most <= 0",
     "bitfusion_c_bytes_differs_most <= 0",
     "bitfusion_c_times_numpy_least >= 50",
-    *(f"bitfusion_{form}_size_error_most <= 0.05" for form in ("onnx", "integer", "c")),
+    *(f"bitfusion_{form}_size_error_most <= 0.05" for form in ("integer", "c")),
+    *(
+        f"bitfusion_{runtime}_onnx_{what}_error_most <= 0.05"
+        for runtime in _LEAST_AGREEMENT
+        for what in ("size", "constants")
+    ),
 )
 
 
@@ -97,6 +107,7 @@ def run(quick: bool, seeds: int, reporter: Reporter) -> BenchResult:
             name = device.replace("-", "_")
             goals += [*_accuracy_goals(name, runtime), f"{name}_latency_error_median <= 0.1"]
     goals += [goal for runtime in _LEAST_AGREEMENT for goal in _accuracy_goals(_MODELLED, runtime)]
+    goals += [f"{name} >= {_QUICK_POINTS if quick else _POINTS}" for name in figures if name.endswith("_points")]
     return BenchResult.of("export", 1, figures, goals, {"latency": fidelity_figure(scatters)})
 
 
@@ -119,7 +130,8 @@ def _accuracy_goals(name: str, runtime: RuntimeName) -> list[str]:
 
 def _found(device: str, quick: bool, reporter: Reporter) -> FrontPoints:
     options = _QUICK_OPTIONS if device in _MEASURED else {}
-    spec = parse_spec((_QUICK_SPEC if quick else _SPEC).format(device=device, options=options))
+    fixed = _WITH_CONTAINERS if device == _MODELLED else {}
+    spec = parse_spec((_QUICK_SPEC if quick else _SPEC).format(device=device, options=options, fixed=fixed))
     return front_points(spec, _QUICK_POINTS if quick else _POINTS, reporter)
 
 
@@ -157,7 +169,7 @@ def _measured(device: str, runtime: RuntimeName, quick: bool, reporter: Reporter
     measured = latencies(points.device, models, np.random.default_rng(0))
     predicted = points.front.predicted["latency_ms"]
     name = device.replace("-", "_")
-    errors = np.abs(predicted / measured - 1.0)
+    errors = np.abs(measured / predicted - 1.0)
     figures = summarised(name, rows) | {
         f"{name}_latency_error_median": float(np.median(errors)),
         f"{name}_latency_error_most": float(errors.max()),

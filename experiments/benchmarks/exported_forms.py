@@ -26,7 +26,7 @@ from bitfront.supernet.export.integer.torch_run import run_torch
 from bitfront.supernet.export.onnx_runtime import run_onnx
 from bitfront.supernet.export.openvino_run import run_openvino
 from bitfront.supernet.export.targets import TARGETS
-from bitfront.supernet.export.targets.base import ExportOptions, Files, RuntimeName
+from bitfront.supernet.export.targets.base import ExportOptions, RuntimeName
 from bitfront.supernet.folded import Folded
 
 Images = NDArray[np.float32]
@@ -77,9 +77,9 @@ class Network:
             f"{name}_top1_difference": abs(top1 - own),
         }
 
-    def size_error(self, name: str, files: Files) -> Figures:
-        """How far the bytes of the file that people load are from what the search took the size to be."""
-        return {f"{name}_size_error": abs(len(files[TARGETS.get(name).main_file]) / self.size_bytes - 1.0)}
+    def size_error(self, stored_bytes: int) -> float:
+        """How far the bytes that a form takes are from what the search took the size to be, as a share of that."""
+        return abs(stored_bytes / self.size_bytes - 1.0)
 
 
 def run_in(runtime: RuntimeName, network: Network) -> tuple[Figures, bytes]:
@@ -88,7 +88,9 @@ def run_in(runtime: RuntimeName, network: Network) -> tuple[Figures, bytes]:
     files = target.files(network.folded, ExportOptions(runtime))
     model = files[target.main_file]
     found = network.compared(runtime, _RUNS[runtime](model, network.images))
-    return found | network.size_error("onnx", files), model
+    found[f"{runtime}_onnx_size_error"] = network.size_error(len(model))
+    constants = int(target.described(network.folded, files)["size_bytes"])
+    return found | {f"{runtime}_onnx_constants_error": network.size_error(constants)}, model
 
 
 def run_in_integers(network: Network, timed: int) -> Figures:
@@ -101,7 +103,8 @@ def run_in_integers(network: Network, timed: int) -> Figures:
     program = read_program(files[target.main_file])
     codes = image_codes(program, network.images)
     by_numpy = run_numpy(program, codes)
-    found = network.compared("integer", by_numpy) | network.size_error("integer", files)
+    found = network.compared("integer", by_numpy)
+    found["integer_size_error"] = network.size_error(len(files[target.main_file]))
     found["torch_differs"] = differing(run_torch(program, codes), by_numpy)
     return found | _in_c(network, codes, by_numpy, _numpy_ms(program, codes[:timed]))
 
@@ -133,7 +136,7 @@ def _in_c(network: Network, codes: NDArray[np.generic], expected: NDArray[np.int
     return {
         "c_differs": differing(answers, expected),
         "c_bytes_differs": float(sum(abs(size - told[name]) for name, size in sizes.items())),
-        "c_size_error": abs(told["size_bytes"] / network.size_bytes - 1.0),
+        "c_size_error": network.size_error(told["size_bytes"]),
         "c_ms": ms,
         "numpy_ms": numpy_ms,
         "c_times_numpy": numpy_ms / ms,

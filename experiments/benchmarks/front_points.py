@@ -15,10 +15,14 @@ from bitfront.experiments.stages.supernet import supernet_folder
 from bitfront.experiments.store.home import home, open_store
 from bitfront.latency_lut.device import Device
 from bitfront.search.front import Front
+from bitfront.supernet.errors import NumericalError
 from bitfront.supernet.evaluation import Evaluator
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.space import SearchSpace
 from bitfront.supernet.training.trained import load_weights
+
+_ENDS = ("stem", "head")
+"""Formats of their own are allowed there."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,23 @@ def front_points(spec: Spec, most: int, reporter: Reporter) -> FrontPoints:
 
 
 def mixed(front: Front, space: SearchSpace) -> Front:
-    """Those members whose layers do not all have the same formats."""
+    """Those members whose layers between stem and head do not all have the same formats.
+
+    Raises:
+        NumericalError: there are none, so that nothing of mixed policies can be looked at.
+    """
     formats = [
-        {(layer.weight_format, layer.activation_format) for layer in space.layers(genome)}
+        {
+            (layer.weight_format, layer.activation_format)
+            for layer in space.layers(genome)
+            if layer.name.partition(".")[0] not in _ENDS
+        }
         for genome in front.genomes
     ]
-    return front.take(np.array([len(each) > 1 for each in formats], dtype=np.bool_))
+    found = front.take(np.array([len(each) > 1 for each in formats], dtype=np.bool_))
+    if not len(found):
+        raise NumericalError(
+            f"none of the {len(front)} members of the front has layers of different formats: search for longer, "
+            "or for a device that executes several"
+        )
+    return found

@@ -79,8 +79,8 @@ class BenchResult:
             NumericalError: a figure is NaN or infinite.
         """
         plain = {name: float(value) for name, value in figures.items()}
-        judged = tuple(_judged(plain, text) for text in goals)
-        return cls(bench, seeds, plain, judged, pictures=dict(pictures or {}))
+        goals_judged = tuple(judged(plain, text) for text in goals)
+        return cls(bench, seeds, plain, goals_judged, pictures=dict(pictures or {}))
 
     def json_line(self) -> str:
         """The result as JSON on one line, without a line end."""
@@ -95,7 +95,12 @@ class BenchResult:
         return json.dumps(values, allow_nan=False)
 
 
-def _judged(figures: Mapping[str, float], text: str) -> Goal:
+def judged(figures: Mapping[str, float], text: str) -> Goal:
+    """A goal such as ``"gain >= 0.02"``, held against the figures.
+
+    Raises:
+        ValueError: it has another form, or names a figure that is not there.
+    """
     form = _FORM.fullmatch(text)
     if form is None or form[1] not in figures:
         raise ValueError(f"goal {text!r} must read FIGURE >= NUMBER, where FIGURE is one of {sorted(figures)}")

@@ -1,4 +1,4 @@
-"""A supernet on one device, for benchmarks of searches: candidates are predicted, and measured once.
+"""A supernet on one device or more, for benchmarks of searches: candidates are predicted, and measured once.
 
 What is measured is kept in the home like an experiment's, by the supernet that it was measured with, so that a
 benchmark that is run again, or goes on after an interruption, looks up what it knows.
@@ -28,7 +28,6 @@ from bitfront.experiments.store.statuses import Status
 from bitfront.latency_lut.cost_model import CostModel
 from bitfront.latency_lut.device import Device
 from bitfront.predictors.predictor import AccuracyPredictor
-from bitfront.search.devices import restrict_to_all
 from bitfront.search.executors.local import one_thread
 from bitfront.search.problem import Problem
 from bitfront.supernet.genes import Genomes
@@ -39,18 +38,13 @@ OBJECTIVES = ("top1", "latency_ms")
 
 
 @dataclass(frozen=True)
-class Study:
-    """Candidates of one supernet on one device.
+class Ground:
+    """What the studies of one supernet share, whatever the device.
 
     Attributes:
-        space: what the device executes of the supernet's space.
-        device, costs: the device, and what networks cost on it.
         run, supernet_id, supernet: the experiment that all is kept under, and whose networks are studied.
     """
 
-    space: SearchSpace
-    device: Device
-    costs: CostModel
     run: Run
     supernet_id: str
     supernet: Supernet
@@ -67,13 +61,33 @@ class Study:
         samples = collected_samples(self.run, self.supernet_id, self.supernet)
         return fitted_predictor(self.run, self.supernet_id, self.supernet.space, samples)
 
+
+@dataclass(frozen=True)
+class Study:
+    """Candidates of one supernet on one device.
+
+    Attributes:
+        space: what the device executes of the supernet's space.
+        device, costs: the device, and what networks cost on it.
+        ground: what studies of the same supernet on other devices share with this one.
+    """
+
+    space: SearchSpace
+    device: Device
+    costs: CostModel
+    ground: Ground
+
+    def top1(self, genomes: Genomes, split: Split) -> NDArray[np.float64]:
+        """Measured accuracy (n,) of canonical genomes (n, n_genes) on a whole split."""
+        return self.ground.top1(genomes, split)
+
     def measuring(self, objectives: Sequence[str] = OBJECTIVES) -> Problem:
         """Each `predict` measures on the validation split; the test split is for what a search found."""
         return Problem(self.space, objectives, lambda genomes: self.top1(genomes, "validation"), self.costs.cost)
 
     def predicting(self, objectives: Sequence[str] = OBJECTIVES, space: SearchSpace | None = None) -> Problem:
         """Accuracy is the predictor's, clipped to 0..1, as in an experiment; ``space``: a part of the study's."""
-        predictor = self.predictor
+        predictor = self.ground.predictor
 
         def predict(genomes: Genomes) -> NDArray[np.float64]:
             return np.clip(predictor.predict(genomes).mean, 0.0, 1.0)
@@ -84,6 +98,17 @@ class Study:
 @contextmanager
 def study(spec: Spec, reporter: Reporter) -> Iterator[Study]:
     """That of a spec with one device; weights and the device's table are made where there are none yet."""
+    with studies(spec, reporter) as found:
+        (only,) = found.values()
+        yield only
+
+
+@contextmanager
+def studies(spec: Spec, reporter: Reporter) -> Iterator[dict[str, Study]]:
+    """One for each device of a spec, by its name there; of several, each has the space that it executes itself.
+
+    They share one supernet, its samples and its predictor. Weights and tables are made where there are none yet.
+    """
     folder = home() / "bench"  # apart from people's experiments
     with one_thread(), open_store(folder) as store:
         experiment = store.create_experiment(spec.name, spec.as_json(), spec.seed)
@@ -99,8 +124,8 @@ def study(spec: Spec, reporter: Reporter) -> Iterator[Study]:
         store.set_status(experiment.id, Status.COMPLETED)
 
 
-def _ready(run: Run) -> Study:
+def _ready(run: Run) -> dict[str, Study]:
     space, devices = run.space(), run.devices()
-    supernet_id, supernet = trained_supernet(run, space, run.dataset())
-    (device,), (costs,) = devices.values(), compiled_costs(run, devices, space).values()
-    return Study(restrict_to_all(space, devices), device, costs, run, supernet_id, supernet)
+    ground = Ground(run, *trained_supernet(run, space, run.dataset()))
+    costs = compiled_costs(run, devices, space)
+    return {name: Study(device.restrict(space), device, costs[name], ground) for name, device in devices.items()}

@@ -33,17 +33,23 @@ def zip_digest(files: Mapping[str, bytes]) -> str:
     return hashlib.sha256(zipped.getbuffer()).hexdigest()
 
 
-def bundle_content(folder: Path) -> Iterator[tuple[str, bytes]]:
+def bundle_content(folder: Path, recorded: Iterable[tuple[str, str]] = ()) -> Iterator[tuple[str, bytes]]:
     """Every file of a bundle by its name, in order, as far as its sums hold.
 
+    ``recorded``: names and SHA-256 in hex of files as they are known from elsewhere, since whoever writes a bundle
+    anew writes its sums as well.
+
     Raises:
-        MissingFileError, CorruptFileError: a file is gone, or is not what was written.
+        MissingFileError, CorruptFileError: a file is gone, or is not what was written, or not what was recorded.
     """
     text = read_bytes(folder / SUMS)
     try:
         sums = {**read_sums(text.decode()), SUMS: hashlib.sha256(text).hexdigest()}
     except ValueError as error:
         raise CorruptFileError(f"{folder / SUMS} holds no sums of a bundle ({error}): export it again") from error
+    for name, digest in recorded:
+        if sums.get(name) != digest:
+            raise CorruptFileError(f"{folder / name} is not what was recorded: export it again")
     for name, digest in sorted(sums.items()):
         data = read_bytes(folder / name)
         if hashlib.sha256(data).hexdigest() != digest:

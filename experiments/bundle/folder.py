@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import glob
 import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from bitfront.experiments.bundle.names import MANIFEST, SUMS, is_file_name, read_sums, sums_text
+from bitfront.experiments.bundle.names import SUMS, is_file_name, sums_text
+from bitfront.experiments.bundle.place import refuse_foreign
 from bitfront.experiments.bundle.swap import ASIDE, put_in_place
 from bitfront.supernet.errors import StorageError
 
-_BEFORE_BUNDLES = frozenset({MANIFEST, "model.onnx"})
-_MOST_NAMED = 3
+_NO_LOCKS = frozenset({errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS, errno.EBADF, errno.EINVAL})
+"""How file systems say that a folder can not be locked: what is left there by a killed writer stays."""
 
 
 def write_bundle(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -35,9 +36,11 @@ def write_bundle(folder: Path, files: Mapping[str, bytes]) -> None:
     if wrong:
         raise ValueError(f"files of a bundle can not be called {wrong}")
     with _beside(folder) as (part, place):
-        for name, data in with_sums(files).items():
+        summed = with_sums(files)
+        for name, data in summed.items():
             _write(part / name, data)
         _sync_folders(part)
+        _check_is_whole(part, summed)
         put_in_place(part, place)
         with contextlib.suppress(OSError):  # it is in place
             _sync_folder(place.parent)
@@ -65,7 +68,7 @@ def _beside(folder: Path) -> Iterator[tuple[Path, Path]]:
     """(An empty folder beside the place, the place): what is in it at the end is removed."""
     try:
         place = folder.resolve()
-        _refuse_foreign(place)
+        refuse_foreign(place)
         place.parent.mkdir(parents=True, exist_ok=True)
         _clean(place)
         with _locked_folder(place) as part:
@@ -77,66 +80,53 @@ def _beside(folder: Path) -> Iterator[tuple[Path, Path]]:
         ) from error
 
 
-def _refuse_foreign(place: Path) -> None:
-    if place == Path.cwd():
-        raise StorageError(f"{place} is where you are, and a bundle replaces its folder: name one in it with -o")
-    if place.exists() and not place.is_dir():
-        raise StorageError(f"{place} is no folder, so that no bundle can be written there: choose another with -o")
-    if os.path.ismount(place):
-        raise StorageError(f"{place} is mounted, and a bundle replaces its folder: name one in it with -o")
-    own = _own_files(place)
-    foreign = sorted(islice((name for name in _names_in(place) if name not in own), _MOST_NAMED + 1))
-    if foreign:
-        named = ", ".join([*foreign[:_MOST_NAMED], *(["..."] if len(foreign) > _MOST_NAMED else [])])
-        raise StorageError(
-            f"{place} holds what is no bundle's ({named}), and a bundle replaces its folder: "
-            "choose an empty or a new folder with -o, or take these away"
-        )
-
-
-def _names_in(place: Path) -> Iterator[str]:
-    """All that is there but folders; of an empty folder its own name."""
-    for around, folders, files in os.walk(place):
-        at = Path(around)
-        links = [name for name in folders if (at / name).is_symlink()]
-        yield from ((at / name).relative_to(place).as_posix() for name in (*files, *links))
-        if at != place and not folders and not files:
-            yield at.relative_to(place).as_posix()
-
-
-def _own_files(place: Path) -> frozenset[str]:
-    """What an earlier export left there, as far as its own list tells."""
-    if not (place / SUMS).is_file():
-        return _BEFORE_BUNDLES if (place / MANIFEST).is_file() else frozenset()
-    try:
-        return frozenset({SUMS, *read_sums((place / SUMS).read_text())})
-    except (OSError, ValueError):
-        return frozenset()
-
-
 def _clean(place: Path) -> None:
     """Remove what killed writers left, and put back what one had put aside; who still writes holds a lock."""
     name = glob.escape(f".{place.name}.")
     for aside in place.parent.glob(f"{name}*.part{ASIDE}"):
+        if _is_held(aside.with_suffix("")):
+            continue
         if not place.exists():
-            aside.rename(place)
+            with contextlib.suppress(FileNotFoundError):  # another put it back just now
+                aside.rename(place)
         shutil.rmtree(aside, ignore_errors=True)
     for left in place.parent.glob(f"{name}*.part"):
         with contextlib.suppress(OSError), _lock(left):
             shutil.rmtree(left, ignore_errors=True)
 
 
+def _is_held(folder: Path) -> bool:
+    try:
+        with _lock(folder):
+            return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
 @contextlib.contextmanager
 def _locked_folder(place: Path) -> Iterator[Path]:
+    with contextlib.ExitStack() as held:
+        part = _new_folder(place, held)
+        while part is None:
+            part = _new_folder(place, held)
+        yield part
+
+
+def _new_folder(place: Path, held: contextlib.ExitStack) -> Path | None:
+    """A folder that is locked and, at the end, removed; None where another took it for one that was left."""
     part = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}.part")
+    held.callback(shutil.rmtree, part, ignore_errors=True)
+    part.mkdir()
     try:
-        part.mkdir()
-        with contextlib.ExitStack() as held:
-            with contextlib.suppress(OSError):  # a file system without locks: what is left there stays
-                held.enter_context(_lock(part))
-            yield part
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        held.enter_context(_lock(part))
+    except (BlockingIOError, FileNotFoundError):
+        return None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    return part if part.is_dir() else None
 
 
 @contextlib.contextmanager
@@ -144,7 +134,7 @@ def _lock(folder: Path) -> Iterator[None]:
     """Hold a lock that ends with this process.
 
     Raises:
-        OSError: another has it, or the file system has none.
+        OSError: another has it (BlockingIOError), the folder is gone, or the file system has no locks.
     """
     opened = os.open(folder, os.O_RDONLY)
     try:
@@ -152,6 +142,13 @@ def _lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(opened)
+
+
+def _check_is_whole(part: Path, names: Iterable[str]) -> None:
+    """Locks do not reach to other machines, nor to programs that tidy up."""
+    gone = next((name for name in names if not (part / name).is_file()), None)
+    if gone is not None:
+        raise FileNotFoundError(errno.ENOENT, f"another process removed {gone} while it was written")
 
 
 def _write(path: Path, data: bytes) -> None:

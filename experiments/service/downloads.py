@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import IO
@@ -14,6 +14,7 @@ from urllib.parse import quote
 from fastapi.responses import StreamingResponse
 
 from bitfront.experiments.bundle.archive import bundle_around, bundle_content, write_zip
+from bitfront.experiments.bundle.names import SUMS, read_sums
 from bitfront.experiments.service.refusals import NotFoundError
 from bitfront.experiments.store.errors import ConflictError
 from bitfront.experiments.store.records import ExportRecord
@@ -21,6 +22,7 @@ from bitfront.supernet.errors import CorruptFileError, MissingFileError
 
 _CHUNK = 2**20
 _IN_MEMORY = 32 << 20
+_LOOKS = 3
 
 
 def is_bundle(record: ExportRecord) -> bool:
@@ -35,11 +37,21 @@ def bundle_of(record: ExportRecord) -> Path | None:
 
 
 def size_of(record: ExportRecord) -> int | None:
-    """Bytes of its file, or of all files of its bundle; None where it is gone."""
+    """Bytes of its file, or of all files of its bundle; None where it is gone.
+
+    Another export of it may put a new bundle in its place meanwhile: that one is then looked at.
+    """
     path = Path(record.path)
-    if path.is_dir():
-        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    return path.stat().st_size if path.is_file() else None
+    for _ in range(_LOOKS):
+        with suppress(OSError, ValueError):
+            return _bundle_size(path) if path.is_dir() else path.stat().st_size
+    return None
+
+
+def _bundle_size(folder: Path) -> int:
+    """Raises OSError where a file is gone, ValueError where the sums are none."""
+    names = read_sums((folder / SUMS).read_text(encoding="utf-8"))
+    return sum((folder / name).stat().st_size for name in (SUMS, *names))
 
 
 def sent_model(record: ExportRecord, name: str) -> StreamingResponse:
@@ -68,13 +80,16 @@ def sent_bundle(record: ExportRecord, name: str) -> StreamingResponse:
     folder = bundle_of(record)
     if folder is None:
         raise NotFoundError("the export has no bundle", "export it again", "path.candidate_id")
-    return _sent(_zipped(folder), f"{name}.zip", record.sha256 if is_bundle(record) else None)
+    if is_bundle(record):
+        return _sent(_zipped(folder), f"{name}.zip", record.sha256)
+    model = Path(record.path).relative_to(folder).as_posix()
+    return _sent(_zipped(folder, (model, record.sha256)), f"{name}.zip", None)
 
 
-def _zipped(folder: Path) -> IO[bytes]:
+def _zipped(folder: Path, *recorded: tuple[str, str]) -> IO[bytes]:
     made = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed when all of it is sent
     try:
-        write_zip(bundle_content(folder), made)
+        write_zip(bundle_content(folder, recorded), made)
     except MissingFileError as error:
         raise _gone() from error
     except CorruptFileError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bitfront.experiments.commands.detached import NEXT
+from bitfront.experiments.endings import ending
 from bitfront.experiments.store.owner import Owner
 
 
@@ -47,13 +48,7 @@ class Child:
     def ending(self) -> str:
         """How it ended, in words."""
         code = None if self.process is None else self.process.poll()
-        if code is None:
-            return "ended"
-        if code >= 0:
-            return f"ended with exit code {code}"
-        with suppress(ValueError):
-            return f"was killed by {signal.Signals(-code).name}"
-        return f"was killed by signal {-code}"
+        return "ended" if code is None else ending(code)
 
     def stop(self) -> None:
         """Ask it to end; its experiment is then INTERRUPTED, or CANCELLED if that is what was wanted."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import hashlib
+import json
 import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,8 +25,11 @@ from bitfront.experiments.bundle.folder import check_place, write_bundle
 from bitfront.experiments.bundle.names import SUMS, is_file_name, read_sums, sums_text
 from bitfront.supernet.errors import StorageError
 
-OLD = {"manifest.json": b"{}", "model.onnx": b"old"}
-NEW = {"manifest.json": b"{ }", "c/network.c": b"int a;", "c/include/network.h": b"#pragma once"}
+OURS = b'{"format": "bitfront bundle"}'
+OLD = {"manifest.json": OURS, "model.onnx": b"old"}
+NEW = {"manifest.json": OURS + b"\n", "c/network.c": b"int a;", "c/include/network.h": b"#pragma once"}
+
+OLDER_KEYS = ("genome", "layers", "preprocessing", "predicted", "measured", "hashes", "versions", "finetuning")
 
 KILLED = """
 import os, signal, sys
@@ -87,10 +95,57 @@ def test_a_file_that_was_changed_is_replaced_but_not_one_that_was_added(place: P
 
 def test_what_was_exported_before_there_were_bundles_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    for name, data in OLD.items():
-        (tmp_path / "out" / name).write_bytes(data)
+    (tmp_path / "out" / "manifest.json").write_text(json.dumps({key: {} for key in OLDER_KEYS}))
+    with pytest.raises(StorageError, match=r"no bundle's \(manifest\.json\)"):
+        write_bundle(tmp_path / "out", NEW)  # such a manifest alone is somebody's own
+    (tmp_path / "out" / "model.onnx").write_bytes(b"older")
     write_bundle(tmp_path / "out", NEW)
     assert content(tmp_path / "out") == NEW
+
+
+ISO = {
+    "debian.iso": b"precious",
+    SUMS: hashlib.sha256(b"precious").hexdigest().encode() + b"  debian.iso\n",
+}
+MINE = {
+    "downloads": ISO,
+    "sums that do not hold": {"thesis/a.tex": b"edited since", SUMS: b"0" * 64 + b"  thesis/a.tex\n"},
+    "a web extension": {"manifest.json": b'{"name": "my web app", "manifest_version": 3}'},
+    "a web extension with a model": {"manifest.json": b'{"name": "my web app"}', "model.onnx": b"mine"},
+    "a manifest with sums": {**ISO, "manifest.json": b'{"format": "debian"}'},
+    "our manifest, other sums": {**ISO, "manifest.json": OURS},
+    "our manifest, no sums": {"manifest.json": OURS},
+    "no object": {"manifest.json": b'["bitfront bundle"]'},
+    "no JSON": {"manifest.json": b"[" * 100_000},
+}
+
+
+@pytest.mark.parametrize("mine", MINE.values(), ids=MINE)
+def test_folders_that_look_like_bundles_are_left_alone(tmp_path: Path, mine: dict[str, bytes]) -> None:
+    place = tmp_path / "mine"
+    for name, data in mine.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(data)
+    for call in (check_place, partial(write_bundle, files=NEW)):
+        with pytest.raises(StorageError, match="holds what is no bundle's"):
+            call(place)
+    assert content(place) == {name: data for name, data in mine.items() if name != SUMS}
+    assert alone(place)
+
+
+def test_a_folder_that_can_not_be_looked_into_is_left_alone(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "mine").mkdir()
+    scan = os.scandir
+
+    def refused(path: str) -> object:
+        if str(path).endswith("mine"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(StorageError, match="Permission denied"):
+        write_bundle(place, NEW)
+    assert (place / "mine").is_dir()
 
 
 def test_places_that_can_not_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,6 +231,95 @@ def test_who_still_writes_is_left_alone(place: Path) -> None:
         write_bundle(place, NEW)
         assert part.is_dir()
     assert alone(place)
+
+
+@pytest.mark.parametrize("is_done", [False, True], ids=["it holds the lock", "it removed the folder"])
+def test_a_folder_that_another_export_tidies_up_is_not_written_to(
+    place: Path, is_done: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes in after the folder was made, and before it is locked."""
+    make, tidied, held = Path.mkdir, [Path()], contextlib.ExitStack()
+
+    def making(self: Path, *arguments: Any, **named: Any) -> None:
+        make(self, *arguments, **named)
+        if self.name.endswith(".part") and tidied == [Path()]:
+            tidied[:] = [self]
+            held.enter_context(folders._lock(self))
+            if is_done:
+                self.rmdir()
+
+    monkeypatch.setattr(Path, "mkdir", making)
+    swapped: list[Path] = []
+
+    def putting(new: Path, place: Path) -> None:
+        swapped.append(new)
+        swap.put_in_place(new, place)
+
+    monkeypatch.setattr(folders, "put_in_place", putting)
+    with held:
+        write_bundle(place, NEW)
+    assert swapped
+    assert swapped != tidied
+    assert content(place) == NEW
+    assert alone(place)
+
+
+def test_a_lock_of_a_folder_that_is_gone_by_then_is_none(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock, gone = fcntl.flock, [False]
+
+    def locking(descriptor: int, how: int) -> None:
+        if not gone[0]:
+            gone[0] = True
+            Path(f"/proc/self/fd/{descriptor}").readlink().rmdir()
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", locking)
+    write_bundle(place, NEW)
+    assert gone[0]
+    assert content(place) == NEW
+    assert alone(place)
+
+
+@pytest.mark.parametrize("code", [errno.ENOTSUP, errno.ENOLCK, errno.EIO])
+def test_file_systems_without_locks(place: Path, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(descriptor: int, how: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    if code == errno.EIO:
+        with pytest.raises(StorageError, match=os.strerror(code)):
+            write_bundle(place, NEW)
+    else:
+        write_bundle(place, NEW)
+    assert content(place) == (OLD if code == errno.EIO else NEW)
+    assert alone(place)
+
+
+def test_a_bundle_from_which_another_takes_files_is_not_put_in_place(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = folders._sync_folders
+
+    def tidied(part: Path) -> None:
+        sync(part)
+        (part / "c" / "network.c").unlink()
+
+    monkeypatch.setattr(folders, "_sync_folders", tidied)
+    with pytest.raises(StorageError, match=r"another process removed c/network\.c"):
+        write_bundle(place, NEW)
+    assert content(place) == OLD
+    assert alone(place)
+
+
+def test_what_who_still_writes_put_aside_stays_there(place: Path) -> None:
+    with folders._locked_folder(place) as part:
+        aside = part.with_name(f"{part.name}{swap.ASIDE}")
+        place.rename(aside)
+        folders._clean(place)
+        assert not place.exists()
+        assert content(aside) == OLD
+    folders._clean(place)
+    assert content(place) == OLD
 
 
 def test_what_was_put_aside_comes_back_after_a_kill(place: Path) -> None:

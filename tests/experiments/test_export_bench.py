@@ -13,10 +13,12 @@ from bitfront.experiments.benchmarks.exported_latency import of_batch
 from bitfront.experiments.benchmarks.front_points import mixed
 from bitfront.search.front import Front
 from bitfront.supernet.data.dataset import Dataset
+from bitfront.supernet.errors import NumericalError
 from bitfront.supernet.evaluation import Evaluator
 from bitfront.supernet.export.onnx_graph import INPUT, onnx_model
 from bitfront.supernet.export.targets import TARGETS
 from bitfront.supernet.export.targets.base import ExportOptions, RuntimeName
+from bitfront.supernet.genes import Genomes
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.spaces.mbconv import MBConvSpace
 
@@ -28,15 +30,26 @@ def network(tiny_space: MBConvSpace, tiny_data: Dataset) -> Network:
     return Network.of(Evaluator(Supernet(tiny_space), tiny_data, 32), genome, 1000.0, 10)
 
 
+def with_another(genomes: Genomes, space: MBConvSpace, gene: str) -> Genomes:
+    """The first genome, (1, n_genes), with the next choice of a gene."""
+    other = genomes[:1].copy()
+    place = next(i for i, each in enumerate(space.genes) if each.name == gene)
+    other[0, place] = (other[0, place] + 1) % len(space.genes[place].choices)
+    return space.canonical(other)
+
+
+def front_of(genomes: Genomes) -> Front:
+    return Front.of(("top1",), genomes, {"top1": np.arange(len(genomes), dtype=np.float64)})
+
+
 def test_points_of_one_format_are_left_out(tiny_space: MBConvSpace) -> None:
     one = tiny_space.assign(tiny_space.extremes(), {"weight_format": "int8", "activation_format": "int8"})
-    other = one[:1].copy()
-    layer = next(i for i, gene in enumerate(tiny_space.genes) if gene.kind == "weight_format")
-    other[0, layer] = (other[0, layer] + 1) % len(tiny_space.genes[layer].choices)
-    genomes = np.concatenate([one, tiny_space.canonical(other)])
-    top1 = np.arange(len(genomes), dtype=np.float64)
-    front = Front.of(("top1",), genomes, {"top1": top1})
-    np.testing.assert_array_equal(mixed(front, tiny_space).genomes, genomes[2:])
+    ends = [with_another(one, tiny_space, f"{end}.weight_format") for end in ("stem", "head")]
+    other = with_another(one, tiny_space, "stage0.block0.pointwise.weight_format")
+    found = mixed(front_of(np.concatenate([one, *ends, other])), tiny_space)
+    np.testing.assert_array_equal(found.genomes, other)
+    with pytest.raises(NumericalError, match="none of the 2 members of the front has layers of different formats"):
+        mixed(front_of(one), tiny_space)
 
 
 def test_a_form_that_answers_as_the_network_agrees_with_it(network: Network) -> None:
@@ -53,8 +66,18 @@ def test_a_form_that_answers_otherwise_does_not(network: Network) -> None:
 
 
 def test_size_errors_are_shares_of_what_was_promised(network: Network) -> None:
-    found = network.size_error("onnx", {"model.onnx": bytes(900)})
-    assert found["onnx_size_error"] == pytest.approx(0.1)
+    assert [network.size_error(size) for size in (900, 1000, 1200)] == pytest.approx([0.1, 0.0, 0.2])
+
+
+def test_both_files_of_a_network_are_held_against_its_size(network: Network) -> None:
+    runtimes: tuple[RuntimeName, ...] = ("onnxruntime", "openvino")
+    row = {name: value for runtime in runtimes for name, value in run_in(runtime, network)[0].items()}
+    for runtime in runtimes:
+        files = TARGETS.get("onnx").files(network.folded, ExportOptions(runtime))
+        told = TARGETS.get("onnx").described(network.folded, files)
+        assert row[f"{runtime}_onnx_size_error"] == network.size_error(len(files["model.onnx"]))
+        assert row[f"{runtime}_onnx_constants_error"] == network.size_error(told["size_bytes"])
+        assert told["size_bytes"] < len(files["model.onnx"])
 
 
 def test_the_worst_point_is_told() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,15 +11,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bitfront.experiments.benchmarks import BENCHMARKS
+from bitfront.experiments.benchmarks import BENCHMARKS, compared_fronts
 from bitfront.experiments.benchmarks.against_fixed import fixed_network
 from bitfront.experiments.benchmarks.against_int8 import uniform
 from bitfront.experiments.benchmarks.best_below import MEASURED, best_below, common_limits
 from bitfront.experiments.benchmarks.equal_accuracy import MeasuredFront, equals, ratios
 from bitfront.experiments.benchmarks.interval_plot import Line, intervals_figure
-from bitfront.experiments.reporter import Reporters
+from bitfront.experiments.benchmarks.result import BenchResult
+from bitfront.experiments.reporter import Reporter, Reporters
 from bitfront.search.front import Front
 from bitfront.supernet.genes import Genomes
+from bitfront.supernet.progress import Progress, silent
 from bitfront.supernet.space import SearchSpace
 from bitfront.supernet.spaces import SPACES
 
@@ -98,6 +101,7 @@ class TestEqualAccuracy:
         found = ratios(rival, ours, "rival", ("latency_ms", "energy_mj"))
         assert found["rival_latency_ms_ratio"] == pytest.approx(4.0)
         assert found["rival_energy_mj_ratio"] == pytest.approx(16.0)
+        assert found["rival_equals"] == 2.0
         assert found["rival_equalled"] == pytest.approx(2 / 3)
         assert found["rival_test_top1_gain"] == pytest.approx(0.05)
 
@@ -109,7 +113,68 @@ class TestEqualAccuracy:
 
     def test_nothing_is_said_of_what_has_no_equal(self) -> None:
         found = ratios(measured_front([0.9], [1.0]), measured_front([0.8], [1.0]), "rival", ("latency_ms",))
-        assert found == {"rival_equalled": 0.0}
+        assert found == {"rival_equals": 0.0, "rival_equalled": 0.0}
+
+
+class Heard(Reporter):
+    """Remembers what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def stage(self, title: str) -> None:
+        """Stages are of no interest."""
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def progress(self, label: str) -> Progress:
+        return silent
+
+
+class TestComparedFronts:
+    """On a made-up device; the rival's search is told by its strategy's name."""
+
+    @pytest.fixture
+    def compared(self, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[BenchResult, list[str]]]:
+        def run(rival: Floats, joint: Floats, seeds: int = 1) -> tuple[BenchResult, list[str]]:
+            """Accuracies (n,) of members of each front; those of the joint one come first in the study."""
+            accuracies = np.concatenate([joint, rival])
+            fronts = {"nsga2": front(joint), "rival": front(accuracies, len(joint))}
+            study: Any = Measured(accuracies, accuracies)
+            study.space, study.predicting = None, lambda space: None
+            study.costs.names = ("latency_ms",)
+            monkeypatch.setattr(compared_fronts, "study", lambda spec, reporter: nullcontext(study))
+            monkeypatch.setattr(
+                compared_fronts, "searched", lambda problem, strategy, quick, seed: fronts[strategy]
+            )
+            goals = ("{device}_other_latency_ms_ratio >= 1", "{device}_other_energy_mj_ratio >= 1")
+            heard, metrics = Heard(), ("latency_ms", "energy_mj")
+            rivals: Any = lambda studied: {"other": [(None, "rival")]}  # noqa: E731
+            result = compared_fronts.compared_fronts("made-up", rivals, metrics, goals, True, seeds, heard)
+            return result, heard.said
+
+        return run
+
+    def test_goals_are_those_of_metrics_that_the_device_tells(
+        self, compared: Callable[..., tuple[BenchResult, list[str]]]
+    ) -> None:
+        result, said = compared(rival=np.array([0.5, 0.6]), joint=np.array([0.7, 0.8]), seeds=2)
+        assert [(goal.figure, goal.holds) for goal in result.goals] == [
+            ("bitfusion_other_least_equals", True),
+            ("bitfusion_other_latency_ms_ratio", True),
+        ]
+        assert result.figures["bitfusion_other_least_equals"] == 2.0
+        assert said == []
+
+    def test_where_nothing_is_as_accurate_a_goal_fails_and_it_is_said(
+        self, compared: Callable[..., tuple[BenchResult, list[str]]]
+    ) -> None:
+        result, said = compared(rival=np.array([0.9, 0.95]), joint=np.array([0.7, 0.8]))
+        (goal,) = result.goals
+        assert (goal.figure, goal.value, goal.holds) == ("bitfusion_other_least_equals", 0.0, False)
+        (line,) = said
+        assert "bitfusion_other_latency_ms_ratio >= 1" in line
 
 
 def test_a_fixed_network_has_policies_alone(space: SearchSpace) -> None:

@@ -94,5 +94,8 @@ def bundle(
     format_name: Format = "onnx",
     device: Device = "",
 ) -> StreamingResponse:
-    """The model with its manifest, card, samples and sums as a zip file, if all still is what was exported."""
+    """The model with its manifest, card, samples and sums as a zip file.
+
+    It is sent only while the model is the one that was exported, and every other file that of the sums.
+    """
     return exports.download(service, experiment_id, candidate_id, format_name, device, whole=True)

@@ -1,0 +1,134 @@
+"""What a headline claim is: a sentence, where it comes from, and the benchmark and figures that test it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+_DEVICES = {
+    "bitfusion": "BitFusion",
+    "roofline": "a roofline accelerator",
+    "host_openvino": "this CPU under OpenVINO",
+    "host_onnxruntime": "this CPU under ONNX Runtime",
+}
+WORDS: Mapping[str, Mapping[str, str]] = {
+    "device": _DEVICES,
+    "other": _DEVICES,
+    "pool": {"digits": "digits", "fashion": "Fashion-MNIST"},
+    "case": {
+        f"{target}_{size}": f"{words}, {pixels}"
+        for size, pixels in ((224, "224 pixels"), (32, "32 pixels, batch 8"))
+        for target, words in (
+            ("openvino_fp32", "OpenVINO fp32 and int8"),
+            ("openvino_bf16", "OpenVINO bf16 and int8"),
+            ("onnxruntime", "ONNX Runtime fp32 and int8"),
+        )
+    },
+    "runtime": {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"},
+    "form": {"onnx": "ONNX", "integer": "integers alone", "c": "C"},
+}
+"""What the names in figures' names stand for."""
+_NUMBER = r"\d+"
+_PLACE = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """How a figure is written: times ``scale``, and then ``name``."""
+
+    name: str
+    scale: float = 1.0
+
+
+PERCENT = Unit("%", 100.0)
+POINTS = Unit("points", 100.0)
+TIMES = Unit("times")
+MILLISECONDS = Unit("ms")
+SECONDS = Unit("s")
+KILOJOULES = Unit("kJ", 1e-3)
+PLAIN = Unit("")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Figures of a benchmark that a claim shows, one row each.
+
+    Attributes:
+        figure: their name. ``{device}``, ``{pool}`` and the other names of `WORDS` stand for any of theirs,
+            ``{n}`` for a number.
+        label: what they are; a place in braces is filled with what stands there in the figure's name.
+        unit: what they are told in.
+        known: how they are known, such as ``measured``, ``predicted`` or ``modelled``.
+        published: what a paper reports of them, such as ``>= 2``, in the figure's own unit; empty where none does.
+    """
+
+    figure: str
+    label: str
+    unit: Unit
+    known: str
+    published: str = ""
+
+    def labelled(self, figure: str) -> str | None:
+        """The label of one figure; None where its name is another."""
+        found = self._form.fullmatch(figure)
+        if found is None:
+            return None
+        return _PLACE.sub(lambda place: _word(place[1], found[place[1]]), self.label)
+
+    @cached_property
+    def _form(self) -> re.Pattern[str]:
+        parts = _PLACE.split(self.figure)
+        return re.compile(
+            "".join(_group(part) if place % 2 else re.escape(part) for place, part in enumerate(parts))
+        )
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A headline claim.
+
+    Attributes:
+        name: a short name, fit to be linked to.
+        heading, statement: what is claimed, in few words and in a sentence.
+        source: who claims it, in Markdown.
+        bench: the benchmark that tests it, by its name.
+        seeds: how many seeds that has, in full.
+        shown: the figures that are told beside its goals; all of them where this is empty.
+    """
+
+    name: str
+    heading: str
+    statement: str
+    source: str
+    bench: str
+    seeds: int = 5
+    shown: tuple[Shown, ...] = ()
+
+    def row(self, figure: str) -> tuple[str, Shown] | None:
+        """The label of a figure and how it is shown; None where it is not."""
+        for shown in self.shown:
+            label = shown.labelled(figure)
+            if label is not None:
+                return label, shown
+        return None if self.shown else (f"`{figure}`", Shown(figure, figure, PLAIN, ""))
+
+    def rows(self, figures: Iterable[str]) -> list[tuple[str, str, Shown]]:
+        """(figure, label, how it is shown) of all that are shown, in the order of ``shown``."""
+        known = list(figures)
+        found = [(name, row) for name in known if (row := self.row(name)) is not None]
+        if not self.shown:
+            return [(name, label, shown) for name, (label, shown) in found]
+        order = {id(shown): place for place, shown in enumerate(self.shown)}
+        found.sort(key=lambda each: order[id(each[1][1])])
+        return [(name, label, shown) for name, (label, shown) in found]
+
+
+def _group(place: str) -> str:
+    values = _NUMBER if place == "n" else "|".join(WORDS[place])
+    return f"(?P<{place}>{values})"
+
+
+def _word(place: str, value: str) -> str:
+    return value if place == "n" else WORDS[place][value]

@@ -1,0 +1,80 @@
+"""What a result was found with: the code, the versions of what it needs, and the machine."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from bitfront.experiments.machine import installed_version, this_machine, versions
+from bitfront.experiments.results.sources import sources_digest
+
+_OPTIONAL = ("openvino",)
+_DECISIVE = {"cpu": "CPU", "isa": "set of instructions", "python": "Python"}
+"""Parts of a machine that make another one of it, and their names."""
+
+
+class Conditions(BaseModel):
+    """All that figures depend on but what the benchmark was asked for.
+
+    Attributes:
+        sources: digest of the files of bitfront that decide them, see `sources`.
+        commit: of the checkout, ``+`` behind it where files differ from it; None where there is no checkout.
+        versions: of bitfront and what it needs.
+        machine: as `Machine.to_json` gives it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sources: str
+    commit: str | None
+    versions: Mapping[str, str]
+    machine: Mapping[str, Any]
+
+    @classmethod
+    def here(cls, module: str) -> Self:
+        """Those of a benchmark's module that is run now."""
+        found = {**versions(), **{name: text for name in _OPTIONAL if (text := installed_version(name))}}
+        return cls(
+            sources=sources_digest(module),
+            commit=_commit(),
+            versions=dict(sorted(found.items(), key=lambda each: (each[0] != "bitfront", each[0].lower()))),
+            machine=this_machine().to_json(),
+        )
+
+    def changes_to(self, now: Conditions) -> Iterator[str]:
+        """What is otherwise now, in words, as far as figures depend on it."""
+        if self.sources != now.sources:
+            yield f"bitfront's code has changed since {self.commit or 'then'}"
+        for name in sorted({*self.versions, *now.versions}, key=str.lower):
+            there, here = self.versions.get(name, "absent"), now.versions.get(name, "absent")
+            if there != here:
+                yield f"{name} was {there} and is {here}"
+        for part, name in _DECISIVE.items():
+            before, after = self.machine.get(part), now.machine.get(part)
+            if before != after:
+                yield f"the {name} was {_text(before)} and is {_text(after)}"
+
+
+def _text(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _commit() -> str | None:
+    head = _git("rev-parse", "--short=12", "HEAD")
+    if head is None:
+        return None
+    return head + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says of the checkout that this file is in."""
+    command = ("git", "-C", str(Path(__file__).resolve().parent), *arguments)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,44 @@
+"""Figures as the page writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bitfront.experiments.benchmarks.result import Goal, judged
+from bitfront.experiments.results.claim import Unit
+
+_SIGNS = {">=": "≥", "<=": "≤", ">": ">", "<": "<"}
+_DIGITS = (4, 6, 9, 17)
+_HALF_INTERVAL = "_half_interval"
+
+
+def is_interval(figure: str) -> bool:
+    """Whether a figure only says how sure another one is."""
+    return figure.endswith(_HALF_INTERVAL)
+
+
+def figure_text(figures: Mapping[str, float], name: str, unit: Unit) -> str:
+    """A figure with its interval, where it has one, and its unit."""
+    half = figures.get(name + _HALF_INTERVAL)
+    text = number_text(figures[name] * unit.scale)
+    if half is not None:
+        text += f" ± {number_text(half * unit.scale, 2)}"
+    return f"{text} {unit.name}".rstrip()
+
+
+def goal_texts(goal: Goal, unit: Unit) -> tuple[str, str]:
+    """(what it should be, what it is), with as many digits as it takes to see whether it holds."""
+    sense, number = goal.goal.split()
+    asked = float(number) * unit.scale
+    for digits in _DIGITS:
+        text = number_text(goal.value * unit.scale, digits)
+        if judged({"it": float(text.replace(",", ""))}, f"it {sense} {asked}").holds is goal.holds:
+            break
+    return f"{_SIGNS[sense]} {number_text(asked)} {unit.name}".rstrip(), f"{text} {unit.name}".rstrip()
+
+
+def number_text(value: float, digits: int = 4) -> str:
+    """So many significant digits; whole numbers from 1,000 on are written out."""
+    if abs(value) >= 10 ** min(digits, 3):
+        return f"{value:,.{max(0, digits - len(str(int(abs(value)))))}f}"
+    return f"{value:.{digits}g}"

@@ -1,0 +1,61 @@
+"""The page of results, written from their files and the list of claims alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from bitfront.experiments.results.claim import Claim
+from bitfront.experiments.results.record import Record
+from bitfront.experiments.results.section import published_verdict, section, verdict
+from bitfront.supernet.errors import MissingFileError
+
+_HEAD = """\
+# Results
+
+What bitfront's headline claims come to when they are measured. `make results` runs all benchmarks and writes this
+page from the JSON that they leave in `{folder}/`. Nothing here is typed by hand: to change it, run them again.
+
+- **Goals** were set before a benchmark was run. Those that are missed are told first, as **MISSED**.
+- **Published** figures are those of papers, of other networks, data and devices: what they report is held against
+  what was found here, apart from the goals.
+- **How a figure is known** stands beside it: *measured* by running networks, *predicted* by a cost table or a
+  predictor, or *counted*. Accuracies of networks are those on test images, on which no choice depended.
+- **±** is half of Student's 95 % interval of a mean over seeds.
+"""
+_QUICK = """\
+> **These are quick runs**: small versions, for a look. They say nothing about the claims.
+"""
+
+
+def records_in(folder: Path, claims: Sequence[Claim]) -> dict[str, Record]:
+    """By benchmark what a folder holds of the claims.
+
+    Raises:
+        MissingFileError: there is no such folder.
+        CorruptFileError: a file in it is no result, was changed, or lacks a picture.
+    """
+    if not folder.is_dir():
+        raise MissingFileError(f"there is no folder {folder}: 'bitfront results run -o {folder}' makes it")
+    found = {claim.bench: Record.read(folder, claim.bench) for claim in claims}
+    return {bench: record for bench, record in found.items() if record is not None}
+
+
+def page(claims: Sequence[Claim], records: Mapping[str, Record], pictures: str) -> str:
+    """Markdown. ``pictures``: the folder of results as seen from the page."""
+    return "\n".join(_lines(claims, records, pictures)).rstrip("\n") + "\n"
+
+
+def _lines(claims: Sequence[Claim], records: Mapping[str, Record], pictures: str) -> Iterator[str]:
+    yield _HEAD.format(folder=pictures)
+    if any(record.quick for record in records.values()):
+        yield _QUICK
+    yield from ("| claim | verdict | published figures |", "|---|---|---|")
+    for claim in claims:
+        record = records.get(claim.bench)
+        quick = " (quick run)" if record is not None and record.quick else ""
+        told = f"{verdict(record)}{quick} | {published_verdict(claim, record)}"
+        yield f"| [{claim.heading}](#{claim.name}) | {told} |"
+    yield ""
+    for claim in claims:
+        yield from section(claim, records.get(claim.bench), pictures)

@@ -1,0 +1,196 @@
+"""Runs the benchmarks of claims one after the other, and keeps what each found as soon as it ends."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from bitfront.experiments.benchmarks import BENCHMARKS
+from bitfront.experiments.endings import ending
+from bitfront.experiments.pace import duration
+from bitfront.experiments.results.asked import Asked
+from bitfront.experiments.results.child import Ran, Say, run_child
+from bitfront.experiments.results.conditions import Conditions
+from bitfront.experiments.results.record import Found, Record, picture_digest, result_path
+from bitfront.experiments.store.home import home
+from bitfront.supernet.errors import BitfrontError, CorruptFileError, StorageError
+from bitfront.supernet.files import read_json, write_bytes
+
+_ERROR = "error: "
+_MOST_LINES = 20
+
+
+def conditions_of(bench: str) -> Conditions:
+    """Those in which a benchmark would be run now."""
+    return Conditions.here(BENCHMARKS.module(bench))
+
+
+def program_of(asked: Asked, output: Path) -> Sequence[str]:
+    """The program that does what is asked."""
+    return asked.program(output)
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Fills a folder of results.
+
+    Attributes:
+        folder: where results and their pictures are kept.
+        keep: results of other code, versions or machines will do; this is told in them.
+        say: told what goes on, line by line.
+        program_of, conditions_of: how a benchmark is run, and with what.
+    """
+
+    folder: Path
+    keep: bool
+    say: Say
+    program_of: Callable[[Asked, Path], Sequence[str]] = program_of
+    conditions_of: Callable[[str], Conditions] = conditions_of
+
+    def run(self, benches: Sequence[Asked]) -> dict[str, Record]:
+        """What the folder holds of each in the end; those that it holds already are not run again.
+
+        A benchmark that fails does not keep the others from being run.
+
+        Raises:
+            StorageError: another runner works with this home, or a file can not be written.
+            KeyboardInterrupt: it was interrupted; what has ended is kept, and the next run goes on from there.
+        """
+        with _alone():
+            return {asked.bench: self._result(asked) for asked in benches}
+
+    def _result(self, asked: Asked) -> Record:
+        self.say(f"== {asked.command} ==")
+        conditions, before = self.conditions_of(asked.bench), self._before(asked)
+        if before is not None:
+            changes = tuple(before.conditions.changes_to(conditions))
+            if not changes or self.keep:
+                return self._kept(before, changes)
+            self.say(f"run again, as {'; '.join(changes)} (--keep keeps it all the same)")
+        record = self._run(asked, conditions)
+        took = f"{duration(record.seconds)}, at most {record.peak_memory_bytes / 2**20:.0f} MiB"
+        self.say(f"{asked.bench} {'is done' if record.error is None else 'failed'}: {took}")
+        return record
+
+    def _before(self, asked: Asked) -> Record | None:
+        """An earlier result of what is asked, whatever it was found with; None is told why."""
+        try:
+            record = Record.read(self.folder, asked.bench)
+        except BitfrontError as error:
+            self.say(f"run again: {error}")
+            return None
+        why = None if record is None else _unfit(record, asked)
+        if why is not None:
+            self.say(f"run again, as {why}")
+        return record if why is None else None
+
+    def _kept(self, record: Record, changes: tuple[str, ...]) -> Record:
+        path = result_path(self.folder, record.bench)
+        self.say(f"{path} is there from {record.started_at:%Y-%m-%d %H:%M %Z}: delete it to have it run again")
+        if changes != record.kept:
+            record = record.model_copy(update={"kept": changes})
+            record.write(self.folder)
+        return record
+
+    def _run(self, asked: Asked, conditions: Conditions) -> Record:
+        place = home() / "bench" / "results"
+        work, log = place / asked.bench, place / f"{asked.bench}.log"
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        output, started = work / f"{asked.bench}.json", datetime.now(UTC)
+        ran = run_child(self.program_of(asked, output), log, self.say)
+        found, error = _outcome(ran, output)
+        record = Record(
+            bench=asked.bench,
+            quick=asked.quick,
+            command=asked.command,
+            asked_seeds=asked.seeds,
+            conditions=conditions,
+            started_at=started.replace(microsecond=0),
+            seconds=round(ran.seconds, 1),
+            cpu_seconds=round(ran.cpu_seconds, 1),
+            peak_memory_bytes=ran.peak_memory_bytes,
+            error=None if error is None else _without_places(error, self.folder),
+            found=found,
+            pictures=self._pictures(
+                asked.bench, [] if found is None else sorted(work.glob(f"{asked.bench}-*.png"))
+            ),
+        )
+        record.write(self.folder)
+        shutil.rmtree(work, ignore_errors=True)
+        return record
+
+    def _pictures(self, bench: str, drawn: Sequence[Path]) -> dict[str, str]:
+        """Take pictures into the folder; those of an earlier result that have no place in this one are deleted."""
+        images = {path.name: path.read_bytes() for path in drawn}
+        for name in _earlier_pictures(self.folder, bench):
+            if name not in images:
+                (self.folder / name).unlink(missing_ok=True)
+        for name, image in images.items():
+            write_bytes(self.folder / name, image)
+        return {name: picture_digest(image) for name, image in images.items()}
+
+
+def _unfit(record: Record, asked: Asked) -> str | None:
+    if record.error is not None:
+        return "it failed"
+    if (record.quick, record.asked_seeds) != (asked.quick, asked.seeds):
+        return f"what is there is of {record.command!r}"
+    return None
+
+
+def _outcome(ran: Ran, output: Path) -> tuple[Found | None, str | None]:
+    """(what it found, None), or (None, why it found nothing)."""
+    if ran.code != 0:
+        return None, "\n".join(filter(None, (_told_error(ran.words), ending(ran.code))))
+    try:
+        values = read_json(output)
+        return Found.model_validate({name: values[name] for name in ("seeds", "figures", "goals")}), None
+    except (BitfrontError, KeyError, TypeError, ValueError) as error:
+        return None, f"it ended well, but what it wrote is no result: {type(error).__name__}: {error}"
+
+
+def _told_error(words: str) -> str:
+    """The last error that a command told, with its notes."""
+    lines = words.splitlines()
+    starts = [place for place, line in enumerate(lines) if line.startswith(_ERROR)]
+    return "\n".join(lines[starts[-1] :][:_MOST_LINES]).removeprefix(_ERROR) if starts else ""
+
+
+def _without_places(text: str, folder: Path) -> str:
+    """Where people keep their things is nobody else's matter."""
+    for place, name in ((home(), "BITFRONT_HOME"), (folder.absolute(), folder.name), (Path.home(), "~")):
+        text = text.replace(str(place), name)
+    return text
+
+
+def _earlier_pictures(folder: Path, bench: str) -> list[str]:
+    path = result_path(folder, bench)
+    try:
+        pictures = read_json(path)["pictures"] if path.is_file() else {}
+    except (CorruptFileError, KeyError, TypeError):
+        return []
+    return [name for name in pictures if Path(name).name == name and name.startswith(f"{bench}-")]
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    path = home() / "bench" / "results.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise StorageError(
+            f"another 'bitfront results run' works in {home()}: wait for its end, or take another --home"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,158 @@
+"""What the page says of one claim, in Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from bitfront.experiments.benchmarks.result import Goal, judged
+from bitfront.experiments.pace import duration
+from bitfront.experiments.results.claim import PLAIN, Claim, Unit
+from bitfront.experiments.results.numbers import figure_text, goal_texts, is_interval
+from bitfront.experiments.results.record import Found, Record
+
+Row = Sequence[str]
+
+
+def verdict(record: Record | None) -> str:
+    """How the goals of a benchmark stand, in few words."""
+    if record is None:
+        return "not run"
+    if record.found is None:
+        return "**FAILED**"
+    goals = record.found.goals
+    missed = sum(not goal.holds for goal in goals)
+    if not goals:
+        return "**nothing was judged**"
+    return (
+        f"**MISSED**: {missed} of {len(goals)} goals" if missed else f"holds: {len(goals)} of {len(goals)} goals"
+    )
+
+
+def published_verdict(claim: Claim, record: Record | None) -> str:
+    """Whether what papers report was reached; empty where none report anything."""
+    if not any(shown.published for shown in claim.shown):
+        return "-"
+    if record is None or record.found is None:
+        return "-"
+    held = [goal.holds for _, goal in _published(claim, record.found)]
+    if not held:
+        return "**no figure to compare**"
+    return "reached" if all(held) else f"**not reached**: {held.count(False)} of {len(held)} figures"
+
+
+def section(claim: Claim, record: Record | None, pictures: str) -> Iterator[str]:
+    """Lines about a claim; ``pictures``: the folder of pictures as seen from the page."""
+    yield from (f'<a id="{claim.name}"></a>', "", f"## {claim.heading}", "")
+    yield from (f"**Claim:** {claim.statement}", "", f"**Source:** {claim.source}.", "")
+    if record is None:
+        yield from (f"Not run: `bitfront bench {claim.bench} --seeds {claim.seeds}` tests it.", "")
+        return
+    yield from (f"**Verdict:** {verdict(record)}.", "")
+    if record.found is None:
+        yield from ("The benchmark failed:", "", *_fenced(record.error or ""), "")
+    else:
+        yield from _found(claim, record.found)
+        for name in record.pictures:
+            caption = name.removesuffix(".png").removeprefix(f"{record.bench}-").replace("_", " ")
+            yield from (f"![{claim.heading}: {caption}]({pictures}/{name})", "")
+    yield from _run(record)
+
+
+def _found(claim: Claim, found: Found) -> Iterator[str]:
+    yield from _table(
+        ("goal", "asked", "found", ""), [_goal_row(claim, goal) for goal in _missed_first(found.goals)]
+    )
+    judged_rows = _published(claim, found)
+    if judged_rows:
+        rows = [
+            (label, *goal_texts(goal, _unit(claim, goal.figure)), _holds(goal, "reached", "not reached"))
+            for label, goal in judged_rows
+        ]
+        yield from _table(("published elsewhere", "there", "here", ""), rows)
+    yield from _table(
+        ("figure", "found", "how it is known"),
+        [
+            (label, figure_text(found.figures, name, shown.unit), shown.known)
+            for name, label, shown in claim.rows(found.figures)
+            if not is_interval(name)
+        ],
+    )
+
+
+def _goal_row(claim: Claim, goal: Goal) -> Row:
+    row = claim.row(goal.figure)
+    label = f"`{goal.figure}`" if row is None else row[0]
+    return (label, *goal_texts(goal, _unit(claim, goal.figure)), _holds(goal, "holds", "MISSED"))
+
+
+def _unit(claim: Claim, figure: str) -> Unit:
+    row = claim.row(figure)
+    return PLAIN if row is None else row[1].unit
+
+
+def _missed_first(goals: Sequence[Goal]) -> list[Goal]:
+    return sorted(goals, key=lambda goal: goal.holds)
+
+
+def _holds(goal: Goal, good: str, bad: str) -> str:
+    return good if goal.holds else f"**{bad}**"
+
+
+def _published(claim: Claim, found: Found) -> list[tuple[str, Goal]]:
+    """(label, what is published held against what was found)."""
+    return [
+        (label, judged(found.figures, f"{name} {shown.published}"))
+        for name, label, shown in claim.rows(found.figures)
+        if shown.published
+    ]
+
+
+def _run(record: Record) -> Iterator[str]:
+    """What it takes to do it again, and what it was done with."""
+    conditions, machine = record.conditions, record.conditions.machine
+    memory = machine["memory_bytes"]
+    parts = [
+        str(machine["cpu"]),
+        f"{machine['cores']} cores",
+        str(machine["system"]),
+        f"Python {machine['python']}",
+    ]
+    if memory:
+        parts.insert(2, f"{memory / 2**30:.1f} GiB")
+    seeds = record.asked_seeds if record.found is None else record.found.seeds
+    rows = [
+        ("command", f"`{record.command}`"),
+        ("seeds", str(seeds)),
+        ("begun", f"{record.started_at:%Y-%m-%d %H:%M} UTC"),
+        (
+            "took",
+            f"{duration(record.seconds)} ({duration(record.cpu_seconds)} of processor), "
+            f"at most {record.peak_memory_bytes / 2**20:,.0f} MiB",
+        ),
+        ("machine", ", ".join(parts)),
+        ("instructions", ", ".join(machine["isa"])),
+        ("code", f"commit {conditions.commit or 'unknown'}, sources {conditions.sources[:12]}"),
+        ("versions", ", ".join(f"{name} {version}" for name, version in conditions.versions.items())),
+    ]
+    rows += [("kept, although", "; ".join(record.kept))] if record.kept else []
+    yield from _table(("run", ""), rows)
+
+
+def _table(head: Row, rows: Sequence[Row]) -> Iterator[str]:
+    if rows:
+        yield from (_line(head), _line(["---"] * len(head)), *map(_line, rows), "")
+
+
+def _line(cells: Row) -> str:
+    return f"| {' | '.join(_cell(text) for text in cells)} |"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _fenced(text: str) -> Iterator[str]:
+    """As it is, whatever is in it."""
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    yield from (f"{fence}text", *text.splitlines(), fence)

@@ -1,0 +1,274 @@
+"""Benchmarks in processes of their own: what is kept, what is run again, and what one that dies takes with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from bitfront.experiments.results.asked import Asked, asked_of
+from bitfront.experiments.results.child import run_child
+from bitfront.experiments.results.claim import Claim
+from bitfront.experiments.results.claims import CLAIMS
+from bitfront.experiments.results.record import Record
+from bitfront.experiments.results.runner import Runner
+from bitfront.supernet.errors import StorageError, UnknownNameError
+
+ONE = Asked("one", False, 3)
+TWO = Asked("two", False, 3)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "results"
+
+
+class TestRun:
+    def test_what_was_found_is_kept_with_its_pictures(self, fakes: Any, folder: Path) -> None:
+        records = fakes.runner(folder).run([ONE, TWO])
+        assert list(records) == ["one", "two"]
+        for name, record in records.items():
+            assert Record.read(folder, name) == record
+            assert (record.error, record.command) == (None, f"bitfront bench {name} --seeds 3")
+            assert record.found is not None
+            assert record.found.figures == {"gain": 2.0}
+            assert list(record.pictures) == [f"{name}-front.png"]
+            assert record.peak_memory_bytes > 2**20
+            assert record.seconds > 0
+        assert sorted(path.name for path in folder.iterdir()) == [
+            "one-front.png",
+            "one.json",
+            "two-front.png",
+            "two.json",
+        ]
+        assert "working" in fakes.said
+
+    @pytest.mark.parametrize(
+        ("body", "told"),
+        [
+            (
+                "print('error: 12 is no 11\\n  use 11', file=sys.stderr); sys.exit(1)",
+                "12 is no 11\n  use 11\nended",
+            ),
+            ("raise RuntimeError('nobody knows')", "ended with exit code 1"),
+            ("import os; os._exit(9)", "ended with exit code 9"),
+            ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "was killed by SIGSEGV"),
+            ("sys.exit(0)", "MissingFileError"),
+            ("output.write_text('{'); sys.exit(0)", "is not valid JSON"),
+            ("output.write_text('[1]'); sys.exit(0)", "what it wrote is no result"),
+            ("output.write_text(json.dumps({'seeds': 0, 'figures': {}, 'goals': []})); sys.exit(0)", "seeds"),
+        ],
+    )
+    def test_one_that_fails_is_told_and_the_others_go_on(
+        self, fakes: Any, folder: Path, body: str, told: str
+    ) -> None:
+        fakes.bodies["one"] = body
+        records = fakes.runner(folder).run([ONE, TWO])
+        assert told in (records["one"].error or "")
+        assert Record.read(folder, "one") == records["one"]
+        assert records["two"].error is None
+
+    def test_errors_do_not_tell_where_things_are(self, fakes: Any, folder: Path, home: Path) -> None:
+        fakes.bodies["one"] = f"print('error: {home}/x and {folder}/y', file=sys.stderr); sys.exit(1)"
+        record = fakes.runner(folder).run([ONE])["one"]
+        assert (record.error or "").splitlines()[0] == "BITFRONT_HOME/x and results/y"
+
+    def test_what_a_program_leaves_running_does_not_hold_it_up(self, fakes: Any, folder: Path) -> None:
+        fakes.bodies["one"] = (
+            "import subprocess; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])"
+        )
+        start = time.monotonic()
+        assert fakes.runner(folder).run([ONE])["one"].error is None
+        assert time.monotonic() - start < 30
+
+    def test_pictures_of_an_earlier_result_go(self, fakes: Any, folder: Path) -> None:
+        fakes.runner(folder).run([ONE])
+        fakes.bodies["one"] = "print('error: no', file=sys.stderr); sys.exit(1)"
+        (folder / "one-and-more-front.png").write_bytes(b"another benchmark's")
+        fakes.conditions = fakes.conditions.model_copy(update={"sources": "cd" * 32})
+        fakes.runner(folder).run([ONE])
+        assert {path.name for path in folder.iterdir()} == {"one.json", "one-and-more-front.png"}
+
+    def test_one_runner_at_a_time_in_a_home(self, fakes: Any, folder: Path, home: Path) -> None:
+        (home / "bench").mkdir(parents=True)
+        with (
+            FileLock(home / "bench" / "results.lock"),
+            pytest.raises(StorageError, match="another 'bitfront results"),
+        ):
+            fakes.runner(folder).run([ONE])
+
+
+class TestAgain:
+    def test_what_is_there_is_not_run_again(self, fakes: Any, folder: Path) -> None:
+        first = fakes.runner(folder).run([ONE, TWO])
+        assert fakes.runner(folder).run([ONE, TWO]) == first
+        assert (fakes.runs("one"), fakes.runs("two")) == (1, 1)
+        assert any("delete it to have it run again" in line for line in fakes.said)
+
+    @pytest.mark.parametrize(
+        ("change", "told"),
+        [
+            ({"sources": "cd" * 32}, "bitfront's code has changed since 0123456789ab"),
+            ({"versions": {"bitfront": "0.2.0"}}, "bitfront was 0.1.0 and is 0.2.0"),
+            ({"versions": {"bitfront": "0.1.0", "numpy": "2.0"}}, "numpy was absent and is 2.0"),
+        ],
+    )
+    def test_other_conditions_make_it_outdated_unless_it_is_kept(
+        self, fakes: Any, folder: Path, change: dict[str, Any], told: str
+    ) -> None:
+        first = fakes.runner(folder).run([ONE])["one"]
+        fakes.conditions = fakes.conditions.model_copy(update=change)
+        kept = fakes.runner(folder, keep=True).run([ONE])["one"]
+        assert kept == first.model_copy(update={"kept": (told,)})
+        assert Record.read(folder, "one") == kept
+        assert fakes.runs("one") == 1
+        again = fakes.runner(folder).run([ONE])["one"]
+        assert (fakes.runs("one"), again.kept, again.conditions) == (2, (), fakes.conditions)
+        assert any(line.startswith(f"run again, as {told}") for line in fakes.said)
+
+    @pytest.mark.parametrize(("part", "value"), [("cpu", "Another"), ("python", "3.12.1"), ("isa", ["neon"])])
+    def test_another_machine_makes_it_outdated(self, fakes: Any, folder: Path, part: str, value: object) -> None:
+        fakes.runner(folder).run([ONE])
+        machine = {**fakes.conditions.machine, part: value}
+        fakes.conditions = fakes.conditions.model_copy(update={"machine": machine})
+        fakes.runner(folder).run([ONE])
+        assert fakes.runs("one") == 2
+
+    def test_another_commit_of_the_same_sources_does_not(self, fakes: Any, folder: Path) -> None:
+        fakes.runner(folder).run([ONE])
+        fakes.conditions = fakes.conditions.model_copy(update={"commit": "ffffffffffff"})
+        fakes.runner(folder).run([ONE])
+        assert fakes.runs("one") == 1
+
+    @pytest.mark.parametrize("asked", [Asked("one", True, 3), Asked("one", False, 4)])
+    def test_another_command_is_run_also_where_results_are_kept(
+        self, fakes: Any, folder: Path, asked: Asked
+    ) -> None:
+        fakes.runner(folder).run([ONE])
+        assert fakes.runner(folder, keep=True).run([asked])["one"].command == asked.command
+        assert fakes.runs("one") == 2
+
+    def test_what_failed_is_tried_again(self, fakes: Any, folder: Path) -> None:
+        fakes.bodies["one"] = "sys.exit(3)"
+        fakes.runner(folder, keep=True).run([ONE])
+        fakes.bodies.clear()
+        assert fakes.runner(folder, keep=True).run([ONE])["one"].error is None
+        assert "run again, as it failed" in fakes.said
+
+    @pytest.mark.parametrize("name", ["one.json", "one-front.png"])
+    def test_what_was_damaged_is_run_again(self, fakes: Any, folder: Path, name: str) -> None:
+        first = fakes.runner(folder).run([ONE])["one"]
+        (folder / name).write_bytes((folder / name).read_bytes()[:-9])
+        again = fakes.runner(folder).run([ONE])["one"]
+        assert fakes.runs("one") == 2
+        assert (again.found, again.pictures) == (first.found, first.pictures)
+
+
+_INTERRUPTED = """
+import sys
+from pathlib import Path
+from bitfront.experiments.results.asked import Asked
+from bitfront.experiments.results.runner import Runner
+from bitfront.experiments.results.conditions import Conditions
+from bitfront.experiments.termination import terminated_as_interrupted
+program = '''{program}'''
+here = Conditions.model_validate_json('''{here}''')
+def program_of(asked, output):
+    return [sys.executable, "-c", program if asked.bench == "two" else {works!r}, str(output), "{runs}"]
+runner = Runner(Path("{folder}"), False, print, program_of, lambda bench: here)
+with terminated_as_interrupted():
+    runner.run([Asked("one", False, 3), Asked("two", False, 3)])
+"""
+_ENDLESS = """
+import os, pathlib, sys, time
+pathlib.Path(sys.argv[2] + ".pid").write_text(str(os.getpid()))
+while True:
+    print("still working", file=sys.stderr, flush=True)
+    time.sleep(0.05)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_killed_runner_goes_on_where_it_was(
+    fakes: Any, folder: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    runs = tmp_path / "one.runs"
+    works = fakes.program(ONE, tmp_path)[2]
+    source = _INTERRUPTED.format(
+        program=_ENDLESS, here=fakes.conditions.model_dump_json(), works=works, runs=runs, folder=folder
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", source], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    pid = _waited_for(runs.with_name("one.runs.pid"))
+    os.kill(process.pid, number)
+    process.wait(30)
+    _wait_until_gone(pid)
+    assert (folder / "one.json").exists()
+    assert not (folder / "two.json").exists()
+    records = fakes.runner(folder).run([ONE, TWO])
+    assert [record.error for record in records.values()] == [None, None]
+    assert (fakes.runs("one"), fakes.runs("two")) == (1, 1)
+
+
+def _waited_for(path: Path) -> int:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if path.exists() and path.read_text():
+            return int(path.read_text())
+        time.sleep(0.05)
+    raise AssertionError(f"{path} was never written")
+
+
+def _wait_until_gone(pid: int) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        stat = Path(f"/proc/{pid}/stat")
+        if not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z":
+            return
+        time.sleep(0.05)
+    raise AssertionError("the benchmark outlived its runner")
+
+
+def test_a_child_is_told_of_as_it_goes(tmp_path: Path) -> None:
+    said: list[str] = []
+    command = [sys.executable, "-c", "import sys; sys.stderr.buffer.write(b'a\\n\\xff\\n'); print('out')"]
+    ran = run_child(command, tmp_path / "new" / "log", said.append)
+    assert said == ["a", "\ufffd"]
+    assert (ran.code, ran.words) == (0, "a\n\ufffd\n")
+    assert (tmp_path / "new" / "log").read_text() == "a\n\ufffd\n"
+
+
+class TestAsked:
+    def test_each_benchmark_once_with_the_seeds_of_its_claim(self, claims: tuple[Claim, ...]) -> None:
+        twice = (*claims, claims[0])
+        assert [asked.command for asked in asked_of(twice, False)] == [
+            "bitfront bench first --seeds 5",
+            "bitfront bench second --seeds 5",
+        ]
+        (asked,) = asked_of(claims, True, ["second"])
+        assert asked.command == "bitfront bench second --quick --seeds 1"
+
+    def test_a_name_that_is_none(self, claims: tuple[Claim, ...]) -> None:
+        with pytest.raises(UnknownNameError, match="did you mean 'first'"):
+            asked_of(claims, False, ["frist"])
+
+    def test_the_program_is_the_command(self, tmp_path: Path) -> None:
+        program = ONE.program(tmp_path / "x.json")
+        assert program[:3] == [sys.executable, "-m", "bitfront.experiments.cli"]
+        assert program[3:] == ["bench", "one", "--seeds", "3", "-o", str(tmp_path / "x.json")]
+
+
+def test_conditions_of_a_claims_benchmark_are_those_of_its_code() -> None:
+    here = Runner(Path(), False, print).conditions_of(CLAIMS[0].bench)
+    assert len(here.sources) == 64
+    assert {"bitfront", "torch", "numpy"} <= set(here.versions)
+    assert next(iter(here.versions)) == "bitfront"
+    assert here.machine["cores"] >= 1
