@@ -46,8 +46,8 @@ class Setting:
     @cached_property
     def evaluator(self) -> Evaluator:
         """Of the study's supernet; it also has the images as networks take them."""
-        run = self.study.run
-        return Evaluator(self.study.supernet, run.dataset(), run.spec.supernet.calibration_images)
+        ground = self.study.ground
+        return Evaluator(ground.supernet, ground.run.dataset(), ground.run.spec.supernet.calibration_images)
 
     def deployed(self, front: Front) -> list[Deployed]:
         """As many members of a front as every method puts forward, spread over it, exported."""
