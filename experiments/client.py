@@ -213,10 +213,12 @@ class Client:
         device: str = "",
         finetune_epochs: int | None = None,
         format_name: str = "onnx",
+        samples: int | None = None,
     ) -> models.ExportAnswer:
         """Export a candidate and fetch the model to ``path``, checked against its hash.
 
-        It is one file, or a zip file of its whole bundle where the format is of several.
+        It is one file, or a zip file of its whole bundle where the format is of several. What is None is as the
+        experiment's spec says: for how many epochs it is trained on before, and how many test images go along.
 
         Raises:
             BitfrontError: it failed; ``path`` is then as it was.
@@ -224,7 +226,11 @@ class Client:
         from bitfront.experiments.client_files import fetched
 
         wanted = models.ExportRequest(
-            candidate=candidate, format=format_name, device=device, finetune_epochs=finetune_epochs
+            candidate=candidate,
+            format=format_name,
+            device=device,
+            finetune_epochs=finetune_epochs,
+            samples=samples,
         )
         body = wanted.model_dump_json().encode()
         headers = {"Content-Type": "application/json"}

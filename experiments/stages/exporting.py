@@ -23,8 +23,6 @@ from bitfront.supernet.export.targets.base import ExportOptions, RuntimeName
 
 __all__ = ["Exported", "export_candidate", "export_picked"]
 
-SAMPLES = 8
-"""How many test images go along in a bundle."""
 _USUAL = "onnx"
 
 
@@ -40,7 +38,7 @@ def export_candidate(
     device: str | None = None,
     *,
     runtime: RuntimeName | None = None,
-    samples: int = SAMPLES,
+    samples: int | None = None,
 ) -> list[Exported]:
     """Write one candidate as a bundle, run every form in it on the test split, and record it.
 
@@ -59,7 +57,8 @@ def export_candidate(
             validation split; None: as the experiment's spec says.
         device: the only one whose network is wanted; where one network serves all devices, any of them.
         runtime: which one the format onnx is written for; None: as the experiment's spec says.
-        samples: how many test images go along; 0: none do, and noise stands for them.
+        samples: how many test images go along; 0: none do, and noise stands for them; None: as the experiment's
+            spec says.
 
     Raises:
         UnknownNameError: no such experiment, candidate, format or device.
@@ -75,9 +74,10 @@ def export_candidate(
         raise UnknownNameError(f"device of {experiment_id}", device, spec.named_devices)
     folder = folder or _own_folder(run, candidate_id, format_name)
     epochs = spec.export.finetune_epochs if finetune_epochs is None else finetune_epochs
+    images = spec.export.samples if samples is None else samples
     options = ExportOptions(runtime or spec.export.runtime)
     # The experiment is not this process's to keep alive, so that only the reporter is told.
-    how = How(format_name, options, epochs, samples, run.reporter.progress)
+    how = How(format_name, options, epochs, images, run.reporter.progress)
     return _exports(run, candidate, how, folder, device)
 
 
@@ -90,9 +90,8 @@ def export_picked(run: Run) -> None:
     if wanted.pick == "none":
         return
     front = read_front(run.store, run.experiment_id)
-    how = How(
-        wanted.format, ExportOptions(wanted.runtime), wanted.finetune_epochs, SAMPLES, run.progress, run.owner
-    )
+    options = ExportOptions(wanted.runtime)
+    how = How(wanted.format, options, wanted.finetune_epochs, wanted.samples, run.progress, run.owner)
     for candidate_id in front.ids[ranked_members(front, wanted.pick)].tolist():
         candidate = run.store.candidate(run.experiment_id, candidate_id)
         try:

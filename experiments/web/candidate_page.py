@@ -11,12 +11,14 @@ from fastapi import APIRouter, Depends, Form, Request, Response
 from fastapi.responses import RedirectResponse
 
 from bitfront.experiments.bundle.forms import format_names
+from bitfront.experiments.bundle.names import MOST_SAMPLES
 from bitfront.experiments.candidate_facts import candidate_facts
 from bitfront.experiments.service.auth import Principal, Reader, form_needs
 from bitfront.experiments.service.context import Served, Service
 from bitfront.experiments.service.exports import device_names, job_key, listed_exports, pending, start_export
 from bitfront.experiments.service.models import ExportAnswer, ExportRequest
 from bitfront.experiments.service.routes.common import CandidateId, ExperimentId
+from bitfront.experiments.spec_sections import ExportSection
 from bitfront.experiments.store.records import Experiment
 from bitfront.experiments.web.axes import Scale, scale_of, scales_of
 from bitfront.experiments.web.candidate_spread import spread_of
@@ -74,6 +76,8 @@ def candidate(
         costs=costs_by_device(facts["costs"]),
         exports=exports,
         formats=format_names(),
+        usual=ExportSection.model_validate(one.spec.get("export", {})),
+        most_samples=MOST_SAMPLES,
         seconds=_SECONDS if any(file.state == "running" for file in exports) else 0,
     )
 
@@ -85,9 +89,11 @@ def export(
     service: Served,
     _: FormWriter,
     format_name: Annotated[str, Form(alias="format", max_length=20)] = "onnx",
+    samples: Annotated[int | None, Form(ge=0, le=MOST_SAMPLES)] = None,
 ) -> Response:
     """Begin to export it; its page says when the file is ready."""
-    start_export(service, experiment_id, ExportRequest(candidate=candidate_id, format=format_name))
+    wanted = ExportRequest(candidate=candidate_id, format=format_name, samples=samples)
+    start_export(service, experiment_id, wanted)
     return RedirectResponse(f"/experiments/{experiment_id}/candidates/{candidate_id}#export", status_code=303)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -249,7 +250,26 @@ def test_an_export_in_progress_and_one_that_failed_are_told(
             break
     assert "Failed: no room" in text
     assert asked[0][-1] == found
+    assert 'name="samples" value="8" min="0"' in text
+    assert client.post(f"{page}/export", data={"samples": "-1"}).status_code == 422
     assert client.post(f"{page}/export", data={"format": "pickle"}).status_code == 422
+
+
+@pytest.mark.parametrize("samples", ["0", "8", ""])
+def test_how_many_test_images_go_along_is_asked_for(
+    client: TestClient, found: str, monkeypatch: pytest.MonkeyPatch, samples: str
+) -> None:
+    from bitfront.experiments.service.jobs import Jobs
+
+    asked: list[list[str]] = []
+    monkeypatch.setattr(Jobs, "_command", _failing(asked))
+    client.post(f"/experiments/{found}/candidates/1/export", data={"format": "onnx", "samples": samples})
+    for _ in range(100):
+        if asked:
+            break
+        time.sleep(0.05)
+    told = [word for word in asked[0] if word.startswith("--samples")]
+    assert told == ([f"--samples={samples}"] if samples else [])
 
 
 def _failing(asked: list[list[str]]) -> Callable[..., str]:
