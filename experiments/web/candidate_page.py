@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, product
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Form, Request, Response
 from fastapi.responses import RedirectResponse
@@ -30,6 +30,7 @@ from bitfront.experiments.web.strip import Strip, strip_of
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _SECONDS = 3
 """After how long a page asks for news of an export."""
+_RUNTIMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 FormWriter = Annotated[Principal, Depends(form_needs("write"))]
 
 
@@ -76,6 +77,7 @@ def candidate(
         costs=costs_by_device(facts["costs"]),
         exports=exports,
         formats=format_names(),
+        runtimes=_RUNTIMES,
         usual=ExportSection.model_validate(one.spec.get("export", {})),
         most_samples=MOST_SAMPLES,
         seconds=_SECONDS if any(file.state == "running" for file in exports) else 0,
@@ -89,10 +91,11 @@ def export(
     service: Served,
     _: FormWriter,
     format_name: Annotated[str, Form(alias="format", max_length=20)] = "onnx",
+    runtime: Annotated[Literal["onnxruntime", "openvino"] | None, Form()] = None,
     samples: Annotated[int | None, Form(ge=0, le=MOST_SAMPLES)] = None,
 ) -> Response:
     """Begin to export it; its page says when the file is ready."""
-    wanted = ExportRequest(candidate=candidate_id, format=format_name, samples=samples)
+    wanted = ExportRequest(candidate=candidate_id, format=format_name, runtime=runtime, samples=samples)
     start_export(service, experiment_id, wanted)
     return RedirectResponse(f"/experiments/{experiment_id}/candidates/{candidate_id}#export", status_code=303)
 

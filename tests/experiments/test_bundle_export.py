@@ -246,6 +246,23 @@ def test_the_spec_says_how_many_test_images_go_along(
         assert (said.images, said.are_noise) == meant
 
 
+def test_bundles_for_each_runtime_have_places_of_their_own(exportable: Run) -> None:
+    where = exportable.store, exportable.home, exportable.experiment_id, INTEGER
+    for name, runtime in (("onnx", None), ("onnx", "openvino"), ("all", "openvino"), ("integer", "openvino")):
+        export_candidate(*where, name, finetune_epochs=0, runtime=runtime)  # type: ignore[arg-type]
+    folder = exportable.folder / "exports"
+    ends = {"": "onnxruntime", "-openvino": "openvino", "-all-openvino": "openvino", "-integer": None}
+    assert sorted(path.name for path in folder.iterdir()) == sorted(f"candidate-0{end}" for end in ends)
+    for end, runtime in ends.items():
+        form = read_manifest((folder / f"candidate-0{end}" / MANIFEST).read_bytes()).forms[0]
+        assert runtime is None or form.runtime == runtime
+    wanted = exportable.spec.export.model_copy(update={"runtime": "openvino", "finetune_epochs": 0})
+    exportable.spec = exportable.spec.model_copy(update={"export": wanted})
+    export_picked(exportable)
+    paths = {record.format: record.path for record in exportable.store.exports(exportable.experiment_id)}
+    assert paths["onnx"] == str(folder / "candidate-0-openvino" / "model.onnx")
+
+
 def test_the_next_best_is_exported_where_the_format_can_not_hold_the_best(
     exportable: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
