@@ -33,7 +33,7 @@ _METRIC = "latency_ms"
 _POINTS = 3
 _MEASURED, _QUICK_MEASURED = 12, 6
 _QUICK_DEVICES = 2  # the modelled ones, which stand first
-_GOALS = ("mean_points_lost >= 0", "least_equals >= 1")
+_GOALS = ("mean_top1_lost >= 0", "least_equals >= 1")
 
 Floats = NDArray[np.float64]
 
@@ -135,12 +135,12 @@ def row_of(found: Mapping[str, OnDevice], seed: int) -> dict[str, float]:
     for source, target in _pairs(found):
         on, name = found[target], _name(source, target)
         own, other = on.measured[target][seed], on.measured[source][seed]
-        lost = 100 * (on.top1[target][seed] - on.top1[source][seed])
-        row[f"{name}_points_lost"] = float(lost.mean())
+        lost = on.top1[target][seed] - on.top1[source][seed]
+        row[f"{name}_top1_lost"] = float(lost.mean())
         row[f"{name}_changed"] = float(on.changed[source][seed])
         row |= ratios(other, own, name, (_METRIC,))
-    lost_of_all = [value for name, value in row.items() if name.endswith("_points_lost")]
-    return row | {"mean_points_lost": float(np.mean(lost_of_all))}
+    lost_of_all = [value for name, value in row.items() if name.endswith("_top1_lost")]
+    return row | {"mean_top1_lost": float(np.mean(lost_of_all))}
 
 
 def _figures(found: Mapping[str, OnDevice], rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -152,7 +152,7 @@ def _figures(found: Mapping[str, OnDevice], rows: Sequence[Mapping[str, float]])
     for name in dict.fromkeys(name for row in rows for name in row):
         figures |= summarised(name, np.array([row[name] for row in rows if name in row]))
     pairs = [_name(*pair) for pair in _pairs(found)]
-    figures["largest_points_lost"] = max(figures[f"{pair}_points_lost"] for pair in pairs)
+    figures["largest_top1_lost"] = max(figures[f"{pair}_top1_lost"] for pair in pairs)
     figures["least_equals"] = min(row[f"{pair}_equals"] for pair in pairs for row in rows)
     known = [figures[f"{pair}_{_METRIC}_ratio"] for pair in pairs if f"{pair}_{_METRIC}_ratio" in figures]
     return figures | ({"largest_latency_ratio": max(known)} if known else {})
@@ -162,7 +162,7 @@ def _picture(devices: Sequence[str], figures: Mapping[str, float]) -> bytes:
     lost, slower = np.zeros((len(devices), len(devices))), np.ones((len(devices), len(devices)))
     for source, target in _pairs(devices):
         place = devices.index(source), devices.index(target)
-        lost[place] = figures[f"{_name(source, target)}_points_lost"]
+        lost[place] = 100 * figures[f"{_name(source, target)}_top1_lost"]
         slower[place] = figures.get(f"{_name(source, target)}_{_METRIC}_ratio", np.nan)
     panels = {
         "points of test accuracy lost at equal latency": Matrix(lost, 0.0, "{:+.2f}"),

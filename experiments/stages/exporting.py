@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bitfront.experiments.bundle.folder import check_place
 from bitfront.experiments.bundle.forms import ALL, check_format
+from bitfront.experiments.bundle.place import check_place
 from bitfront.experiments.networks import ONE, networks_of, policy_owners
 from bitfront.experiments.reporter import Reporter, Reporters
 from bitfront.experiments.rows import read_front

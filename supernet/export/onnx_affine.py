@@ -26,7 +26,7 @@ def affine(graph: GraphBuilder, placement: Placement, folded: FoldedLayer, tenso
         return _packed_sum(graph, folded, tensor)
     if placement.is_openvino:
         return _sum(graph, folded, tensor, _weight_behind_codes(graph, folded), graph.constant(folded.bias))
-    if quant is not None and placement.is_integer(folded, quant):
+    if quant is not None and placement.is_integer(folded):
         return _integer_sum(graph, folded, tensor, quant)
     tensor = kept_real(graph, tensor, folded.layer.in_channels, folded.layer.in_size)
     return _sum(graph, folded, tensor, _real_weight(graph, folded), graph.constant(folded.bias))

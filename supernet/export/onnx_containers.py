@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 import ml_dtypes
@@ -125,9 +125,21 @@ def _weights(model: onnx.ModelProto) -> Iterator[tuple[str, TensorProto]]:
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     before = {node.output[0]: node.input[0] for node in model.graph.node if node.output and node.input}
     for node in (each for each in model.graph.node if each.op_type in _WEIGHTED and len(each.input) > 1):
-        source = node.input[1]
-        for _ in before:
-            source = source if source in constants else before.get(source, source)
+        source = _origin(node.input[1], constants, before)
         if source not in constants or constants[source].data_type not in _CONTAINERS:
             raise CorruptFileError(f"the weights of {node.name} are none that an export has: export it again")
         yield node.name, constants[source]
+
+
+def _origin(tensor: str, constants: Container[str], before: dict[str, str]) -> str:
+    """The constant, or else what nothing makes or what is made of itself, that a tensor comes from.
+
+    ``before``: the first input of what makes each tensor. Ways that were gone are shortened in it, so that all of
+    a model take time in proportion to its size, whatever a stranger's model looks like.
+    """
+    passed: dict[str, None] = {}
+    while tensor not in constants and tensor in before and tensor not in passed:
+        passed[tensor] = None
+        tensor = before[tensor]
+    before.update(dict.fromkeys(passed, tensor))
+    return tensor

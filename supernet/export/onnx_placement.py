@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bitfront.supernet.export.onnx_builder import CONTAINER_BITS
 from bitfront.supernet.export.targets.base import RuntimeName
-from bitfront.supernet.folded import Folded, FoldedLayer, TensorQuant
+from bitfront.supernet.folded import Folded, FoldedLayer
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,6 @@ class Placement:
         """Whether sums and means of quantized tensors must be kept from being fused with what quantizes them."""
         return self.is_openvino and self.has_narrow
 
-    def is_integer(self, folded: FoldedLayer, quant: TensorQuant | None) -> bool:
-        """Whether a layer whose input comes in a format is to run on integers."""
-        has_codes = folded.weight_codes is not None and quant is not None
-        return has_codes and (self.is_openvino or not self.has_narrow)
+    def is_integer(self, folded: FoldedLayer) -> bool:
+        """Whether ONNX Runtime is to run a layer on integers, if its input is quantized."""
+        return folded.weight_codes is not None and not self.has_narrow

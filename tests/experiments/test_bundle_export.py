@@ -136,9 +136,10 @@ def test_a_policy_that_the_format_can_not_hold_is_refused_before_all_else(
     export: Callable[..., Exported], tmp_path: Path, epochs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bitfront.experiments.stages.built_network.finetune", None)
+    before = sorted(tmp_path.iterdir())
     with pytest.raises(UnsupportedError, match="no layers in real numbers"):
-        export(REAL, "integer", finetune_epochs=epochs)
-    assert not (tmp_path / "out").exists()
+        export(REAL, "integer", finetune_epochs=epochs, folder=tmp_path / "deep" / "in" / "out")
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_none_that_can_hold_it(export: Callable[..., Exported], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,13 @@ from bitfront.experiments.bundle.manifest import manifest_bytes, read_manifest
 from bitfront.experiments.bundle.names import CARD, MANIFEST, NETWORK, SAMPLES, SUMS, read_sums
 from bitfront.experiments.bundle.verify import failed, verify
 from bitfront.supernet.data.dataset import DataError, Dataset
-from bitfront.supernet.errors import CorruptFileError, MissingFileError, UnknownNameError, UnsupportedError
+from bitfront.supernet.errors import (
+    CorruptFileError,
+    MissingFileError,
+    StorageError,
+    UnknownNameError,
+    UnsupportedError,
+)
 from bitfront.supernet.export.integer.c import build
 from bitfront.supernet.export.targets import TARGETS
 
@@ -331,6 +337,10 @@ def test_folders_that_are_no_bundles(bundle: Path, tmp_path: Path) -> None:
     for folder in (tmp_path / "nowhere", tmp_path):
         with pytest.raises(MissingFileError, match="is no bundle"):
             verify(folder)
+    with pytest.raises(StorageError, match=r"can not read .* too long"):
+        verify(tmp_path / ("x" * 300))
+    with pytest.raises(MissingFileError, match="is no bundle"):
+        verify(tmp_path / "\0x")
     (bundle / "link").symlink_to("/etc/passwd")
     with pytest.raises(CorruptFileError, match="'link', which no bundle has"):
         verify(bundle)

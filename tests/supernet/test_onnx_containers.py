@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -238,3 +239,17 @@ class TestBadInput:
         model = helper.make_model(helper.make_graph([node], "g", values[:1], values[1:], [weights]))
         with pytest.raises(CorruptFileError, match="the weights of one are none that an export has"):
             weight_containers(model)
+
+    def test_weights_that_come_a_long_way_or_in_circles_take_no_long_time(self) -> None:
+        """All layers share a way as long as there are layers."""
+        many = 20_000
+        weights = numpy_helper.from_array(np.ones((1, 1, 1, 1), np.float32), "t0")
+        way = [helper.make_node("Identity", [f"t{i}"], [f"t{i + 1}"]) for i in range(many)]
+        layers = [helper.make_node("Conv", ["x", f"t{many}"], [f"y{i}"], name=f"l{i}") for i in range(many)]
+        started = time.process_time()
+        found = weight_containers(helper.make_model(helper.make_graph([*way, *layers], "g", [], [], [weights])))
+        assert found == dict.fromkeys((node.name for node in layers), "fp32")
+        way[0].input[0] = f"t{many}"
+        with pytest.raises(CorruptFileError, match="the weights of l0 are none that an export has"):
+            weight_containers(helper.make_model(helper.make_graph([*way, *layers], "g", [], [])))
+        assert time.process_time() - started < 10

@@ -26,6 +26,7 @@ from bitfront.supernet.export.targets import TARGETS
 from bitfront.supernet.export.targets.base import ExportOptions, RuntimeName
 from bitfront.supernet.export.torch_source import built, source
 from bitfront.supernet.folded import Folded, FoldedLayer
+from bitfront.supernet.layers import Layer
 from bitfront.supernet.quantization.policy import is_integer, is_integer_layer
 from bitfront.supernet.space import SearchSpace
 
@@ -36,7 +37,7 @@ needs_openvino = pytest.mark.skipif(not HAS_OPENVINO, reason="OpenVINO is an ext
 POLICIES = {
     "mixed": None, "fp32": ("fp32", "fp32"), "int8": ("int8", "int8"), "int4": ("int4", "int4"),
     "w4a8": ("int4", "int8"), "w6a4": ("int6", "int4"), "w4": ("int4", "fp32"), "w8": ("int8", "fp32"),
-    "a8": ("fp32", "int8"), "a4": ("fp32", "int4"),
+    "a8": ("fp32", "int8"), "a4": ("fp32", "int4"), "any weights": (None, "int8"),
 }  # fmt: skip
 
 
@@ -54,12 +55,13 @@ def runtime(request: pytest.FixtureRequest) -> RuntimeName:
     return name
 
 
-def drawn(space: SearchSpace, seed: int, policy: tuple[str, str] | None = None) -> Folded:
+def drawn(space: SearchSpace, seed: int, policy: tuple[str | None, str] | None = None) -> Folded:
     """A random network. Its shortcuts have scales of their own, as means of equal codes would lie between two."""
     rng = np.random.default_rng(seed)
     genomes = space.sample(1, rng)
     if policy:
-        genomes = space.assign(genomes, {"weight_format": policy[0], "activation_format": policy[1]})
+        genomes = space.assign(genomes, {"activation_format": policy[1]})
+        genomes = space.assign(genomes, {"weight_format": policy[0]}) if policy[0] else genomes
     folded = random_folded(space.blocks(genomes[0]), rng)
 
     def rescaled(part: FoldedLayer) -> FoldedLayer:
@@ -68,6 +70,17 @@ def drawn(space: SearchSpace, seed: int, policy: tuple[str, str] | None = None) 
         return replace(part, input=replace(part.input, scale=part.input.scale * 0.93))
 
     return replace(folded, layers=tuple(map(rescaled, folded.layers)))
+
+
+def with_packed_ends(space: SearchSpace) -> Folded:
+    """The policy w4 in linear layers too, where the spaces here offer fp32 and int8 alone."""
+
+    def packed(layer: Layer) -> Layer:
+        return replace(layer, weight_format="int4") if layer.op == "linear" else layer
+
+    blocks = drawn(space, 0, POLICIES["w4"]).blocks
+    blocks = tuple(replace(block, layers=tuple(map(packed, block.layers))) for block in blocks)
+    return random_folded(blocks, np.random.default_rng(0))
 
 
 def images_for(folded: Folded, n: int = 48) -> Images:
@@ -177,14 +190,24 @@ class TestOnnxRuntime:
         assert weighted
         assert not any(node.input[1] in made for node in weighted)
 
-    @pytest.mark.parametrize("policy", ["int4", "w6a4", "a8"])
+    def test_linear_layers_of_packed_weights_and_real_activations_are_packed_kernels(
+        self, space: SearchSpace, tmp_path: Path
+    ) -> None:
+        folded = with_packed_ends(space)
+        executed = Counter(node.op_type for node in in_onnx_runtime(onnx_model(folded), tmp_path))
+        assert executed["MatMulNBits"] == sum(part.layer.op == "linear" for part in folded.layers) > 0
+        assert not executed.keys() & {"MatMul", "Gemm", "FusedGemm", "DequantizeLinear"}
+
+    @pytest.mark.parametrize("policy", ["int4", "w6a4", "a8", "any weights"])
     def test_no_weights_are_quantized_that_the_policy_left_alone(
         self, space: SearchSpace, policy: str, tmp_path: Path
     ) -> None:
         """ONNX Runtime would quantize real weights between two quantized tensors, by one scale for all."""
-        folded = drawn(space, 0, POLICIES[policy])
-        nodes = in_onnx_runtime(onnx_model(folded), tmp_path)
-        assert not any(node.op_type in ("QLinearConv", "QGemm") for node in nodes) or not is_narrow(folded)
+        folded = drawn(space, 1, POLICIES[policy])
+        executed = Counter(node.op_type for node in in_onnx_runtime(onnx_model(folded), tmp_path))
+        integer = 0 if is_narrow(folded) else sum(is_integer_layer(part.layer) for part in folded.layers)
+        assert integer == 0 or policy == "any weights"
+        assert executed["QLinearConv"] + executed["QGemm"] <= integer < len(folded.layers)
 
 
 @needs_openvino
@@ -201,6 +224,14 @@ class TestOpenVINO:
         found = executed["Convolution", "u8"] + executed["Convolution", "i8"]
         assert integer <= found <= (weights if folded.layers[0].output else integer)
         assert executed["Convolution", "f32"] == len(convolutions) - found
+
+    def test_linear_layers_of_packed_weights_and_real_activations_are_packed_kernels(
+        self, space: SearchSpace
+    ) -> None:
+        folded = with_packed_ends(space)
+        executed = in_openvino(onnx_model(folded, batch=2, runtime="openvino"))
+        found = {key: count for key, count in executed.items() if key[0] in ("FullyConnected", "MatMul")}
+        assert found == {("FullyConnected", "i4"): sum(part.layer.op == "linear" for part in folded.layers)}
 
     def test_sums_are_fused_where_a_code_is_little_and_kept_apart_where_it_is_much(
         self, bottleneck_space: SearchSpace
