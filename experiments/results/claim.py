@@ -19,7 +19,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     "pool": {"digits": "digits", "fashion": "Fashion-MNIST"},
     "case": {
         f"{target}_{size}": f"{words}, {pixels}"
-        for size, pixels in ((224, "224 pixels"), (32, "32 pixels, batch 8"))
+        for size, pixels in ((224, "224 pixels"), (32, "32 pixels, batch 8"), (12, "12 pixels, batch 8"))
         for target, words in (
             ("openvino_fp32", "OpenVINO fp32 and int8"),
             ("openvino_bf16", "OpenVINO bf16 and int8"),
