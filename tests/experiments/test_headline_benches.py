@@ -68,6 +68,12 @@ class TestBestBelow:
         ((split, asked),) = study.asked
         assert (split, sorted(asked), len(asked)) == ("validation", [3, 4, 5, 6, 7], MEASURED)
 
+    def test_as_many_are_measured_as_are_asked_for(self) -> None:
+        predicted = np.linspace(0.1, 0.9, 9)
+        study: Any = Measured(predicted, predicted)
+        best_below(study, front(predicted), "latency_ms", np.array([8.0]), measured=2)
+        assert sorted(study.asked[0][1]) == [6, 7]
+
     def test_each_limit_has_its_own(self) -> None:
         predicted = np.linspace(0.1, 0.9, 9)
         study: Any = Measured(predicted, predicted)
@@ -94,6 +100,13 @@ class TestEqualAccuracy:
         assert sorted(found.valid.tolist()) == [0.5, 0.8]
         assert sorted(found.test.tolist()) == [0.6, 0.8]
         assert study.asked[1] == ("test", [0, 2]), "the rest is not looked at"
+
+    def test_genomes_beside_the_fronts_are_measured_too(self) -> None:
+        valid = np.array([0.5, 0.6, 0.8, 0.9])
+        study: Any = Measured(valid, valid)
+        beside = np.array([[1]], dtype=np.uint8)
+        found = MeasuredFront.of(study, [front(valid)], "latency_ms", 2, [beside])
+        assert sorted(found.valid.tolist()) == [0.5, 0.6, 0.9]
 
     def test_the_cheapest_that_is_as_accurate_is_the_equal(self) -> None:
         rival, ours = measured_front([0.5, 0.7, 0.95], [4.0, 8.0, 9.0]), measured_front([0.5, 0.8, 0.9], [1, 2, 4])
