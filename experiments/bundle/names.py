@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Final
 
 SUMS = "SHA256SUMS"
 MANIFEST = "manifest.json"
 CARD = "model_card.md"
 EXAMPLE = "example.py"
-SAMPLES = "samples.npz"
-NETWORK = "network.safetensors"
+SAMPLES: Final = "samples.npz"
+NETWORK: Final = "network.safetensors"
 
 MOST_SAMPLES = 1000
 """How many test images may go along at most."""

@@ -116,8 +116,11 @@ def _values(bundle: Exported) -> dict[str, Any]:
 def _tell(bundle: Exported) -> None:
     for form in bundle.manifest.forms:
         tell(f"{form.format}: {_tested(form, bundle.top1_fake_quant)}")
+    why: dict[str, list[str]] = {}
     for one in bundle.manifest.left_out:
-        tell(f"{one.format} is left out: {one.why}", "yellow")
+        why.setdefault(one.why, []).append(one.format)
+    for reason, formats in why.items():
+        tell(f"{' and '.join(formats)} {'is' if len(formats) == 1 else 'are'} left out: {reason}", "yellow")
 
 
 def _tested(form: FormEntry, fake_quant: float) -> str:
