@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bitfront.experiments.benchmarks.study import Study
 from bitfront.search.archive import non_dominated
 from bitfront.search.front import Front
+from bitfront.supernet.genes import Genomes
 
 Floats = NDArray[np.float64]
 
@@ -29,13 +30,15 @@ class MeasuredFront:
     costs: dict[str, Floats]
 
     @classmethod
-    def of(cls, study: Study, fronts: Sequence[Front], metric: str, most: int) -> MeasuredFront:
-        """Up to ``most`` members of all fronts together, spread over them, measured.
+    def of(
+        cls, study: Study, fronts: Sequence[Front], metric: str, most: int, also: Sequence[Genomes] = ()
+    ) -> MeasuredFront:
+        """Up to ``most`` members of all fronts together, spread over them, and genomes beside these, measured.
 
         Those stay that no other one beats both in accuracy on the validation split and in ``metric``.
         """
         each = [front.genomes[front.spread(most // len(fronts))] for front in fronts]
-        genomes = np.unique(np.concatenate(each), axis=0)
+        genomes = np.unique(np.concatenate([*each, *also]), axis=0)
         valid, costs = study.top1(genomes, "validation"), study.costs.cost(genomes)
         kept = non_dominated(np.stack([1.0 - valid, costs[metric]], axis=1))
         test = study.top1(genomes[kept], "test")

@@ -31,9 +31,10 @@ from bitfront.search.promoted import promoted
 
 _METRIC = "latency_ms"
 _POINTS = 3
-_MEASURED, _QUICK_MEASURED = 12, 6
+_BELOW = 3  # candidates below each latency that are measured
+_MEASURED = 6  # members of each front, beside those, for the comparison at equal accuracy
 _QUICK_DEVICES = 2  # the modelled ones, which stand first
-_GOALS = ("mean_points_lost >= 0", "least_equals >= 1")
+_GOALS = ("mean_top1_lost >= 0", "least_equals >= 1")
 
 Floats = NDArray[np.float64]
 
@@ -76,11 +77,10 @@ class OnDevice:
     changed: Mapping[str, Floats]
 
     @classmethod
-    def of(cls, study: Study, fronts: Mapping[str, Sequence[Front]], most: int, step: Callable[[], None]) -> Self:
+    def of(cls, study: Study, fronts: Mapping[str, Sequence[Front]], step: Callable[[], None]) -> Self:
         """Fronts a seed, by the device that they were found for, on the study's device.
 
-        ``most``: how many members of a front are measured for the comparison at equal accuracy. ``step`` is called
-        after each front.
+        ``step`` is called after each front.
         """
         problem = study.predicting()
         crossed = {
@@ -91,8 +91,9 @@ class OnDevice:
         measured: dict[str, list[MeasuredFront]] = {source: [] for source in crossed}
         for source, each in crossed.items():
             for one in each:
-                top1[source].append(study.top1(best_below(study, one.front, _METRIC, limits), "test"))
-                measured[source].append(MeasuredFront.of(study, [one.front], _METRIC, most))
+                deployed = best_below(study, one.front, _METRIC, limits, _BELOW)
+                top1[source].append(study.top1(deployed, "test"))
+                measured[source].append(MeasuredFront.of(study, [one.front], _METRIC, _MEASURED, [deployed]))
                 step()
         return cls(
             limits,
@@ -116,7 +117,6 @@ def run(quick: bool, seeds: int, reporter: Reporter) -> BenchResult:
 
 
 def _crossed(family: Mapping[str, Study], quick: bool, seeds: int, reporter: Reporter) -> dict[str, OnDevice]:
-    most = _QUICK_MEASURED if quick else _MEASURED
     fronts = {
         name: [searched(study.predicting(), "nsga2", quick, seed) for seed in range(seeds)]
         for name, study in family.items()
@@ -124,8 +124,7 @@ def _crossed(family: Mapping[str, Study], quick: bool, seeds: int, reporter: Rep
     progress, total = reporter.progress("measuring fronts on devices"), seeds * len(family) ** 2
     done = itertools.count(1)
     return {
-        name: OnDevice.of(study, fronts, most, lambda: progress(next(done), total))
-        for name, study in family.items()
+        name: OnDevice.of(study, fronts, lambda: progress(next(done), total)) for name, study in family.items()
     }
 
 
@@ -135,12 +134,12 @@ def row_of(found: Mapping[str, OnDevice], seed: int) -> dict[str, float]:
     for source, target in _pairs(found):
         on, name = found[target], _name(source, target)
         own, other = on.measured[target][seed], on.measured[source][seed]
-        lost = 100 * (on.top1[target][seed] - on.top1[source][seed])
-        row[f"{name}_points_lost"] = float(lost.mean())
+        lost = on.top1[target][seed] - on.top1[source][seed]
+        row[f"{name}_top1_lost"] = float(lost.mean())
         row[f"{name}_changed"] = float(on.changed[source][seed])
         row |= ratios(other, own, name, (_METRIC,))
-    lost_of_all = [value for name, value in row.items() if name.endswith("_points_lost")]
-    return row | {"mean_points_lost": float(np.mean(lost_of_all))}
+    lost_of_all = [value for name, value in row.items() if name.endswith("_top1_lost")]
+    return row | {"mean_top1_lost": float(np.mean(lost_of_all))}
 
 
 def _figures(found: Mapping[str, OnDevice], rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -152,7 +151,7 @@ def _figures(found: Mapping[str, OnDevice], rows: Sequence[Mapping[str, float]])
     for name in dict.fromkeys(name for row in rows for name in row):
         figures |= summarised(name, np.array([row[name] for row in rows if name in row]))
     pairs = [_name(*pair) for pair in _pairs(found)]
-    figures["largest_points_lost"] = max(figures[f"{pair}_points_lost"] for pair in pairs)
+    figures["largest_top1_lost"] = max(figures[f"{pair}_top1_lost"] for pair in pairs)
     figures["least_equals"] = min(row[f"{pair}_equals"] for pair in pairs for row in rows)
     known = [figures[f"{pair}_{_METRIC}_ratio"] for pair in pairs if f"{pair}_{_METRIC}_ratio" in figures]
     return figures | ({"largest_latency_ratio": max(known)} if known else {})
@@ -162,7 +161,7 @@ def _picture(devices: Sequence[str], figures: Mapping[str, float]) -> bytes:
     lost, slower = np.zeros((len(devices), len(devices))), np.ones((len(devices), len(devices)))
     for source, target in _pairs(devices):
         place = devices.index(source), devices.index(target)
-        lost[place] = figures[f"{_name(source, target)}_points_lost"]
+        lost[place] = 100 * figures[f"{_name(source, target)}_top1_lost"]
         slower[place] = figures.get(f"{_name(source, target)}_{_METRIC}_ratio", np.nan)
     panels = {
         "points of test accuracy lost at equal latency": Matrix(lost, 0.0, "{:+.2f}"),

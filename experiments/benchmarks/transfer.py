@@ -37,7 +37,7 @@ Floats = NDArray[np.float64]
 _POOLS, _QUICK_POOLS = ("digits", "fashion"), ("digits",)
 _SIZES, _QUICK_SIZES = (25, 50, 100, 200, 400), (25, 50)
 _KINDS = ("gaussian_process", "gradient_boosting", "random_forest", "ridge", "svr")
-_TRIALS, _QUICK_TRIALS = 10, 2
+_TRIALS, _QUICK_TRIALS = 10, 1
 _METRIC = "pairwise_accuracy"
 _FEW = 50
 """Quantized pairs with which transfer sets what the MLP from scratch has to reach."""

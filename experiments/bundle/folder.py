@@ -14,9 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from bitfront.experiments.bundle.names import SUMS, is_file_name, sums_text
-from bitfront.experiments.bundle.place import refuse_foreign
+from bitfront.experiments.bundle.place import refuse_foreign, writing
 from bitfront.experiments.bundle.swap import ASIDE, put_in_place
-from bitfront.supernet.errors import StorageError
 
 _NO_LOCKS = frozenset({errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS, errno.EBADF, errno.EINVAL})
 """How file systems say that a folder can not be locked: what is left there by a killed writer stays."""
@@ -52,32 +51,15 @@ def with_sums(files: Mapping[str, bytes]) -> dict[str, bytes]:
     return {**files, SUMS: sums_text(digests.items()).encode()}
 
 
-def check_place(folder: Path) -> None:
-    """Whether a bundle could be written there, asked before work that takes long.
-
-    Raises:
-        StorageError: what is there is no folder, or holds files that are no bundle's; it is the folder that this
-            process is in; or the folder around it can not be written.
-    """
-    with _beside(folder):
-        pass
-
-
 @contextlib.contextmanager
 def _beside(folder: Path) -> Iterator[tuple[Path, Path]]:
     """(An empty folder beside the place, the place): what is in it at the end is removed."""
-    try:
-        place = folder.resolve()
+    with writing(folder) as place:
         refuse_foreign(place)
         place.parent.mkdir(parents=True, exist_ok=True)
         _clean(place)
         with _locked_folder(place) as part:
             yield part, place
-    except OSError as error:
-        raise StorageError(
-            f"can not write the bundle {folder}: {error.strerror or error}. Free space, or choose another folder "
-            "with -o, in one that can be written; what was there before is unchanged, and no part of it is left."
-        ) from error
 
 
 def _clean(place: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -19,10 +21,54 @@ _MOST_NAMED = 3
 _MOST_BYTES = 256 << 20
 
 
+def check_place(folder: Path) -> None:
+    """Whether a bundle could be written there, asked before work that takes long; nothing is written.
+
+    Raises:
+        StorageError: what is there is no folder, or holds files that are no bundle's; it is mounted, or the folder
+            that this process is in, or part of another bundle; or the folder around it can not be written.
+    """
+    with writing(folder) as place:
+        refuse_foreign(place)
+        around = next(one for one in place.parents if one.exists())
+        if not around.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{around} is no folder")
+        if not os.access(around, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, f"{around} can not be written")
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[Path]:
+    """The place that a folder stands for.
+
+    Raises:
+        StorageError: it can not be; or instead of any OSError that is raised with it in use.
+    """
+    try:
+        yield _resolved(folder)
+    except OSError as error:
+        raise StorageError(
+            f"can not write the bundle {folder}: {error.strerror or error}. Free space, or choose another folder "
+            "with -o, in one that can be written; what was there before is unchanged, and no part of it is left."
+        ) from error
+
+
+def _resolved(folder: Path) -> Path:
+    try:
+        return folder.resolve()
+    except (ValueError, RuntimeError) as error:  # no name of a file, or links in a ring
+        raise OSError(str(error)) from error
+
+
 def refuse_foreign(place: Path) -> None:
     """Raise StorageError if something would be lost by a bundle that replaces the folder ``place``."""
-    if place == Path.cwd():
+    if Path.cwd().is_relative_to(place):
         raise StorageError(f"{place} is where you are, and a bundle replaces its folder: name one in it with -o")
+    around = next((one for one in place.parents if own_files(one)), None)
+    if around is not None:
+        raise StorageError(
+            f"{place} is in the bundle {around}, which holds no other: choose another folder with -o"
+        )
     if place.exists() and not place.is_dir():
         raise StorageError(f"{place} is no folder, so that no bundle can be written there: choose another with -o")
     if os.path.ismount(place):

@@ -25,9 +25,9 @@ def read_bundle(folder: Path) -> dict[str, bytes]:
         CorruptFileError: it holds links or other things that no bundle has, or too much.
         StorageError: a file can not be read.
     """
-    if not (folder / SUMS).exists() and not (folder / MANIFEST).exists():
-        raise MissingFileError(f"{folder} is no bundle: it has neither {SUMS} nor {MANIFEST}; give its folder")
     try:
+        if not any((folder / name).exists() for name in (SUMS, MANIFEST)):
+            raise MissingFileError(f"{folder} is no bundle: it has neither {SUMS} nor {MANIFEST}; give its folder")
         paths = dict(islice(_paths(folder), _MOST_FILES + 1))
         size = sum(path.stat().st_size for path in paths.values())
         if size > _MOST_BYTES or len(paths) > _MOST_FILES:

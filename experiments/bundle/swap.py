@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 from pathlib import Path
 
 _HERE = -100
@@ -13,7 +14,7 @@ ASIDE = ".old"
 
 
 def put_in_place(new: Path, place: Path) -> None:
-    """Move the folder ``new`` to ``place``; what was there is then at ``new``, or nothing is.
+    """Move the folder ``new`` to ``place``; what was there is then at ``new``, or is removed.
 
     Both are in one folder. Linux exchanges them at once; elsewhere, and on file systems that can not, there is a
     moment in which nothing is at ``place``.
@@ -40,4 +41,4 @@ def _exchange_in_steps(new: Path, place: Path) -> None:
     except OSError:
         aside.rename(place)
         raise
-    aside.rename(new)
+    shutil.rmtree(aside, ignore_errors=True)  # another export may be at that already

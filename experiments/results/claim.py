@@ -7,16 +7,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+_DEVICES = {
+    "bitfusion": "BitFusion",
+    "roofline": "a roofline accelerator",
+    "host_openvino": "this CPU under OpenVINO",
+    "host_onnxruntime": "this CPU under ONNX Runtime",
+}
 WORDS: Mapping[str, Mapping[str, str]] = {
-    "device": {
-        "bitfusion": "BitFusion",
-        "host_openvino": "this CPU under OpenVINO",
-        "host_onnxruntime": "this CPU under ONNX Runtime",
-    },
+    "device": _DEVICES,
+    "other": _DEVICES,
     "pool": {"digits": "digits", "fashion": "Fashion-MNIST"},
     "case": {
         f"{target}_{size}": f"{words}, {pixels}"
-        for size, pixels in ((224, "224 pixels"), (32, "32 pixels, batch 8"))
+        for size, pixels in ((224, "224 pixels"), (32, "32 pixels, batch 8"), (12, "12 pixels, batch 8"))
         for target, words in (
             ("openvino_fp32", "OpenVINO fp32 and int8"),
             ("openvino_bf16", "OpenVINO bf16 and int8"),
@@ -24,7 +27,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         )
     },
     "runtime": {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"},
-    "form": {"onnx": "ONNX", "integer": "integers alone", "c": "C"},
+    "form": {"integer": "integers alone", "c": "C"},
 }
 """What the names in figures' names stand for."""
 _NUMBER = r"\d+"
@@ -43,6 +46,8 @@ PERCENT = Unit("%", 100.0)
 POINTS = Unit("points", 100.0)
 TIMES = Unit("times")
 MILLISECONDS = Unit("ms")
+SECONDS = Unit("s")
+KILOJOULES = Unit("kJ", 1e-3)
 PLAIN = Unit("")
 
 
@@ -71,6 +76,11 @@ class Shown:
         if found is None:
             return None
         return _PLACE.sub(lambda place: _word(place[1], found[place[1]]), self.label)
+
+    @property
+    def label_of_any(self) -> str:
+        """The label of what is in no figure's name."""
+        return _PLACE.sub(lambda place: f"any {place[1]}", self.label)
 
     @cached_property
     def _form(self) -> re.Pattern[str]:

@@ -136,9 +136,10 @@ def test_a_policy_that_the_format_can_not_hold_is_refused_before_all_else(
     export: Callable[..., Exported], tmp_path: Path, epochs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bitfront.experiments.stages.built_network.finetune", None)
+    before = sorted(tmp_path.iterdir())
     with pytest.raises(UnsupportedError, match="no layers in real numbers"):
-        export(REAL, "integer", finetune_epochs=epochs)
-    assert not (tmp_path / "out").exists()
+        export(REAL, "integer", finetune_epochs=epochs, folder=tmp_path / "deep" / "in" / "out")
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_none_that_can_hold_it(export: Callable[..., Exported], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,6 +227,41 @@ def test_places_of_an_experiments_own(exportable: Run) -> None:
     assert found["onnx"] == folder / "candidate-0" / "model.onnx"
     assert found["integer"] == folder / "candidate-0-integer" / "network.integer.safetensors"
     assert sorted(path.name for path in folder.iterdir()) == ["candidate-0", "candidate-0-integer"]
+
+
+@pytest.mark.parametrize("samples", [0, 3])
+def test_the_spec_says_how_many_test_images_go_along(
+    exportable: Run, export: Callable[..., Exported], samples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, one = exportable.store, exportable.experiment_id
+    wanted = exportable.spec.export.model_copy(update={"samples": samples, "finetune_epochs": 0})
+    exportable.spec = exportable.spec.model_copy(update={"export": wanted})
+    export_picked(exportable)
+    (record,) = store.exports(one)
+    expected = (samples, False) if samples else (8, True)
+    said = read_manifest((Path(record.path).parent / MANIFEST).read_bytes()).samples
+    assert (said.images, said.are_noise) == expected
+    monkeypatch.setattr("bitfront.experiments.stages.exporting.spec_from", lambda *_, **__: exportable.spec)
+    for given, meant in ((None, expected), (5, (5, False)), (0, (8, True))):
+        said = export(INTEGER, "onnx", samples=given).manifest.samples
+        assert (said.images, said.are_noise) == meant
+
+
+def test_bundles_for_each_runtime_have_places_of_their_own(exportable: Run) -> None:
+    where = exportable.store, exportable.home, exportable.experiment_id, INTEGER
+    for name, runtime in (("onnx", None), ("onnx", "openvino"), ("all", "openvino"), ("integer", "openvino")):
+        export_candidate(*where, name, finetune_epochs=0, runtime=runtime)  # type: ignore[arg-type]
+    folder = exportable.folder / "exports"
+    ends = {"": "onnxruntime", "-openvino": "openvino", "-all-openvino": "openvino", "-integer": None}
+    assert sorted(path.name for path in folder.iterdir()) == sorted(f"candidate-0{end}" for end in ends)
+    for end, runtime in ends.items():
+        form = read_manifest((folder / f"candidate-0{end}" / MANIFEST).read_bytes()).forms[0]
+        assert runtime is None or form.runtime == runtime
+    wanted = exportable.spec.export.model_copy(update={"runtime": "openvino", "finetune_epochs": 0})
+    exportable.spec = exportable.spec.model_copy(update={"export": wanted})
+    export_picked(exportable)
+    paths = {record.format: record.path for record in exportable.store.exports(exportable.experiment_id)}
+    assert paths["onnx"] == str(folder / "candidate-0-openvino" / "model.onnx")
 
 
 def test_the_next_best_is_exported_where_the_format_can_not_hold_the_best(

@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 
 from bitfront.experiments.bundle import folder as folders
 from bitfront.experiments.bundle import swap
-from bitfront.experiments.bundle.folder import check_place, write_bundle
+from bitfront.experiments.bundle.folder import write_bundle
 from bitfront.experiments.bundle.names import SUMS, is_file_name, read_sums, sums_text
+from bitfront.experiments.bundle.place import check_place
 from bitfront.supernet.errors import StorageError
 
 OURS = b'{"format": "bitfront bundle"}'
@@ -162,10 +163,54 @@ def test_places_that_can_not_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         check_place(full)
     with pytest.raises(StorageError, match="is mounted"):
         check_place(Path("/proc"))
+    (full / "folder0" / "deep").mkdir()
+    for inside in (tmp_path, full / "folder0" / "deep"):
+        monkeypatch.chdir(inside)
+        with pytest.raises(StorageError, match="is where you are"):
+            check_place(Path())
+    write_bundle(Path("../out"), OLD)
+    monkeypatch.chdir(full / "folder0" / "out")
+    (full / "folder0" / "out" / "c").mkdir()
+    monkeypatch.chdir(full / "folder0" / "out" / "c")
+    for place in (Path(".."), full / "folder0" / "out"):
+        with pytest.raises(StorageError, match="is where you are"):
+            write_bundle(place, NEW)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(StorageError, match="is where you are"):
-        check_place(Path())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "full"]
+
+
+def test_no_bundle_is_in_a_bundle(place: Path) -> None:
+    """As where several devices have bundles, and one of a single device was there before."""
+    for inside in (place / "phone", place / "a" / "phone"):
+        for call in (check_place, partial(write_bundle, files=NEW)):
+            with pytest.raises(StorageError, match=r"phone is in the bundle .*out, which holds no other"):
+                call(inside)
+    assert content(place) == OLD
+    assert not [path for path in place.iterdir() if path.is_dir()]
+    write_bundle(place.parent / "several" / "phone", OLD)
+    write_bundle(place.parent / "several" / "edge", OLD)
+
+
+def test_a_place_is_looked_at_without_a_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_place(tmp_path / "a" / "b" / "c")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "locked").mkdir()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path / "locked" and access(path, mode))
+    with pytest.raises(StorageError, match="locked can not be written"):
+        check_place(tmp_path / "locked" / "b" / "c")
+    assert [*tmp_path.rglob("*")] == [tmp_path / "locked"]
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("\0x", "null"), ("x" * 300, "too long"), ("ring/x", r"ring|[Ss]ymbolic links|[Ss]ymlink")]
+)
+def test_names_that_no_folder_can_have(tmp_path: Path, name: str, why: str) -> None:
+    (tmp_path / "ring").symlink_to("ring")
+    for call in (check_place, partial(write_bundle, files=NEW)):
+        with pytest.raises(StorageError, match=f"can not write the bundle .*: .*{why}"):
+            call(tmp_path / name)
+    assert [*tmp_path.iterdir()] == [tmp_path / "ring"]
 
 
 def test_an_empty_folder_and_a_link_to_one_are_places(tmp_path: Path) -> None:
@@ -211,6 +256,24 @@ def test_a_renaming_that_fails_leaves_all_as_it_was(place: Path, monkeypatch: py
     with pytest.raises(StorageError, match="busy"):
         write_bundle(place, NEW)
     assert content(place) == OLD
+    assert alone(place)
+
+
+def test_a_bundle_is_in_place_also_where_another_export_tidies_up_what_was_put_aside(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swap, "_exchanged", lambda new, place: False)
+    rename = Path.rename
+
+    def renaming(self: Path, target: Path) -> Path:
+        done = rename(self, target)
+        if self.name.endswith(".part"):
+            folders._clean(place)
+        return done
+
+    monkeypatch.setattr(Path, "rename", renaming)
+    write_bundle(place, NEW)
+    assert content(place) == NEW
     assert alone(place)
 
 
@@ -322,9 +385,15 @@ def test_what_who_still_writes_put_aside_stays_there(place: Path) -> None:
     assert content(place) == OLD
 
 
-def test_what_was_put_aside_comes_back_after_a_kill(place: Path) -> None:
+def test_what_was_put_aside_comes_back_after_a_kill(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(place: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     place.rename(place.with_name(f".{place.name}.1234.part{swap.ASIDE}"))
-    check_place(place)
+    with monkeypatch.context() as patch:
+        patch.setattr(folders, "_locked_folder", full)
+        with pytest.raises(StorageError, match="No space left"):
+            write_bundle(place, NEW)
     assert content(place) == OLD
     assert alone(place)
 

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 from typer.testing import Result
 
+from bitfront.experiments.bundle.folder import write_bundle
 from bitfront.experiments.commands.ending import print_front
 from bitfront.experiments.networks import networks_of
 from bitfront.experiments.reporter import Reporters
@@ -29,7 +30,7 @@ from bitfront.latency_lut.smallest import smallest
 from bitfront.search.front import Front
 from bitfront.search.problem import InfeasibleError
 from bitfront.supernet.data.dataset import Dataset
-from bitfront.supernet.errors import UnknownNameError
+from bitfront.supernet.errors import StorageError, UnknownNameError
 from bitfront.supernet.evaluation import Evaluator
 from bitfront.supernet.files import read_json
 from bitfront.supernet.genes import Genomes
@@ -186,6 +187,25 @@ def test_the_network_of_one_device_alone(
     assert len(printed.stdout.splitlines()) == 2
     shown = json.loads(call("show", measured.experiment_id, "--json").stdout)
     assert [export["device"] for export in shown["exports"]] == ["edge", "phone"]
+
+
+def test_where_the_bundle_of_one_device_can_not_be_written(
+    measured: Run, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(folder: Any, files: dict[str, bytes]) -> None:
+        if folder.name == "edge":
+            raise StorageError("the disk is full")
+        write_bundle(folder, files)
+
+    one = measured.store.front(measured.experiment_id)[0].candidate.id
+    where = measured.store, measured.home, measured.experiment_id, one
+    with monkeypatch.context() as patch:
+        patch.setattr("bitfront.experiments.stages.export_bundle.write_bundle", full)
+        with pytest.raises(StorageError):
+            export_candidate(*where, folder=tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["phone"]
+    assert [record.device for record in measured.store.exports(measured.experiment_id)] == ["phone"]
+    assert len(export_candidate(*where, folder=tmp_path / "out")) == 2
 
 
 def test_limits_that_no_candidate_meets_are_answered_first(run: Run, space: MBConvSpace) -> None:

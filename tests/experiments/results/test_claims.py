@@ -33,8 +33,8 @@ class TestEach:
                 ),
                 shown,
             )
-            for place in ("{device}", "{pool}", "{case}", "{n}", "{runtime}", "{form}"):
-                assert (place in shown.figure) == (place in shown.label)
+            for place in (*WORDS, "n"):
+                assert (f"{{{place}}}" in shown.figure) == (f"{{{place}}}" in shown.label)
 
     def test_what_is_published_can_be_judged(self, claim: Claim) -> None:
         for shown in claim.shown:
