@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from bitfront.experiments.bundle.names import MOST_SAMPLES
 from bitfront.experiments.commands.consoles import err, put_json
+from bitfront.experiments.commands.export_options import (
+    CandidateNumber,
+    DeviceName,
+    FinetuneEpochs,
+    Format,
+    Output,
+    Runtime,
+    Samples,
+)
 from bitfront.experiments.commands.group import tell
 from bitfront.experiments.commands.launch import Id
 from bitfront.experiments.commands.look import Json
@@ -23,50 +30,13 @@ EPILOG = "'bitfront export verify DIR' looks whether a bundle is what it says."
 
 def export(
     experiment_id: Id,
-    candidate: Annotated[int, typer.Option(metavar="N", help="Its number in 'bitfront front'.")],
-    format_name: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help="onnx, integer, c, torch, or all that can hold it.")
-    ] = "onnx",
-    runtime: Annotated[
-        Literal["onnxruntime", "openvino"] | None,
-        typer.Option(help="Which one onnx is written for.", show_default="export.runtime of its spec"),
-    ] = None,
-    folder: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="DIR",
-            help="What the bundle becomes; without it, in the experiment's folder.",
-        ),
-    ] = None,
-    finetune_epochs: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            metavar="N",
-            help="Train it on for N epochs before, in its own formats.",
-            show_default="export.finetune_epochs of its spec",
-        ),
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Only the network of this device.",
-            show_default="all, where each has a policy of its own",
-        ),
-    ] = None,
-    samples: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=MOST_SAMPLES,
-            metavar="N",
-            help="Test images that go along; 0: noise instead.",
-            show_default="export.samples of its spec",
-        ),
-    ] = None,
+    candidate: CandidateNumber,
+    format_name: Format = "onnx",
+    runtime: Runtime = None,
+    folder: Output = None,
+    finetune_epochs: FinetuneEpochs = None,
+    device: DeviceName = None,
+    samples: Samples = None,
     as_json: Json = False,
 ) -> None:
     """Write a candidate as a bundle: a model that runs elsewhere, tested by itself, and all that is known of it.
@@ -88,6 +58,10 @@ def export(
                 store, home(), one.id, candidate, format_name, folder, reporter, finetune_epochs, device,
                 runtime=runtime, samples=samples,
             )  # fmt: skip
+    _put(done, as_json)
+
+
+def _put(done: list[Exported], as_json: bool) -> None:
     if as_json:
         put_json([_values(bundle) for bundle in done])
     for bundle in done:
