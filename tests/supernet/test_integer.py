@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from bitfront.supernet.errors import CorruptFileError, UnsupportedError
+from bitfront.supernet.export.deflated import deflated
 from bitfront.supernet.export.integer import numpy_run
 from bitfront.supernet.export.integer.accumulators import check_sums, sum_bounds
 from bitfront.supernet.export.integer.codes import image_codes, real_logits
@@ -27,7 +28,7 @@ from bitfront.supernet.export.integer.lower import lower
 from bitfront.supernet.export.integer.numpy_run import run_numpy
 from bitfront.supernet.export.integer.packing import pack, packed_bytes, unpack
 from bitfront.supernet.export.integer.program import Conv, IntegerTensor, Program, Table
-from bitfront.supernet.export.integer.program_file import deflated, digest, program_bytes, read_program
+from bitfront.supernet.export.integer.program_file import digest, program_bytes, read_program
 from bitfront.supernet.export.integer.torch_run import run_torch
 from bitfront.supernet.export.onnx_graph import onnx_model
 from bitfront.supernet.export.random_network import random_folded

@@ -127,7 +127,7 @@ class TestForged:
             np.append(text, np.uint8(0)),
             np.frombuffer(zlib.compress(b" " * (5 << 20)), np.uint8),
         ):
-            with pytest.raises(CorruptFileError, match="cut off, has more behind it, or unpacks to over"):
+            with pytest.raises(CorruptFileError, match="cut off, has something behind it, or is longer than"):
                 read_program(save(arrays | {"program": changed}))
 
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zlib
 from collections.abc import Mapping
 from dataclasses import astuple, fields
 from typing import Any
@@ -28,6 +27,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from bitfront.supernet.errors import CorruptFileError
+from bitfront.supernet.export.deflated import deflated, inflated
 from bitfront.supernet.export.integer import program as of
 from bitfront.supernet.export.integer.checks import check_program
 from bitfront.supernet.export.integer.packing import pack, packed_bytes, unpack
@@ -46,11 +46,8 @@ _KINDS: dict[str, type[Instruction]] = {
     for kind in (of.Conv, of.Table, of.Requantize, of.Add, of.Mean, of.Average, of.MaxPool, of.Product)
 }
 _TEXT = "program"
-_MOST_TEXT = 4 << 20
-"""Bytes that a text may have: what unpacks to more is no network's."""
 _BROKEN = (
     SafetensorError, KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError,
-    zlib.error,
 )  # fmt: skip
 
 Arrays = dict[str, list[NDArray[Any]]]
@@ -104,7 +101,7 @@ def read_program(data: bytes, source: str = "the given file") -> Program:
     """
     try:
         arrays = load(data)
-        document = json.loads(_inflated(arrays.pop(_TEXT)))
+        document = json.loads(inflated(arrays.pop(_TEXT)))
         if (document["format"], document["version"]) != (_FORMAT, _VERSION):
             raise ValueError(f"it says {document['format']!r}, version {document['version']!r}")
         reader = _Reader(arrays)
@@ -115,20 +112,6 @@ def read_program(data: bytes, source: str = "the given file") -> Program:
         raise CorruptFileError(f"{source} is no integer program ({error}): export it again") from error
     check_program(program, source)
     return program
-
-
-def deflated(document: dict[str, Any]) -> NDArray[np.uint8]:
-    """The tensor ``program`` of a document."""
-    text = json.dumps(document, separators=(",", ":"), allow_nan=False)
-    return np.frombuffer(zlib.compress(text.encode(), 9), np.uint8)
-
-
-def _inflated(text: NDArray[np.uint8]) -> bytes:
-    unpacker = zlib.decompressobj()
-    unpacked = unpacker.decompress(text.tobytes(), _MOST_TEXT)
-    if not unpacker.eof or unpacker.unused_data:
-        raise ValueError(f"its program is cut off, has more behind it, or unpacks to over {_MOST_TEXT:,} bytes")
-    return unpacked
 
 
 def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
