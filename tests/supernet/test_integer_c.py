@@ -101,6 +101,23 @@ class TestSpaces:
         in_c.assert_equal(program, tmp_path, in_c.SANITIZED, 1)
         in_c.assert_equal(program, tmp_path, (*in_c.SANITIZED, in_c.PORTABLE), 1)
 
+    @pytest.mark.parametrize("level", [1, 2, 3])
+    def test_pointers_to_other_types_are_no_matter(self, in_c: InC, level: int, tmp_path: Path) -> None:
+        """Compilers may take it that they point to other places; GCC warns where it sees that they do not."""
+        program, _ = drawn("digits", 1)
+        assumed = ("-fstrict-aliasing", f"-Wstrict-aliasing={level}")
+        in_c.assert_equal(program, tmp_path, (*in_c.STRICT, "-O2", *assumed), 2)
+        in_c.assert_equal(program, tmp_path, (*in_c.STRICT, "-O3", *assumed, in_c.PORTABLE), 2)
+
+    def test_nothing_is_moved_from_one_instruction_to_the_next(self, fashion: Program) -> None:
+        body = sources(fashion).network.partition("void network_run(")[2]
+        lines = [line.strip() for line in body.splitlines() if line.strip().endswith(";")]
+        *steps, load = lines
+        assert load.startswith("load(")
+        assert len(steps) == 2 * (1 + len(fashion.instructions))
+        assert set(steps[1::2]) == {"NEXT;"}
+        assert "NEXT;" not in steps[::2]
+
     def test_the_same_program_gives_the_same_texts(self, fashion: Program) -> None:
         assert sources(fashion) == sources(fashion)
 

@@ -50,6 +50,13 @@ _HEAD = """/* A network in integers alone; see network.h. Made by bitfront.
 #else
 #define INLINE static inline
 #endif
+/* From one instruction to the next a place of the buffer may come to hold numbers of another type. Nothing is moved
+   across this by compilers that take pointers to different types to point to different places. */
+#ifdef __GNUC__
+#define NEXT __asm__ __volatile__("" : : : "memory")
+#else
+#define NEXT (void)0
+#endif
 #if defined(__GNUC__) && defined(__x86_64__) && !defined(NETWORK_PORTABLE)
 #define NETWORK_AVX2
 #include <immintrin.h>
@@ -139,7 +146,7 @@ def _run(program: Program, steps: Steps) -> str:
         f"static const struct map image_map = {steps.map_of(program.input)};\n"
         f"static const struct map logits_map = {steps.map_of(program.output)};\n\n"
         "void network_run(const network_code *image, int32_t *logits, network_buffer *buffer)\n{\n"
-        "    take_image(image, &image_map, buffer->bytes);\n"
+        "    take_image(image, &image_map, buffer->bytes);\n    NEXT;\n"
         f"{steps.calls}"
         "    load(logits_map.type, buffer->bytes + logits_map.at, NETWORK_CLASSES, logits);\n}\n"
     )

@@ -55,7 +55,7 @@ class Steps:
         name = f"{kind}_{number}"
         comment = re.sub(r"[^\w.\- ]", "_", one.name, flags=re.ASCII)
         description = f"/* {comment} */\nstatic const struct {kind} {name} = {{{', '.join(fields)}}};\n"
-        return description, f"    {function}(&{name}, buffer->bytes);\n"
+        return description, f"    {function}(&{name}, buffer->bytes);\n    NEXT;\n"
 
     def _described(self, one: Instruction) -> tuple[str, str, list[str]]:
         match one:
