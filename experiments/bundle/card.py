@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from bitfront.experiments.bundle.example import example_files
-from bitfront.experiments.bundle.judged import Judged, judged
+from bitfront.experiments.bundle.judged import Judged, is_source, judged
 from bitfront.experiments.bundle.manifest import FormEntry, Manifest
 from bitfront.experiments.bundle.names import EXAMPLE, SAMPLES
 
@@ -134,15 +134,26 @@ def _list(items: Iterable[str]) -> str:
 
 def _forms(manifest: Manifest) -> Iterator[str]:
     yield "## Forms"
-    rows = [(one.format, ", ".join(one.files), _bytes(one), *_tested(one)) for one in manifest.forms]
-    yield _table([("Format", "Files", "Bytes", "Accuracy", "Agrees with the trained network", "On"), *rows])
+    rows = [(one.format, ", ".join(one.files), *_bytes(one), *_tested(one)) for one in manifest.forms]
+    sizes = ("Bytes of weights, biases and scales", "Bytes of all files")
+    yield _table([("Format", "Files", *sizes, "Accuracy", "Agrees with the trained network", "On"), *rows])
+    yield from (_in_memory(one) for one in manifest.forms if is_source(one))
     if manifest.left_out:
         yield "Formats that can not hold this network:"
         yield "\n".join(f"- {plain(one.format)}: {plain(one.why)}" for one in manifest.left_out)
 
 
-def _bytes(form: FormEntry) -> str:
-    return f"{sum(file.size_bytes for file in form.files.values()):,}"
+def _bytes(form: FormEntry) -> tuple[str, str]:
+    whole = sum(file.size_bytes for file in form.files.values())
+    return f"{form.described['size_bytes']:,}", f"{whole:,}"
+
+
+def _in_memory(form: FormEntry) -> str:
+    constants, buffer = (f"{form.described[key]:,}" for key in ("size_bytes", "buffer_bytes"))
+    return (
+        f"The files of `{plain(form.format)}` are text for a compiler. What a device holds of it, beside its "
+        f"instructions, are {constants} bytes of constants, and a buffer of {buffer} bytes while it runs."
+    )
 
 
 def _tested(form: FormEntry) -> tuple[str, str, str]:

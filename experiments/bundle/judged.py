@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bitfront.experiments.bundle.manifest import Manifest
+from bitfront.experiments.bundle.manifest import FormEntry, Manifest
 from bitfront.experiments.plot_points import Axis, axis_of
 from bitfront.search.constraints import METRICS, base_metric
 
@@ -37,6 +37,11 @@ def judged(manifest: Manifest) -> list[Judged]:
     return found
 
 
+def is_source(form: FormEntry) -> bool:
+    """Whether its main file is a text for a compiler, whose length says nothing of what a device holds."""
+    return form.main_file.endswith(".c")
+
+
 def _measured(manifest: Manifest, name: str) -> Iterator[tuple[str, float]]:
     known = manifest.measured
     if name == "top1":
@@ -51,7 +56,7 @@ def _measured(manifest: Manifest, name: str) -> Iterator[tuple[str, float]]:
         for one in manifest.forms:
             size, whole = (float(one.described[key]) for key in ("size_bytes", "file_bytes"))
             yield one.format, size
-            if whole != size:
+            if whole != size and not is_source(one):
                 yield f"all of {one.main_file}", whole
     elif known.get(name) is not None:
         yield "on the device", float(known[name] or 0.0)

@@ -82,6 +82,22 @@ def test_the_cards_own_image_is_what_the_network_is_fed_with(
     assert OWN_IMAGE in Path(CARD).read_text()
 
 
+def test_the_card_tells_what_c_takes_of_a_device(bundle: Path, manifest: Manifest) -> None:
+    text = (bundle / CARD).read_text()
+    described = manifest.form("c").described
+    command = subprocess.run(
+        ["cc", "-o", bundle / "network", "c/network.c", "c/main.c"], cwd=bundle, check=True, capture_output=True
+    )
+    assert not command.stderr
+    told = json.loads(subprocess.run([bundle / "network", "--sizes"], check=True, capture_output=True).stdout)
+    assert told["weights_bytes"] == described["size_bytes"]
+    constants, buffer = (f"{told[name]:,}" for name in ("weights_bytes", "buffer_bytes"))
+    assert f"{constants} bytes of constants, and a buffer of {buffer} bytes" in text
+    (row,) = [line for line in text.splitlines() if line.startswith("| c |")]
+    files = sum(one.size_bytes for one in manifest.form("c").files.values())
+    assert row.split(" | ")[2:4] == [constants, f"{files:,}"]
+
+
 def test_the_card_tells_what_is_known(bundle: Path, manifest: Manifest) -> None:
     text = (bundle / CARD).read_text()
     assert text == card_text(manifest)
@@ -93,7 +109,8 @@ def test_the_card_tells_what_is_known(bundle: Path, manifest: Manifest) -> None:
     for form in manifest.forms:
         assert f"({form.format})" in row
         whole = f"(all of {plain(form.main_file)})" in row
-        assert whole == (form.described["file_bytes"] != form.described["size_bytes"])
+        is_stored = form.format != "c"  # whose text is no size of anything on a device
+        assert whole == (is_stored and form.described["file_bytes"] != form.described["size_bytes"])
     for picture in re.findall(r"!\[[^]]+\]\(([^)]+)\)", text):
         assert (bundle / picture).is_file()
     for words in ("CC BY 4.0", "bitfusion", "softmax", "subtract mean", "12.50 % (validation images)", "50.00 %"):
