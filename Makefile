@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not gpu" -q
 RESULTS := $(if $(QUICK),.bitfront/results-quick,docs/results)
-SOURCES := supernet predictors latency_lut search experiments tests
+SOURCES := supernet predictors latency_lut search experiments tests docs/examples
 
 .PHONY: demo results test lint types imports pytest coverage clean
 
