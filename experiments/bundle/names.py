@@ -13,6 +13,9 @@ EXAMPLE = "example.py"
 SAMPLES: Final = "samples.npz"
 NETWORK: Final = "network.safetensors"
 
+MOST_SAMPLES = 1000
+"""How many test images may go along at most."""
+
 _PART = r"[A-Za-z0-9_][A-Za-z0-9._+-]*"
 _NAME = re.compile(rf"{_PART}(/{_PART}){{0,3}}")
 _MOST_LETTERS = 200

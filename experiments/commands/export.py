@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from bitfront.experiments.bundle.names import MOST_SAMPLES
 from bitfront.experiments.commands.consoles import err, put_json
 from bitfront.experiments.commands.group import tell
 from bitfront.experiments.commands.launch import Id
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from bitfront.experiments.stages.exporting import Exported
 
 EPILOG = "'bitfront export verify DIR' looks whether a bundle is what it says."
-_SAMPLES = 8
 
 
 def export(
@@ -58,8 +58,15 @@ def export(
         ),
     ] = None,
     samples: Annotated[
-        int, typer.Option(min=0, max=1000, metavar="N", help="Test images that go along; 0: noise instead.")
-    ] = _SAMPLES,
+        int | None,
+        typer.Option(
+            min=0,
+            max=MOST_SAMPLES,
+            metavar="N",
+            help="Test images that go along; 0: noise instead.",
+            show_default="export.samples of its spec",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a candidate as a bundle: a model that runs elsewhere, tested by itself, and all that is known of it.

@@ -63,12 +63,15 @@ def _against(rival: str, words: str, published: dict[str, str]) -> tuple[Shown, 
         *ratios,
         Shown(
             f"{{device}}_{rival}_least_equals",
-            f"{{device}}: {words} with an equal, least of a seed",
+            f"{{device}}: {words}, members with an equal, least of a seed",
             PLAIN,
             _COUNTED,
         ),
         Shown(
-            f"{{device}}_{rival}_equalled", f"{{device}}: share of {words} that has an equal", PERCENT, _COUNTED
+            f"{{device}}_{rival}_equalled",
+            f"{{device}}: {words}, share of members with an equal",
+            PERCENT,
+            _COUNTED,
         ),
         Shown(
             f"{{device}}_{rival}_test_top1_gain",

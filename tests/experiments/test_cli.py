@@ -570,7 +570,7 @@ class TestExport:
         assert [arguments[6] for arguments in asked[1:]] == [0, 2]
         assert call("export", done, "--candidate", 1, "--device", "phone").exit_code == 0
         assert [arguments[7] for arguments in asked] == [None, None, None, "phone"]
-        assert asked[0][8] == {"runtime": None, "samples": 8}
+        assert asked[0][8] == {"runtime": None, "samples": None}
         assert call("export", done, "--candidate", 1, "--runtime", "openvino", "--samples", 0).exit_code == 0
         assert asked[-1][8] == {"runtime": "openvino", "samples": 0}
         usage_error(call("export", done, "--candidate", 1, "--runtime", "tensorrt"), "--runtime")

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bitfront.experiments.benchmarks import BENCHMARKS, compared_fronts
+from bitfront.experiments.benchmarks import compared_fronts
 from bitfront.experiments.benchmarks.against_fixed import fixed_network
 from bitfront.experiments.benchmarks.against_int8 import uniform
 from bitfront.experiments.benchmarks.best_below import MEASURED, best_below, common_limits
 from bitfront.experiments.benchmarks.equal_accuracy import MeasuredFront, equals, ratios
 from bitfront.experiments.benchmarks.interval_plot import Line, intervals_figure
 from bitfront.experiments.benchmarks.result import BenchResult
-from bitfront.experiments.reporter import Reporter, Reporters
+from bitfront.experiments.reporter import Reporter
 from bitfront.search.front import Front
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.progress import Progress, silent
@@ -207,12 +207,3 @@ def test_uniform_int8_is_so_in_every_layer(space: SearchSpace) -> None:
 def test_the_picture_has_a_panel_for_each_device() -> None:
     line = Line(np.array([1.0, 10.0]), np.array([90.0, 91.0]), np.array([0.1, 0.2]))
     assert intervals_figure({"a": {"joint": line}, "b": {"joint": line}}, "ms", "%").startswith(b"\x89PNG")
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("home")
-def test_quick_runs_judge_their_goals() -> None:
-    for name in ("joint", "against-int8"):  # in one home: the second one finds what the first one measured
-        result = BENCHMARKS.get(name)(quick=True, seeds=1, reporter=Reporters())
-        assert result.goals
-        assert {goal.figure for goal in result.goals} <= set(result.figures)
