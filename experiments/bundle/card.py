@@ -16,8 +16,8 @@ LAYERS, JUDGED, CLASSES = (f"pictures/{name}.png" for name in ("layers", "judged
 _SATURATES = {
     "onnxruntime": "On x86 CPUs without VNNI, 8-bit sums of ONNX Runtime saturate, and `model.onnx` answers "
     "otherwise than here, unless `session.x64quantprecision` is `1`, as its example has it.",
-    "openvino": "On x86 CPUs without VNNI, 8-bit sums of OpenVINO saturate, whatever its settings, and `model.onnx` "
-    "answers otherwise than here: test it on such a CPU before you rely on it there.",
+    "openvino": "On x86 CPUs without VNNI, 8-bit sums of OpenVINO saturate, whatever its settings, and "
+    "`model.onnx` answers otherwise than here: test it on such a CPU before you rely on it there.",
 }
 
 OWN_IMAGE = """import json
