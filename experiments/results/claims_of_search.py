@@ -59,24 +59,16 @@ def _against(rival: str, words: str, published: dict[str, str]) -> tuple[Shown, 
         for metric, name in metrics
         for end, how in (("ratio", "mean"), ("largest_ratio", "largest"))
     )
-    return (
-        *ratios,
-        Shown(
-            f"{{device}}_{rival}_least_equals",
-            f"{{device}}: {words} with an equal, least of a seed",
-            PLAIN,
-            _COUNTED,
-        ),
-        Shown(
-            f"{{device}}_{rival}_equalled", f"{{device}}: share of {words} that has an equal", PERCENT, _COUNTED
-        ),
-        Shown(
-            f"{{device}}_{rival}_test_top1_gain",
-            f"{{device}}: accuracy gained over {words} beside that",
-            POINTS,
-            _TESTED,
-        ),
+    beside = (
+        Shown(f"{{device}}_{rival}_{metric}_{end}", f"{{device}}: {name}, {told}", unit, how)
+        for metric, name in metrics
+        for end, told, unit, how in (
+            ("least_equals", f"{words} with an equal, least of a seed", PLAIN, _COUNTED),
+            ("equalled", f"share of {words} that has an equal", PERCENT, _COUNTED),
+            ("test_top1_gain", f"accuracy gained over {words} beside that", POINTS, _TESTED),
+        )
     )
+    return (*ratios, *beside)
 
 
 AGAINST_FIXED = Claim(
