@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote
 
 import httpx2 as httpx
@@ -213,10 +213,16 @@ class Client:
         device: str = "",
         finetune_epochs: int | None = None,
         format_name: str = "onnx",
+        samples: int | None = None,
+        *,
+        runtime: Literal["onnxruntime", "openvino"] | None = None,
+        whole: bool = False,
     ) -> models.ExportAnswer:
         """Export a candidate and fetch the model to ``path``, checked against its hash.
 
-        It is one file, or a zip file of its whole bundle where the format is of several.
+        It is one file, or a zip file of its whole bundle where the format is of several, or with ``whole``. What
+        is None is as the experiment's spec says: for how many epochs it is trained on before, how many test images
+        go along, and which runtime the format onnx is written for.
 
         Raises:
             BitfrontError: it failed; ``path`` is then as it was.
@@ -224,7 +230,12 @@ class Client:
         from bitfront.experiments.client_files import fetched
 
         wanted = models.ExportRequest(
-            candidate=candidate, format=format_name, device=device, finetune_epochs=finetune_epochs
+            candidate=candidate,
+            format=format_name,
+            device=device,
+            finetune_epochs=finetune_epochs,
+            samples=samples,
+            runtime=runtime,
         )
         body = wanted.model_dump_json().encode()
         headers = {"Content-Type": "application/json"}
@@ -235,7 +246,7 @@ class Client:
             self._sleep(1.0)
             named = {"device": device, "format": format_name}
             found = self._get(models.ExportAnswer, _place(experiment_id, "exports", candidate), named)
-        return fetched(lambda file: self._send("GET", file), found, path)
+        return fetched(lambda file: self._send("GET", file), found, path, whole)
 
     # -- the service's machine ----------------------------------------------------------------------------
 

@@ -3,35 +3,60 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import io
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx2 as httpx
 
+from bitfront.experiments.bundle.names import SUMS, read_sums
 from bitfront.experiments.client_errors import NoAnswerError
 from bitfront.experiments.service.models import ExportAnswer
 from bitfront.supernet.errors import CorruptFileError, UnsupportedError
 
 
-def fetched(ask: Callable[[str], httpx.Response], export: ExportAnswer, path: Path) -> ExportAnswer:
-    """Fetch an export's file to ``path``; ``ask`` gets what is at a path of the service, and tries again.
+def fetched(
+    ask: Callable[[str], httpx.Response], export: ExportAnswer, path: Path, whole: bool = False
+) -> ExportAnswer:
+    """Fetch an export's file, or with ``whole`` its bundle, to ``path``; ``ask`` gets what is at a path of the
+    service, and tries again.
 
     Raises:
         As ``ask``.
-        UnsupportedError: the export failed.
+        UnsupportedError: the export failed, or has no bundle.
         CorruptFileError: what came is not what was exported.
         StorageError: ``path`` can not be written.
     """
     # It takes torch with it, which all else of a client does without.
     from bitfront.supernet.files import write_bytes
 
-    if export.state != "ready" or export.file is None:
-        raise UnsupportedError(f"candidate {export.candidate} was not exported: {export.error}")
+    place = export.bundle if whole else export.file
+    if export.state != "ready" or place is None:
+        why = export.error or "it has no bundle, export it again"
+        raise UnsupportedError(f"candidate {export.candidate} was not exported: {why}")
     # A whole address would be asked with the token, wherever it leads.
-    if not export.file.startswith("/") or export.file.startswith("//"):
-        raise NoAnswerError(f"{export.file!r} is no path of the service: check the URL")
-    answer = ask(export.file)
-    if hashlib.sha256(answer.content).hexdigest() != export.sha256:
-        raise CorruptFileError(f"what came of {export.file} is not what was exported: fetch it again")
-    write_bytes(path, answer.content)
+    if not place.startswith("/") or place.startswith("//"):
+        raise NoAnswerError(f"{place!r} is no path of the service: check the URL")
+    content = ask(place).content
+    if export.sha256 not in ({_digest(content)} if place == export.file else set(_digests(content))):
+        raise CorruptFileError(f"what came of {place} is not what was exported: fetch it again")
+    write_bytes(path, content)
     return export
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _digests(bundle: bytes) -> Iterator[str]:
+    """Of every file in a bundle, which is a zip file; of none where it is not whole by its own sums."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
+            found = {name: _digest(archive.read(name)) for name in archive.namelist()}
+            sums = read_sums(archive.read(SUMS).decode())
+    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, NotImplementedError, RuntimeError):
+        return
+    found.pop(SUMS)
+    if found == sums:
+        yield from found.values()

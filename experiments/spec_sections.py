@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from bitfront.experiments.bundle.names import MOST_SAMPLES
 from bitfront.experiments.spec_base import Section as Section
 from bitfront.experiments.spec_checks import DeviceName, Options, UploadedName, export_format, known_in
 from bitfront.experiments.spec_errors import broken
@@ -212,4 +213,10 @@ class ExportSection(Section):
     )
     finetune_epochs: int = Field(
         default=0, ge=0, description="Epochs that the picked network is trained on before, in its own formats."
+    )
+    samples: int = Field(
+        default=8,
+        ge=0,
+        le=MOST_SAMPLES,
+        description="Test images that go along with a model, now or later; 0: none do, and noise stands for them.",
     )

@@ -28,6 +28,7 @@ _STATUS_STYLES = {
 _MARKS = {"fine": ("✓", ""), "doubtful": ("!", "yellow"), "broken": ("✗", "red")}
 _NOTHING = "-"
 _LONGEST_REASON = 70
+_ROOMY = 100
 _ALWAYS_SHOWN = ("top1", "latency_ms", "size_bytes")
 _UNITS = {
     "energy_mj": ("energy\nmJ", 1.0, "{:.4g}"),
@@ -56,14 +57,16 @@ def experiments_table(experiments: Iterable[Experiment]) -> Table:
     return table
 
 
-def front_table(rows: Sequence[Mapping[str, Any]], objectives: Sequence[str]) -> Table:
+def front_table(rows: Sequence[Mapping[str, Any]], objectives: Sequence[str], width: int = _ROOMY) -> Table:
     """One line a candidate, as `rows.front_rows` gives them; dominated ones are dim and marked.
 
-    Rows that have a ``device`` are the networks of candidates, one a device.
+    Rows that have a ``device`` are the networks of candidates, one a device. ``width`` is that of the terminal:
+    where it is a usual narrow one, columns stand closer, so that none is cut off.
     """
     table = plain_table()
+    table.padding = (0, int(width >= _ROOMY), 0, 0)
     table.add_column("candidate", justify="right", no_wrap=True)
-    table.add_column("architecture", overflow="fold", min_width=18)
+    table.add_column("architecture", overflow="fold", min_width=12)
     by_device = bool(rows) and "device" in rows[0]
     if by_device:
         table.add_column("device", no_wrap=True)

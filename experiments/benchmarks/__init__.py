@@ -29,6 +29,7 @@ BENCHMARKS: Registry[Callable[..., BenchResult]] = Registry(
         "predictor-real": "bitfront.experiments.benchmarks.predictor_real:run",
         "predictor-speed": "bitfront.experiments.benchmarks.predictor_speed:run",
         "ray": "bitfront.experiments.benchmarks.ray_workers:run",
+        "rivals": "bitfront.experiments.benchmarks.rivals.bench:run",
         "sampling": "bitfront.experiments.benchmarks.sampling:run",
         "search-cost": "bitfront.experiments.benchmarks.search_cost:run",
         "search-quality": "bitfront.experiments.benchmarks.search_quality:run",

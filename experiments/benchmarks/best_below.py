@@ -10,20 +10,20 @@ from bitfront.search.front import Front
 from bitfront.supernet.genes import Genomes
 
 MEASURED = 5
-"""How many candidates below each limit are measured on the validation split."""
+"""How many candidates below each limit are measured on the validation split, where nothing else is said."""
 _TOLERANCE = 1 + 1e-9
 
 Floats = NDArray[np.float64]
 
 
-def best_below(study: Study, front: Front, metric: str, limits: Floats) -> Genomes:
+def best_below(study: Study, front: Front, metric: str, limits: Floats, measured: int = MEASURED) -> Genomes:
     """Of each limit the member (n_limits, n_genes) that is to be deployed there.
 
-    Of those whose predicted ``metric`` is no more than the limit, the `MEASURED` with the best predicted accuracy
-    are measured, and the one that is most accurate on the validation split is taken. The test split is not looked
-    at.
+    Of those whose predicted ``metric`` is no more than the limit, the ``measured`` with the best predicted
+    accuracy are measured, and the one that is most accurate on the validation split is taken. The test split is
+    not looked at.
     """
-    rows = [_best_predicted(front, metric, limit) for limit in limits]
+    rows = [_best_predicted(front, metric, limit, measured) for limit in limits]
     every = np.unique(np.concatenate(rows))
     valid = dict(zip(every.tolist(), study.top1(front.genomes[every], "validation").tolist(), strict=True))
     chosen = [max(each.tolist(), key=lambda row: valid[row]) for each in rows]
@@ -31,10 +31,10 @@ def best_below(study: Study, front: Front, metric: str, limits: Floats) -> Genom
     return result
 
 
-def _best_predicted(front: Front, metric: str, limit: float) -> NDArray[np.intp]:
+def _best_predicted(front: Front, metric: str, limit: float, most: int) -> NDArray[np.intp]:
     below = np.flatnonzero(front.predicted[metric] <= limit * _TOLERANCE)
     order = np.argsort(-front.predicted["top1"][below], kind="stable")
-    result: NDArray[np.intp] = below[order[:MEASURED]]
+    result: NDArray[np.intp] = below[order[:most]]
     return result
 
 

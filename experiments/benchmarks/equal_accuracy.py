@@ -31,16 +31,22 @@ class MeasuredFront:
 
     @classmethod
     def of(
-        cls, study: Study, fronts: Sequence[Front], metric: str, most: int, least_top1: float = 0.0
+        cls,
+        study: Study,
+        fronts: Sequence[Front],
+        metric: str,
+        most: int,
+        least_top1: float = 0.0,
+        also: Sequence[Genomes] = (),
     ) -> MeasuredFront:
-        """Up to ``most`` members of all fronts together, spread over them, measured.
+        """Up to ``most`` members of all fronts together, spread over them, and genomes beside these, measured.
 
         Those stay that no other one beats both in accuracy on the validation split and in ``metric``. Members that
         are predicted to be less accurate than ``least_top1`` are passed over, as long as a front has others.
         """
         each = [front.take(_at_least(front.predicted["top1"], least_top1)) for front in fronts]
-        genomes = np.concatenate([front.genomes[front.spread(most // len(fronts))] for front in each])
-        return cls._measured(study, np.unique(genomes, axis=0), metric)
+        spread = [front.genomes[front.spread(most // len(fronts))] for front in each]
+        return cls._measured(study, np.unique(np.concatenate([*spread, *also]), axis=0), metric)
 
     @classmethod
     def _measured(cls, study: Study, genomes: Genomes, metric: str) -> MeasuredFront:

@@ -31,7 +31,8 @@ from bitfront.search.promoted import promoted
 
 _METRIC = "latency_ms"
 _POINTS = 3
-_MEASURED, _QUICK_MEASURED = 12, 6
+_BELOW = 3  # candidates below each latency that are measured
+_MEASURED = 6  # members of each front, beside those, for the comparison at equal accuracy
 _QUICK_DEVICES = 2  # the modelled ones, which stand first
 _GOALS = ("mean_top1_lost >= 0", "least_equals >= 1")
 
@@ -76,11 +77,10 @@ class OnDevice:
     changed: Mapping[str, Floats]
 
     @classmethod
-    def of(cls, study: Study, fronts: Mapping[str, Sequence[Front]], most: int, step: Callable[[], None]) -> Self:
+    def of(cls, study: Study, fronts: Mapping[str, Sequence[Front]], step: Callable[[], None]) -> Self:
         """Fronts a seed, by the device that they were found for, on the study's device.
 
-        ``most``: how many members of a front are measured for the comparison at equal accuracy. ``step`` is called
-        after each front.
+        ``step`` is called after each front.
         """
         problem = study.predicting()
         crossed = {
@@ -91,8 +91,9 @@ class OnDevice:
         measured: dict[str, list[MeasuredFront]] = {source: [] for source in crossed}
         for source, each in crossed.items():
             for one in each:
-                top1[source].append(study.top1(best_below(study, one.front, _METRIC, limits), "test"))
-                measured[source].append(MeasuredFront.of(study, [one.front], _METRIC, most))
+                deployed = best_below(study, one.front, _METRIC, limits, _BELOW)
+                top1[source].append(study.top1(deployed, "test"))
+                measured[source].append(MeasuredFront.of(study, [one.front], _METRIC, _MEASURED, also=[deployed]))
                 step()
         return cls(
             limits,
@@ -116,7 +117,6 @@ def run(quick: bool, seeds: int, reporter: Reporter) -> BenchResult:
 
 
 def _crossed(family: Mapping[str, Study], quick: bool, seeds: int, reporter: Reporter) -> dict[str, OnDevice]:
-    most = _QUICK_MEASURED if quick else _MEASURED
     fronts = {
         name: [searched(study.predicting(), "nsga2", quick, seed) for seed in range(seeds)]
         for name, study in family.items()
@@ -124,8 +124,7 @@ def _crossed(family: Mapping[str, Study], quick: bool, seeds: int, reporter: Rep
     progress, total = reporter.progress("measuring fronts on devices"), seeds * len(family) ** 2
     done = itertools.count(1)
     return {
-        name: OnDevice.of(study, fronts, most, lambda: progress(next(done), total))
-        for name, study in family.items()
+        name: OnDevice.of(study, fronts, lambda: progress(next(done), total)) for name, study in family.items()
     }
 
 

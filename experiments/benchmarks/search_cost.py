@@ -36,7 +36,7 @@ from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.home import home, open_store
 
 _COUNTS, _QUICK_COUNTS = (1, 5, 20), (1, 2, 4)
-_MEASURED, _QUICK_MEASURED = 8, 3
+_MEASURED, _QUICK_MEASURED = 4, 3
 _QUICK_SEARCH = {"population": 20, "generations": 10}
 _CONSTRAINED, _PROFILED = "bitfusion", "host-onnxruntime"
 _ROOM = 1.05  # of the least latency, so that the first limit leaves a choice

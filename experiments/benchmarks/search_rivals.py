@@ -1,11 +1,14 @@
 """What the search is compared with: stock libraries and plain published algorithms, on equal terms.
 
 Each gets the same repair of genomes, its own first generation, its defaults as published, and the same
-evaluations; a candidate that it asks for again is answered from memory and counts nothing.
+evaluations; a candidate that it asks for again is answered from memory and counts nothing. Where the time that a
+rival takes by itself counts, it is given so many seconds, too.
 """
 
 from __future__ import annotations
 
+import math
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
@@ -23,15 +26,16 @@ _ENDLESS = 1 << 31
 
 
 class SpentError(Exception):
-    """All evaluations are used."""
+    """All evaluations, or all seconds, are used."""
 
 
 class Ledger:
-    """Scores up to ``evaluations`` different candidates, and keeps the objectives of them all."""
+    """Scores up to ``evaluations`` different candidates in so many ``seconds``, and keeps all objectives."""
 
-    def __init__(self, problem: Problem, evaluations: int) -> None:
+    def __init__(self, problem: Problem, evaluations: int, seconds: float = math.inf) -> None:
         self._problem = problem
         self._most = evaluations
+        self._end = time.monotonic() + seconds
         self._known: dict[bytes, Floats] = {}
 
     def score(self, genomes: Genomes) -> Floats:
@@ -46,7 +50,7 @@ class Ledger:
         if rows:
             for row, objectives in zip(rows, self._problem.evaluate(genomes[rows]).F, strict=True):
                 self._known[keys[row]] = objectives
-        if len(self._known) >= self._most:
+        if len(self._known) >= self._most or time.monotonic() >= self._end:
             raise SpentError
         return np.stack([self._known[key] for key in keys])
 
@@ -54,6 +58,11 @@ class Ledger:
     def objectives(self) -> Floats:
         """Of all that was scored, (n, m)."""
         return np.stack(list(self._known.values()))
+
+    @property
+    def genomes(self) -> Genomes:
+        """All that was scored, (n, n_genes)."""
+        return np.stack([np.frombuffer(key, dtype=np.uint8) for key in self._known])
 
 
 Rival = Callable[[Problem, Ledger, int, int], None]
@@ -72,13 +81,26 @@ def pymoo_integers(problem: Problem, ledger: Ledger, population: int, seed: int)
 
 def optuna_nsga2(problem: Problem, ledger: Ledger, population: int, seed: int) -> None:
     """NSGA-II of Optuna, one candidate at a time, in memory."""
+    _by_optuna(problem, ledger, optuna.samplers.NSGAIISampler(population_size=population, seed=seed))
+
+
+def optuna_tpe(problem: Problem, ledger: Ledger, population: int, seed: int) -> None:
+    """Optuna's tree-structured Parzen estimator for several objectives; it knows no population."""
+    _by_optuna(problem, ledger, optuna.samplers.TPESampler(seed=seed))
+
+
+def _by_optuna(problem: Problem, ledger: Ledger, sampler: optuna.samplers.BaseSampler) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # that the budget is spent is no failure to tell of
     space = problem.space
-    sampler = optuna.samplers.NSGAIISampler(population_size=population, seed=seed)
     study = optuna.create_study(directions=["minimize"] * len(problem.objectives), sampler=sampler)
 
+    allowed = [[gene.choices.index(one) for one in space.allowed_choices(gene.name)] for gene in space.genes]
+
     def objective(trial: optuna.Trial) -> tuple[float, ...]:
-        genes = [trial.suggest_int(gene.name, 0, len(gene.choices) - 1) for gene in space.genes]
+        genes = [
+            choices[trial.suggest_int(gene.name, 0, len(choices) - 1)]
+            for gene, choices in zip(space.genes, allowed, strict=True)
+        ]
         genome = space.repair(np.array([genes], dtype=np.uint8))
         return tuple(ledger.score(genome)[0].tolist())
 
@@ -135,8 +157,14 @@ RIVALS: Mapping[str, Rival] = {
 def all_scored(rival: Rival, problem: Problem, evaluations: int, population: int, seed: int) -> Floats:
     """Objectives (evaluations, m) of everything that a rival scored."""
     ledger = Ledger(problem, evaluations)
+    spend(rival, problem, ledger, population, seed)
+    return ledger.objectives
+
+
+def spend(rival: Rival, problem: Problem, ledger: Ledger, population: int, seed: int) -> None:
+    """Let a rival score until its ledger stops it."""
     try:
         rival(problem, ledger, population, seed)
     except SpentError:
-        return ledger.objectives
+        return
     raise AssertionError("unreachable")

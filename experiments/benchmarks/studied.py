@@ -57,10 +57,16 @@ def _section(device: str, quick: bool) -> dict[str, Any]:
 
 def searched(problem: Problem, strategy: str, quick: bool, seed: int) -> Front:
     """What one search finds by prediction; all searches that are compared have this budget."""
+    evaluations, population = budget(quick)
     return search(
         problem,
         strategy,
         rng=np.random.default_rng(seed),
-        evaluations=_QUICK_EVALUATIONS if quick else _EVALUATIONS,
-        options={"population": _QUICK_POPULATION if quick else _POPULATION},
+        evaluations=evaluations,
+        options={"population": population},
     )
+
+
+def budget(quick: bool) -> tuple[int, int]:
+    """Evaluations by prediction of one search, and its population."""
+    return (_QUICK_EVALUATIONS, _QUICK_POPULATION) if quick else (_EVALUATIONS, _POPULATION)

@@ -49,6 +49,7 @@ class BundleChecks:
         self._folded: Folded | None = None
         self._samples: Samples | None = None
         self._fake_quant: Classes | None = None
+        self._is_described = True
 
     def all(self) -> Iterator[Check]:
         """One after the other."""
@@ -74,6 +75,7 @@ class BundleChecks:
         manifest, same = self._manifest, self._is_same_tools
         form = FormChecks(manifest.form(name), manifest, self._files, self._folded, self._samples, same)
         found = [*form.all()]
+        self._is_described &= any(one.name == f"{name}: description" and one.state == "holds" for one in found)
         yield from found
         dataset = self._dataset if self._has_data and found[-1].state == "holds" else None
         if dataset is not None:
@@ -169,4 +171,8 @@ class BundleChecks:
         if other and not self._is_same_tools:
             raise UnsupportedError(f"{', '.join(other)} would be written otherwise by this version")
         refuse(f"{name} is not what the manifest gives" for name in other)
+        if not self._is_described:
+            raise UnsupportedError(
+                "the manifest gives the same, but what it says of its forms is not known to hold"
+            )
         return f"{', '.join(sorted(wanted))} are what the manifest gives"

@@ -38,7 +38,8 @@ def card_text(manifest: Manifest) -> str:
     parts = [
         f"# {plain(one.name)}: candidate {one.candidate}{plain(device)}",
         f"A network that tells {len(manifest.preprocessing.classes)} classes of images apart. bitfront "
-        f"{manifest.versions.get('bitfront', '')} found it in experiment `{one.id}` (seed {one.seed}).",
+        f"{plain(manifest.versions.get('bitfront', ''))} found it in experiment `{_code(one.id)}` (seed "
+        f"{one.seed}).",
         _table([("", ""), *_facts(manifest)]),
         f"![The network layer by layer]({LAYERS})",
         *_quality(manifest),
@@ -61,6 +62,11 @@ def plain(text: object) -> str:
     for mark in "\\`*_[]<>|#":
         line = line.replace(mark, f"\\{mark}")
     return line
+
+
+def _code(text: str) -> str:
+    """The same between code marks."""
+    return " ".join(text.split()).replace("`", "'")
 
 
 def _table(rows: Iterable[tuple[object, ...]]) -> str:
@@ -115,7 +121,7 @@ def _use(manifest: Manifest) -> Iterator[str]:
     yield _list(before.steps)
     mean, std = (", ".join(map(str, values)) for values in (before.mean, before.std))
     yield f"Mean by channel: {mean}; std: {std}."
-    yield f"What comes out are {after.output}:"
+    yield f"What comes out are {plain(after.output)}:"
     yield _list(after.steps)
     yield f"The same in Python, for an image of your own; `{EXAMPLE}` goes on from there:"
     yield f"```python\n{OWN_IMAGE}```"

@@ -103,7 +103,7 @@ class DataEntry(_Part):
 class SamplesEntry(_Part):
     """``file`` holds ``images`` images with the logits of every form; see docs/export.md."""
 
-    file: _Text
+    file: Literal["samples.npz"]
     images: Annotated[int, Field(ge=1)]
     are_noise: bool
 
@@ -135,7 +135,7 @@ class Manifest(_Part):
     main: _Text
     forms: Annotated[tuple[FormEntry, ...], Field(min_length=1, max_length=64)]
     left_out: tuple[LeftOutEntry, ...]
-    network: _Text | None
+    network: Literal["network.safetensors"] | None
     layers: tuple[dict[str, Any], ...]
     preprocessing: Preprocessing
     postprocessing: Postprocessing

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Final
 
 SUMS = "SHA256SUMS"
 MANIFEST = "manifest.json"
 CARD = "model_card.md"
 EXAMPLE = "example.py"
-SAMPLES = "samples.npz"
-NETWORK = "network.safetensors"
+SAMPLES: Final = "samples.npz"
+NETWORK: Final = "network.safetensors"
+
+MOST_SAMPLES = 1000
+"""How many test images may go along at most."""
 
 _PART = r"[A-Za-z0-9_][A-Za-z0-9._+-]*"
 _NAME = re.compile(rf"{_PART}(/{_PART}){{0,3}}")

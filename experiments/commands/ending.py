@@ -51,7 +51,8 @@ def print_front(
         {**one, "device": owner} for row in rows for owner in owners for one in rows_of_device([row], owner)
     ]
     plain = list(dict.fromkeys(base_metric(name) for name in objectives))
-    console.print(front_table(networks, plain) if owners else front_table(rows, objectives))
+    shown, named = (networks, plain) if owners else (rows, objectives)
+    console.print(front_table(shown, named, console.width))
     for note in front_notes(rows, hidden, batch):
         console.print(Text(note, style="dim"))
     console.print()

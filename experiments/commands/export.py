@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from bitfront.experiments.bundle.names import MOST_SAMPLES
 from bitfront.experiments.commands.consoles import err, put_json
 from bitfront.experiments.commands.group import tell
 from bitfront.experiments.commands.launch import Id
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from bitfront.experiments.stages.exporting import Exported
 
 EPILOG = "'bitfront export verify DIR' looks whether a bundle is what it says."
-_SAMPLES = 8
 
 
 def export(
@@ -58,8 +58,15 @@ def export(
         ),
     ] = None,
     samples: Annotated[
-        int, typer.Option(min=0, max=1000, metavar="N", help="Test images that go along; 0: noise instead.")
-    ] = _SAMPLES,
+        int | None,
+        typer.Option(
+            min=0,
+            max=MOST_SAMPLES,
+            metavar="N",
+            help="Test images that go along; 0: noise instead.",
+            show_default="export.samples of its spec",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a candidate as a bundle: a model that runs elsewhere, tested by itself, and all that is known of it.
@@ -109,8 +116,11 @@ def _values(bundle: Exported) -> dict[str, Any]:
 def _tell(bundle: Exported) -> None:
     for form in bundle.manifest.forms:
         tell(f"{form.format}: {_tested(form, bundle.top1_fake_quant)}")
+    why: dict[str, list[str]] = {}
     for one in bundle.manifest.left_out:
-        tell(f"{one.format} is left out: {one.why}", "yellow")
+        why.setdefault(one.why, []).append(one.format)
+    for reason, formats in why.items():
+        tell(f"{' and '.join(formats)} {'is' if len(formats) == 1 else 'are'} left out: {reason}", "yellow")
 
 
 def _tested(form: FormEntry, fake_quant: float) -> str:

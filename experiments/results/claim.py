@@ -27,7 +27,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         )
     },
     "runtime": {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"},
-    "form": {"onnx": "ONNX", "integer": "integers alone", "c": "C"},
+    "form": {"integer": "integers alone", "c": "C"},
 }
 """What the names in figures' names stand for."""
 _NUMBER = r"\d+"
@@ -76,6 +76,11 @@ class Shown:
         if found is None:
             return None
         return _PLACE.sub(lambda place: _word(place[1], found[place[1]]), self.label)
+
+    @property
+    def label_of_any(self) -> str:
+        """The label of what is in no figure's name."""
+        return _PLACE.sub(lambda place: f"any {place[1]}", self.label)
 
     @cached_property
     def _form(self) -> re.Pattern[str]:

@@ -58,6 +58,7 @@ LUT_FIDELITY = Claim(
         Shown("longest_ms_{case}", "{case}: the slowest network", MILLISECONDS, "measured"),
     ),
 )
+_AGAINST_FILE = "predicted, against the file"
 EXPORT = Claim(
     "export",
     "Exported networks keep what was promised",
@@ -95,7 +96,19 @@ EXPORT = Claim(
             "{device}_{form}_size_error_most",
             "{device}: error of the size in {form}, most",
             PERCENT,
-            "predicted, against the file",
+            _AGAINST_FILE,
+        ),
+        Shown(
+            "{device}_{runtime}_onnx_size_error_most",
+            "{device}: error of the size in ONNX for {runtime}, most",
+            PERCENT,
+            _AGAINST_FILE,
+        ),
+        Shown(
+            "{device}_{runtime}_onnx_constants_error_most",
+            "{device}: the same for {runtime}, of constants alone",
+            PERCENT,
+            _AGAINST_FILE,
         ),
         Shown("{device}_latency_error_median", "{device}: error of latency, median", PERCENT, _HELD_AGAINST),
         Shown("{device}_latency_error_most", "{device}: error of latency, most", PERCENT, _HELD_AGAINST),

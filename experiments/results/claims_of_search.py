@@ -63,8 +63,8 @@ def _against(rival: str, words: str, published: dict[str, str]) -> tuple[Shown, 
         Shown(f"{{device}}_{rival}_{metric}_{end}", f"{{device}}: {name}, {told}", unit, how)
         for metric, name in metrics
         for end, told, unit, how in (
-            ("least_equals", f"{words} with an equal, least of a seed", PLAIN, _COUNTED),
-            ("equalled", f"share of {words} that has an equal", PERCENT, _COUNTED),
+            ("least_equals", f"{words}, members with an equal, least of a seed", PLAIN, _COUNTED),
+            ("equalled", f"{words}, share of members with an equal", PERCENT, _COUNTED),
             ("test_top1_gain", f"accuracy gained over {words} beside that", POINTS, _TESTED),
         )
     )
@@ -162,7 +162,7 @@ ONE_FAMILY = Claim(
         Shown("least_equals", "members with an equal, least of a pair and a seed", PLAIN, _COUNTED),
         Shown("{device}_on_{other}_top1_lost", f"{_PAIR}: accuracy lost", POINTS, _TESTED),
         Shown("{device}_on_{other}_latency_ms_ratio", f"{_PAIR}: latency at equal accuracy", TIMES, _OF_TABLE),
-        Shown("{device}_on_{other}_equalled", f"{_PAIR}: share that has an equal", PERCENT, _COUNTED),
+        Shown("{device}_on_{other}_latency_ms_equalled", f"{_PAIR}: share that has an equal", PERCENT, _COUNTED),
         Shown("{device}_on_{other}_changed", f"{_PAIR}: share that needs other formats", PERCENT, _COUNTED),
     ),
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from bitfront.experiments.benchmarks.result import Goal, judged
 from bitfront.experiments.pace import duration
-from bitfront.experiments.results.claim import PLAIN, Claim, Unit
+from bitfront.experiments.results.claim import PLAIN, Claim, Shown, Unit
 from bitfront.experiments.results.numbers import figure_text, goal_texts, is_interval
 from bitfront.experiments.results.record import Found, Record
 
@@ -35,10 +37,8 @@ def published_verdict(claim: Claim, record: Record | None) -> str:
         return "-"
     if record is None or record.found is None:
         return "-"
-    held = [goal.holds for _, goal in _published(claim, record.found)]
-    if not held:
-        return "**no figure to compare**"
-    return "reached" if all(held) else f"**not reached**: {held.count(False)} of {len(held)} figures"
+    reached = [each.is_reached for each in _published(claim, record.found)]
+    return "reached" if all(reached) else f"**not reached**: {reached.count(False)} of {len(reached)} figures"
 
 
 def section(claim: Claim, record: Record | None, pictures: str) -> Iterator[str]:
@@ -63,13 +63,8 @@ def _found(claim: Claim, found: Found) -> Iterator[str]:
     yield from _table(
         ("goal", "asked", "found", ""), [_goal_row(claim, goal) for goal in _missed_first(found.goals)]
     )
-    judged_rows = _published(claim, found)
-    if judged_rows:
-        rows = [
-            (label, *goal_texts(goal, _unit(claim, goal.figure)), _holds(goal, "reached", "not reached"))
-            for label, goal in judged_rows
-        ]
-        yield from _table(("published elsewhere", "there", "here", ""), rows)
+    published = [each.row for each in _published(claim, found)]
+    yield from _table(("published elsewhere", "there", "here", ""), published)
     yield from _table(
         ("figure", "found", "how it is known"),
         [
@@ -83,7 +78,7 @@ def _found(claim: Claim, found: Found) -> Iterator[str]:
 def _goal_row(claim: Claim, goal: Goal) -> Row:
     row = claim.row(goal.figure)
     label = f"`{goal.figure}`" if row is None else row[0]
-    return (label, *goal_texts(goal, _unit(claim, goal.figure)), _holds(goal, "holds", "MISSED"))
+    return (label, *goal_texts(goal, _unit(claim, goal.figure)), "holds" if goal.holds else "**MISSED**")
 
 
 def _unit(claim: Claim, figure: str) -> Unit:
@@ -95,17 +90,37 @@ def _missed_first(goals: Sequence[Goal]) -> list[Goal]:
     return sorted(goals, key=lambda goal: goal.holds)
 
 
-def _holds(goal: Goal, good: str, bad: str) -> str:
-    return good if goal.holds else f"**{bad}**"
+@dataclass(frozen=True, slots=True)
+class _Published:
+    """What a paper reports of a figure, held against what was found; ``goal`` is None where nothing was."""
+
+    label: str
+    shown: Shown
+    goal: Goal | None
+
+    @property
+    def is_reached(self) -> bool:
+        return self.goal is not None and self.goal.holds
+
+    @property
+    def row(self) -> Row:
+        known = self.goal or Goal(self.shown.figure, self.shown.published, math.nan, False)
+        there, here = goal_texts(known, self.shown.unit)
+        told = "reached" if self.is_reached else "**not reached**"
+        return (self.label, there, "no figure" if self.goal is None else here, told)
 
 
-def _published(claim: Claim, found: Found) -> list[tuple[str, Goal]]:
-    """(label, what is published held against what was found)."""
-    return [
-        (label, judged(found.figures, f"{name} {shown.published}"))
-        for name, label, shown in claim.rows(found.figures)
+def _published(claim: Claim, found: Found) -> list[_Published]:
+    """Rows of the claim that papers tell of; those without any figure are no success."""
+    rows = claim.rows(found.figures)
+    told = [
+        _Published(label, shown, judged(found.figures, f"{name} {shown.published}"))
+        for name, label, shown in rows
         if shown.published
     ]
+    seen = [shown for _, _, shown in rows]
+    absent = [shown for shown in claim.shown if shown.published and shown not in seen]
+    return told + [_Published(shown.label_of_any, shown, None) for shown in absent]
 
 
 def _run(record: Record) -> Iterator[str]:

@@ -56,14 +56,18 @@ def create_app(settings: Settings, store: Store) -> FastAPI:
     )
     app.state.service = service
     errors.install(app)
+    _add_routes(app)
+    app.add_middleware(Guard, settings=settings, metrics=service.metrics)
+    return app
+
+
+def _add_routes(app: FastAPI) -> None:
     for module in (experiments, events, results, exports, specs, machine, sessions):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(health.router)
     if web := _web():
         app.include_router(web.routes())
         app.state.error_page = web.error_page
-    app.add_middleware(Guard, settings=settings, metrics=service.metrics)
-    return app
 
 
 def _web() -> Any:

@@ -46,6 +46,8 @@ def start_export(service: Service, experiment_id: str, wanted: ExportRequest) ->
         options.append(f"--runtime={wanted.runtime}")
     if wanted.finetune_epochs is not None:
         options.append(f"--finetune-epochs={wanted.finetune_epochs}")
+    if wanted.samples is not None:
+        options.append(f"--samples={wanted.samples}")
     key = job_key(experiment_id, wanted.candidate, wanted.format, wanted.device)
     return service.jobs.start(key, ["export", *options, "--", experiment.id])
 

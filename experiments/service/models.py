@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from bitfront.experiments.bundle.names import MOST_SAMPLES
 from bitfront.experiments.store.statuses import Status
 
 Values = dict[str, float]
@@ -271,4 +272,15 @@ class ExportRequest(BaseModel):
         default=None, description="Which one the format onnx is written for; null: as the experiment's spec says."
     )
     device: str = Field(default="", max_length=100)
-    finetune_epochs: int | None = Field(default=None, ge=0, le=1000)
+    finetune_epochs: int | None = Field(
+        default=None,
+        ge=0,
+        le=1000,
+        description="Epochs that the network is trained on before; null: as the experiment's spec says.",
+    )
+    samples: int | None = Field(
+        default=None,
+        ge=0,
+        le=MOST_SAMPLES,
+        description="Test images that go along; 0: noise instead; null: as the experiment's spec says.",
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bitfront.experiments.bundle.forms import check_format
+from bitfront.experiments.bundle.forms import ALL, check_format
 from bitfront.experiments.bundle.place import check_place
 from bitfront.experiments.networks import ONE, networks_of, policy_owners
 from bitfront.experiments.reporter import Reporter, Reporters
@@ -23,9 +23,8 @@ from bitfront.supernet.export.targets.base import ExportOptions, RuntimeName
 
 __all__ = ["Exported", "export_candidate", "export_picked"]
 
-SAMPLES = 8
-"""How many test images go along in a bundle."""
 _USUAL = "onnx"
+_USUAL_RUNTIME = "onnxruntime"
 
 
 def export_candidate(
@@ -40,7 +39,7 @@ def export_candidate(
     device: str | None = None,
     *,
     runtime: RuntimeName | None = None,
-    samples: int = SAMPLES,
+    samples: int | None = None,
 ) -> list[Exported]:
     """Write one candidate as a bundle, run every form in it on the test split, and record it.
 
@@ -53,13 +52,14 @@ def export_candidate(
         candidate_id: any candidate that its search scored.
         format_name: a target of export, or ``all`` for every one that can hold the network.
         folder: what the bundle becomes; by default a folder of the experiment's own. A bundle that is there is
-            replaced.
+            replaced; those of another runtime are in other folders.
         reporter: who is told.
         finetune_epochs: the network is trained on for so long before, and taken if that made it no worse on the
             validation split; None: as the experiment's spec says.
         device: the only one whose network is wanted; where one network serves all devices, any of them.
         runtime: which one the format onnx is written for; None: as the experiment's spec says.
-        samples: how many test images go along; 0: none do, and noise stands for them.
+        samples: how many test images go along; 0: none do, and noise stands for them; None: as the experiment's
+            spec says.
 
     Raises:
         UnknownNameError: no such experiment, candidate, format or device.
@@ -73,11 +73,12 @@ def export_candidate(
     run = Run(store, home, experiment_id, spec, reporter or Reporters())
     if device is not None and device not in spec.named_devices:
         raise UnknownNameError(f"device of {experiment_id}", device, spec.named_devices)
-    folder = folder or _own_folder(run, candidate_id, format_name)
     epochs = spec.export.finetune_epochs if finetune_epochs is None else finetune_epochs
+    images = spec.export.samples if samples is None else samples
     options = ExportOptions(runtime or spec.export.runtime)
+    folder = folder or _own_folder(run, candidate_id, format_name, options.runtime)
     # The experiment is not this process's to keep alive, so that only the reporter is told.
-    how = How(format_name, options, epochs, samples, run.reporter.progress)
+    how = How(format_name, options, epochs, images, run.reporter.progress)
     return _exports(run, candidate, how, folder, device)
 
 
@@ -90,13 +91,12 @@ def export_picked(run: Run) -> None:
     if wanted.pick == "none":
         return
     front = read_front(run.store, run.experiment_id)
-    how = How(
-        wanted.format, ExportOptions(wanted.runtime), wanted.finetune_epochs, SAMPLES, run.progress, run.owner
-    )
+    options = ExportOptions(wanted.runtime)
+    how = How(wanted.format, options, wanted.finetune_epochs, wanted.samples, run.progress, run.owner)
     for candidate_id in front.ids[ranked_members(front, wanted.pick)].tolist():
         candidate = run.store.candidate(run.experiment_id, candidate_id)
         try:
-            done = _exports(run, candidate, how, _own_folder(run, candidate_id, wanted.format))
+            done = _exports(run, candidate, how, _own_folder(run, candidate_id, wanted.format, wanted.runtime))
         except UnsupportedError as error:
             run.reporter.say(f"candidate {candidate_id} is not exported as {wanted.format}: {error}")
             continue
@@ -114,8 +114,10 @@ def _tell(run: Run, candidate_id: int, exported: list[Exported]) -> None:
         )
 
 
-def _own_folder(run: Run, candidate_id: int, format_name: str) -> Path:
+def _own_folder(run: Run, candidate_id: int, format_name: str, runtime: RuntimeName) -> Path:
     ending = "" if format_name == _USUAL else f"-{format_name}"
+    if format_name in (_USUAL, ALL) and runtime != _USUAL_RUNTIME:
+        ending += f"-{runtime}"
     return run.folder / "exports" / f"candidate-{candidate_id}{ending}"
 
 

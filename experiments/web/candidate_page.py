@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, product
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Form, Request, Response
 from fastapi.responses import RedirectResponse
 
 from bitfront.experiments.bundle.forms import format_names
+from bitfront.experiments.bundle.names import MOST_SAMPLES
 from bitfront.experiments.candidate_facts import candidate_facts
 from bitfront.experiments.service.auth import Principal, Reader, form_needs
 from bitfront.experiments.service.context import Served, Service
 from bitfront.experiments.service.exports import device_names, job_key, listed_exports, pending, start_export
 from bitfront.experiments.service.models import ExportAnswer, ExportRequest
 from bitfront.experiments.service.routes.common import CandidateId, ExperimentId
+from bitfront.experiments.spec_sections import ExportSection
 from bitfront.experiments.store.records import Experiment
 from bitfront.experiments.web.axes import Scale, scale_of, scales_of
 from bitfront.experiments.web.candidate_spread import spread_of
@@ -28,6 +30,7 @@ from bitfront.experiments.web.strip import Strip, strip_of
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _SECONDS = 3
 """After how long a page asks for news of an export."""
+_RUNTIMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 FormWriter = Annotated[Principal, Depends(form_needs("write"))]
 
 
@@ -74,6 +77,9 @@ def candidate(
         costs=costs_by_device(facts["costs"]),
         exports=exports,
         formats=format_names(),
+        runtimes=_RUNTIMES,
+        usual=ExportSection.model_validate(one.spec.get("export", {})),
+        most_samples=MOST_SAMPLES,
         seconds=_SECONDS if any(file.state == "running" for file in exports) else 0,
     )
 
@@ -85,9 +91,12 @@ def export(
     service: Served,
     _: FormWriter,
     format_name: Annotated[str, Form(alias="format", max_length=20)] = "onnx",
+    runtime: Annotated[Literal["onnxruntime", "openvino"] | None, Form()] = None,
+    samples: Annotated[int | None, Form(ge=0, le=MOST_SAMPLES)] = None,
 ) -> Response:
     """Begin to export it; its page says when the file is ready."""
-    start_export(service, experiment_id, ExportRequest(candidate=candidate_id, format=format_name))
+    wanted = ExportRequest(candidate=candidate_id, format=format_name, runtime=runtime, samples=samples)
+    start_export(service, experiment_id, wanted)
     return RedirectResponse(f"/experiments/{experiment_id}/candidates/{candidate_id}#export", status_code=303)
 
 

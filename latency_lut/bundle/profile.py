@@ -224,10 +224,14 @@ def openvino_call(model: bytes, threads: int, rng: np.random.Generator, precisio
     ``precision`` (fp32 or bf16) is what everything runs in that the model does not quantize. Without that hint
     OpenVINO takes bf16 wherever the CPU has it.
     """
+    return call_of_read(openvino_core().read_model(model), threads, rng, precision)
+
+
+def call_of_read(model: Any, threads: int, rng: np.random.Generator, precision: str) -> Call:
+    """`openvino_call` of a model that OpenVINO has read, whose shapes are fixed."""
     import openvino
 
-    core = _openvino_core()
-    compiled = core.compile_model(core.read_model(model), "CPU", openvino_settings(threads, precision))
+    compiled = openvino_core().compile_model(model, "CPU", openvino_settings(threads, precision))
     request = compiled.create_infer_request()
     entry = compiled.input(0)
     values = _random(entry.shape, entry.get_element_type() == openvino.Type.u8, rng)
@@ -249,7 +253,8 @@ def openvino_settings(threads: int, precision: str) -> dict[str, Any]:
 _CORE: list[Any] = []
 
 
-def _openvino_core() -> Any:
+def openvino_core() -> Any:
+    """The one that all models are read and compiled by."""
     import openvino
 
     if not _CORE:

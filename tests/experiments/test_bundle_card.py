@@ -103,9 +103,13 @@ def test_the_card_tells_what_is_known(bundle: Path, manifest: Manifest) -> None:
 
 def test_names_can_not_break_the_card(manifest: Manifest) -> None:
     ugly = "a|b`c`<script>\n# d *e* [f](g)"
-    experiment = manifest.experiment.model_copy(update={"name": ugly})
+    experiment = manifest.experiment.model_copy(update={"name": ugly, "id": ugly})
+    after = manifest.postprocessing.model_copy(update={"output": ugly})
     before = manifest.preprocessing.model_copy(update={"classes": (ugly, *manifest.preprocessing.classes[1:])})
-    text = card_text(manifest.model_copy(update={"experiment": experiment, "preprocessing": before}))
+    known = {"experiment": experiment, "preprocessing": before, "postprocessing": after}
+    text = card_text(manifest.model_copy(update={**known, "versions": {"bitfront": ugly}}))
+    assert "`a|b'c'<script> # d *e* [f](g)`" in text  # the experiment's, between code marks
+    text = text.replace("`a|b'c'<script> # d *e* [f](g)`", "")
     assert "<script>" not in text.replace("\\<script\\>", "")
     assert "\n# d" not in text
     rows = [line for line in text.splitlines() if line.startswith("|")]

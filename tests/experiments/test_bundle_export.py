@@ -229,6 +229,41 @@ def test_places_of_an_experiments_own(exportable: Run) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["candidate-0", "candidate-0-integer"]
 
 
+@pytest.mark.parametrize("samples", [0, 3])
+def test_the_spec_says_how_many_test_images_go_along(
+    exportable: Run, export: Callable[..., Exported], samples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, one = exportable.store, exportable.experiment_id
+    wanted = exportable.spec.export.model_copy(update={"samples": samples, "finetune_epochs": 0})
+    exportable.spec = exportable.spec.model_copy(update={"export": wanted})
+    export_picked(exportable)
+    (record,) = store.exports(one)
+    expected = (samples, False) if samples else (8, True)
+    said = read_manifest((Path(record.path).parent / MANIFEST).read_bytes()).samples
+    assert (said.images, said.are_noise) == expected
+    monkeypatch.setattr("bitfront.experiments.stages.exporting.spec_from", lambda *_, **__: exportable.spec)
+    for given, meant in ((None, expected), (5, (5, False)), (0, (8, True))):
+        said = export(INTEGER, "onnx", samples=given).manifest.samples
+        assert (said.images, said.are_noise) == meant
+
+
+def test_bundles_for_each_runtime_have_places_of_their_own(exportable: Run) -> None:
+    where = exportable.store, exportable.home, exportable.experiment_id, INTEGER
+    for name, runtime in (("onnx", None), ("onnx", "openvino"), ("all", "openvino"), ("integer", "openvino")):
+        export_candidate(*where, name, finetune_epochs=0, runtime=runtime)  # type: ignore[arg-type]
+    folder = exportable.folder / "exports"
+    ends = {"": "onnxruntime", "-openvino": "openvino", "-all-openvino": "openvino", "-integer": None}
+    assert sorted(path.name for path in folder.iterdir()) == sorted(f"candidate-0{end}" for end in ends)
+    for end, runtime in ends.items():
+        form = read_manifest((folder / f"candidate-0{end}" / MANIFEST).read_bytes()).forms[0]
+        assert runtime is None or form.runtime == runtime
+    wanted = exportable.spec.export.model_copy(update={"runtime": "openvino", "finetune_epochs": 0})
+    exportable.spec = exportable.spec.model_copy(update={"export": wanted})
+    export_picked(exportable)
+    paths = {record.format: record.path for record in exportable.store.exports(exportable.experiment_id)}
+    assert paths["onnx"] == str(folder / "candidate-0-openvino" / "model.onnx")
+
+
 def test_the_next_best_is_exported_where_the_format_can_not_hold_the_best(
     exportable: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from typer.testing import Result
 from bitfront.experiments.bundle import verify as verifying
 from bitfront.experiments.bundle.card import CLASSES, JUDGED, LAYERS, card_text
 from bitfront.experiments.bundle.checks import checked
+from bitfront.experiments.bundle.example import example_files
 from bitfront.experiments.bundle.folder import with_sums
 from bitfront.experiments.bundle.manifest import manifest_bytes, read_manifest
 from bitfront.experiments.bundle.names import CARD, MANIFEST, NETWORK, SAMPLES, SUMS, read_sums
@@ -31,6 +33,19 @@ from bitfront.supernet.export.integer.c import build
 from bitfront.supernet.export.targets import TARGETS
 
 Values = dict[str, Any]
+INJECTED = [
+    {"end": end, "key": key, "value": value}
+    for end, key, value in (
+        ("input", "low", "0); __import__('os').system('true'); (0"),
+        ("input", "high", "255).view(print('x')"),
+        ("input", "type", "uint8).tobytes(); print('x'); (0"),
+        ("input", "type", "float64"),
+        ("input", "scale", "1.0)); print('x'); ((0"),
+        ("input", "scale", -1.0),
+        ("output", "scale", "1.0\nprint('x')"),
+    )
+]
+"""What would be somebody's own program in an example."""
 FORMS = (
     "model.onnx",
     "network.integer.safetensors",
@@ -193,6 +208,17 @@ def test_other_versions_may_write_other_bytes(bundle: Path) -> None:
             "manifest and files",
         ),
         (lambda v: v["forms"][0].update(main_file="/etc/passwd"), "manifest and files"),
+        *[
+            (
+                partial(lambda v, end, key, value: v["forms"][1]["described"][end].update({key: value}), **told),
+                where,
+            )
+            for where in ("manifest and files",)
+            for told in INJECTED
+        ],
+        (lambda v: v["forms"][1]["described"].pop("input"), "manifest and files"),
+        (lambda v: v["samples"].update(file="../../../etc/passwd"), "manifest"),
+        (lambda v: v.update(network="/etc/shadow"), "manifest"),
         (lambda v: v["layers"][0].update(weight_bits=4), "network"),
         (lambda v: v["layers"].pop(), "network"),
         (lambda v: v["layers"][0].pop("weights"), "card and examples"),
@@ -289,6 +315,20 @@ def test_a_bundle_without_its_network(bundle: Path) -> None:
     assert "fails" not in found.values()
     assert found["network"] == found["onnx: made again"] == found["onnx: description"] == "not possible"
     assert {found[f"{name}: answers"] for name in TARGETS.names()} == {"not possible"}
+
+
+def test_a_text_of_descriptions_that_are_not_known_to_hold_has_no_tick(bundle: Path) -> None:
+    (bundle / NETWORK).unlink()
+    edit(bundle, lambda values: values.update(network=None))
+    edit(bundle, lambda values: values["forms"][1]["described"]["input"].update(low=7))
+    values = json.loads((bundle / MANIFEST).read_text())
+    manifest = read_manifest((bundle / MANIFEST).read_bytes())
+    assert values["forms"][1]["format"] == "c"
+    (bundle / "example_c.py").write_bytes(example_files(manifest.forms, manifest.main)["example_c.py"])
+    summed(bundle)
+    check = {one.name: one for one in verify(bundle)}["card and examples"]
+    assert check.state == "not possible"
+    assert "not known to hold" in check.detail
 
 
 def test_no_form_of_a_network_that_is_not_there_is_run(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -544,7 +544,11 @@ class TestExport:
             tested = SimpleNamespace(top1=0.9722, agreement=0.9944, why="")
             manifest = SimpleNamespace(
                 forms=[SimpleNamespace(format="onnx", tested=tested)],
-                left_out=[SimpleNamespace(format="integer", why="its stem is fp32")],
+                left_out=[
+                    SimpleNamespace(format="integer", why="its stem is fp32"),
+                    SimpleNamespace(format="c", why="its stem is fp32"),
+                    SimpleNamespace(format="torch", why="there is no torch"),
+                ],
             )
             record = SimpleNamespace(path=str(tmp_path / "out" / "model.onnx"))
             return [SimpleNamespace(record=record, manifest=manifest, top1_fake_quant=0.975)]
@@ -557,7 +561,8 @@ class TestExport:
         assert result.stdout == f"{tmp_path / 'out' / 'model.onnx'}\n"
         assert "0.9722" in result.stderr
         assert "0.9750" in result.stderr
-        assert "integer is left out: its stem is fp32" in result.stderr
+        assert "integer and c are left out: its stem is fp32" in result.stderr
+        assert "torch is left out: there is no torch" in result.stderr
         assert asked[0][:5] == (home, done, 1, "onnx", tmp_path / "out")
         assert asked[0][6] is None  # as the spec says
         assert call("export", done, "--candidate", 1, "--finetune-epochs", 0).exit_code == 0
@@ -565,7 +570,7 @@ class TestExport:
         assert [arguments[6] for arguments in asked[1:]] == [0, 2]
         assert call("export", done, "--candidate", 1, "--device", "phone").exit_code == 0
         assert [arguments[7] for arguments in asked] == [None, None, None, "phone"]
-        assert asked[0][8] == {"runtime": None, "samples": 8}
+        assert asked[0][8] == {"runtime": None, "samples": None}
         assert call("export", done, "--candidate", 1, "--runtime", "openvino", "--samples", 0).exit_code == 0
         assert asked[-1][8] == {"runtime": "openvino", "samples": 0}
         usage_error(call("export", done, "--candidate", 1, "--runtime", "tensorrt"), "--runtime")

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bitfront.experiments.benchmarks import BENCHMARKS, compared_fronts
+from bitfront.experiments.benchmarks import compared_fronts
 from bitfront.experiments.benchmarks.against_fixed import fixed_network
 from bitfront.experiments.benchmarks.against_int8 import uniform
 from bitfront.experiments.benchmarks.best_below import MEASURED, best_below, common_limits
 from bitfront.experiments.benchmarks.equal_accuracy import MeasuredFront, equals, ratios
 from bitfront.experiments.benchmarks.interval_plot import Line, intervals_figure
 from bitfront.experiments.benchmarks.result import BenchResult
-from bitfront.experiments.reporter import Reporter, Reporters
+from bitfront.experiments.reporter import Reporter
 from bitfront.search.front import Front
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.progress import Progress, silent
@@ -68,6 +68,12 @@ class TestBestBelow:
         ((split, asked),) = study.asked
         assert (split, sorted(asked), len(asked)) == ("validation", [3, 4, 5, 6, 7], MEASURED)
 
+    def test_as_many_are_measured_as_are_asked_for(self) -> None:
+        predicted = np.linspace(0.1, 0.9, 9)
+        study: Any = Measured(predicted, predicted)
+        best_below(study, front(predicted), "latency_ms", np.array([8.0]), measured=2)
+        assert sorted(study.asked[0][1]) == [6, 7]
+
     def test_each_limit_has_its_own(self) -> None:
         predicted = np.linspace(0.1, 0.9, 9)
         study: Any = Measured(predicted, predicted)
@@ -108,6 +114,13 @@ class TestEqualAccuracy:
         both = MeasuredFront.together([one, other], "latency_ms")
         assert sorted(both.valid.tolist()) == [0.6, 0.7]
         assert sorted(both.costs["energy_mj"].tolist()) == [0.25, 16.0]
+
+    def test_genomes_beside_the_fronts_are_measured_too(self) -> None:
+        valid = np.array([0.5, 0.6, 0.8, 0.9])
+        study: Any = Measured(valid, valid)
+        beside = np.array([[1]], dtype=np.uint8)
+        found = MeasuredFront.of(study, [front(valid)], "latency_ms", 2, also=[beside])
+        assert sorted(found.valid.tolist()) == [0.5, 0.6, 0.9]
 
     def test_the_cheapest_that_is_as_accurate_is_the_equal(self) -> None:
         rival, ours = measured_front([0.5, 0.7, 0.95], [4.0, 8.0, 9.0]), measured_front([0.5, 0.8, 0.9], [1, 2, 4])
@@ -208,12 +221,3 @@ def test_uniform_int8_is_so_in_every_layer(space: SearchSpace) -> None:
 def test_the_picture_has_a_panel_for_each_device() -> None:
     line = Line(np.array([1.0, 10.0]), np.array([90.0, 91.0]), np.array([0.1, 0.2]))
     assert intervals_figure({"a": {"joint": line}, "b": {"joint": line}}, "ms", "%").startswith(b"\x89PNG")
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("home")
-def test_quick_runs_judge_their_goals() -> None:
-    for name in ("joint", "against-int8"):  # in one home: the second one finds what the first one measured
-        result = BENCHMARKS.get(name)(quick=True, seeds=1, reporter=Reporters())
-        assert result.goals
-        assert {goal.figure for goal in result.goals} <= set(result.figures)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bitfront.experiments.benchmarks import BENCHMARKS, one_family
+from bitfront.experiments.benchmarks import one_family
 from bitfront.experiments.benchmarks.equal_accuracy import MeasuredFront
 from bitfront.experiments.benchmarks.matrix_plot import Matrix, matrices_figure
 from bitfront.experiments.benchmarks.one_family import Crossed, OnDevice, row_of
@@ -143,10 +143,3 @@ def test_the_family_has_one_supernet_and_a_space_for_each_device() -> None:
     spec = family_spec(FAMILY, quick=False)
     assert tuple(spec.named_devices) == FAMILY
     assert spec.has_policies_per_device
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("home")
-def test_a_quick_run_judges_its_goals() -> None:
-    result = BENCHMARKS.get("one-family")(quick=True, seeds=1, reporter=Reporters())
-    assert {goal.figure for goal in result.goals} == {"mean_top1_lost", "least_equals"}

@@ -162,16 +162,3 @@ def test_goals_are_judged_by_what_experiments_cost(growing: bool, monkeypatch: p
 def test_the_picture_takes_one_of_a_kind() -> None:
     one = Growth(np.array([2.0]), {"search": 2.0})
     assert growth_figure({"devices": one, "constraints": one}).startswith(b"\x89PNG")
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("home")
-def test_a_quick_run_pays_for_all_of_it() -> None:
-    result = BENCHMARKS.get("search-cost")(quick=True, seeds=1, reporter=Reporters())
-    figures = result.figures
-    assert figures["once_training_in_this_run"] == 1.0
-    assert figures["once_samples_seconds"] > 0
-    pieces = [figures[f"{piece}_seconds_per_device"] for piece in ("found", "table", "search", "measuring")]
-    assert all(piece > 0 for piece in pieces)
-    assert sum(pieces) == pytest.approx(figures["devices_4_seconds"] / 4)
-    assert {goal.figure for goal in result.goals} <= set(figures)

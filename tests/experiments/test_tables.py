@@ -42,6 +42,16 @@ class TestFrontTable:
             assert block in text
         assert "…" not in text
 
+    def test_no_column_is_cut_off_in_80_columns(self) -> None:
+        measured = {"top1": 0.9815, "top1_test": 0.9805, "latency_ms": 0.09945}
+        predicted = {"top1": 0.9787, "latency_ms": 0.08438, "size_bytes": 156.7e3}
+        rows = [row(12345, bits="w29.7 a29.7", measured=measured, predicted=predicted)]
+        lines = text_of(front_table(rows, ["top1", "latency_ms", "size_bytes"], 80), 80)
+        (line,) = [line for line in lines if "12345" in line]
+        assert line.split()[-6:] == ["0.9787", "0.9815", "0.9805", "0.08438", "0.09945", "156.7"]
+        folded = "".join(line[10:25].strip() for line in lines)
+        assert "r165w40.7w40.3w40|7w80.7w80.5w80|7w96.3w24" in folded
+
     def test_what_was_not_measured_is_a_dash(self) -> None:
         (line,) = [line for line in text_of(front_table([row(1)], [])) if "0.9800" in line]
         assert line.split()[-6:] == ["0.9800", "-", "-", "0.5", "-", "123.5"]

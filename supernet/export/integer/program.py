@@ -23,6 +23,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+CODE_TYPES = ("uint8", "int8", "int16", "int32")
+"""What may hold the values of a tensor, narrowest first."""
+
 
 @dataclass(frozen=True, slots=True)
 class IntegerTensor:
@@ -48,10 +51,10 @@ class IntegerTensor:
     @property
     def dtype(self) -> np.dtype[np.generic]:
         """The narrowest of uint8, int8, int16 and int32 that holds every value."""
-        for dtype in (np.uint8, np.int8, np.int16):
-            if np.iinfo(dtype).min <= self.low and self.high <= np.iinfo(dtype).max:
-                return np.dtype(dtype)
-        return np.dtype(np.int32)
+        held = (np.iinfo(name) for name in CODE_TYPES)
+        return next(
+            (one.dtype for one in held if one.min <= self.low and self.high <= one.max), np.dtype(np.int32)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,10 @@ class ExportTarget(ABC):
     def example(self, options: ExportOptions, described: Mapping[str, Any]) -> Example | None:
         """How people run the form, for an example that comes with it; None where there is none.
 
-        ``described``: what `described` says of it.
+        ``described``: what `described` says of it, or what anybody wrote in a manifest: of that nothing but
+        numbers and known names may stand in the example.
+
+        Raises:
+            ValueError, LookupError, TypeError: that is not what `described` says.
         """
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 import weakref
@@ -18,7 +19,7 @@ from bitfront.supernet.export.integer.c.build import MAIN, NETWORK, built, run_c
 from bitfront.supernet.export.integer.c.source import sources
 from bitfront.supernet.export.integer.codes import image_codes, real_logits
 from bitfront.supernet.export.integer.lower import lower
-from bitfront.supernet.export.integer.program import Conv
+from bitfront.supernet.export.integer.program import CODE_TYPES, Conv
 from bitfront.supernet.export.integer.program_file import program_bytes, read_program
 from bitfront.supernet.export.targets.base import Example, ExportOptions, ExportTarget, Files, needed
 from bitfront.supernet.export.targets.integer import described_ends, described_rounding, described_sums
@@ -85,8 +86,13 @@ class CTarget(ExportTarget):
         return real_logits(program, found)
 
     def example(self, options: ExportOptions, described: Mapping[str, Any]) -> Example:
-        """Compiled in a folder of its own, and run as a command."""
-        entry, output = described["input"], described["output"]
+        """Compiled in a folder of its own, and run as a command.
+
+        Raises:
+            ValueError: what is described is not what `described` says.
+        """
+        scale, low, high, dtype = _entry(described["input"])
+        output = _positive(described["output"]["scale"])
         return Example(
             needs="a C compiler",
             imports=("import subprocess", "import tempfile"),
@@ -94,12 +100,26 @@ class CTarget(ExportTarget):
                 'command = tempfile.mkdtemp() + "/network"',
                 f'asked = ["cc", "-O3", "-o", command, "{_FOLDER}{NETWORK}", "{_FOLDER}{MAIN}"]',
                 "subprocess.run(asked, check=True)",
-                f"codes = np.rint(images / np.float32({entry['scale']!r})).clip({entry['low']}, {entry['high']})",
-                f"data = codes.astype(np.{entry['type']}).tobytes()",
+                f"codes = np.rint(images / np.float32({scale!r})).clip({low}, {high})",
+                f"data = codes.astype(np.{dtype}).tobytes()",
                 "done = subprocess.run([command], input=data, capture_output=True, check=True)",
-                f"logits = np.frombuffer(done.stdout, np.int32).reshape(len(images), -1) * {output['scale']!r}",
+                f"logits = np.frombuffer(done.stdout, np.int32).reshape(len(images), -1) * {output!r}",
             ),
         )
+
+
+def _entry(told: Mapping[str, Any]) -> tuple[float, int, int, str]:
+    """(scale, low, high, type) as they can stand in a program, whoever wrote them down."""
+    if told["type"] not in CODE_TYPES:
+        raise ValueError(f"codes can not be of the type {told['type']!r}, only of {', '.join(CODE_TYPES)}")
+    return _positive(told["scale"]), int(told["low"]), int(told["high"]), told["type"]
+
+
+def _positive(told: Any) -> float:
+    scale = float(told)
+    if not 0 < scale < math.inf:
+        raise ValueError(f"no scale is {scale}")
+    return scale
 
 
 class _Compiled:

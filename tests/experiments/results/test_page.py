@@ -109,8 +109,13 @@ class TestPage:
         self, record_of: RecordOf, claims: tuple[Claim, ...]
     ) -> None:
         text = page(claims, {"first": record_of({"other": 2.5})}, "results")
-        summary = ["[The first one is better](#first)", "**nothing was judged**", "**no figure to compare**"]
+        summary = [
+            "[The first one is better](#first)",
+            "**nothing was judged**",
+            "**not reached**: 1 of 1 figures",
+        ]
         assert summary in rows(text)
+        assert ["any device: ratio", "≥ 2 times", "no figure", "**not reached**"] in rows(text)
 
     def test_quick_runs_are_no_results(self, record_of: RecordOf, claims: tuple[Claim, ...]) -> None:
         whole = page(claims, {"first": record_of({"bitfusion_ratio": 2.5}, ["bitfusion_ratio >= 1"])}, "r")

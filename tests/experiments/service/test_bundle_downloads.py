@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 
 from bitfront.experiments.bundle.archive import bundle_around, bundle_content, zip_digest
 from bitfront.experiments.bundle.folder import with_sums, write_bundle
-from bitfront.experiments.bundle.names import MANIFEST, SUMS
+from bitfront.experiments.bundle.names import MANIFEST, MOST_SAMPLES, SUMS
 from bitfront.experiments.service.jobs import Jobs
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.records import Experiment, ExportRecord
@@ -122,6 +122,21 @@ def test_every_format_can_be_asked_for(api: TestClient, done: Experiment, monkey
     for name in (*TARGETS.names(), "all"):
         api.post(f"{place}?wait=5", json={"candidate": 1, "format": name, "runtime": "openvino"})
         assert asked[-1][:4] == ["export", "--candidate=1", f"--format={name}", "--runtime=openvino"]
+
+
+def test_how_many_test_images_go_along_can_be_asked_for(
+    api: TestClient, done: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr(Jobs, "_command", lambda self, arguments, memory: asked.append(arguments))
+    place = f"/api/v1/experiments/{done.id}/exports"
+    for wrong in (-1, MOST_SAMPLES + 1, "many"):
+        assert api.post(place, json={"candidate": 1, "samples": wrong}).status_code == 422
+    for count in (0, MOST_SAMPLES):
+        api.post(f"{place}?wait=5", json={"candidate": 1, "samples": count})
+        assert f"--samples={count}" in asked[-1]
+    api.post(f"{place}?wait=5", json={"candidate": 1})
+    assert not any("samples" in word for word in asked[-1])  # as the spec says
 
 
 @pytest.mark.parametrize("at", [3, 4, 5, 6, 8, 11])

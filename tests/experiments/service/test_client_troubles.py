@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,9 +12,12 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
+from bitfront.experiments.bundle.archive import write_zip
+from bitfront.experiments.bundle.folder import with_sums
 from bitfront.experiments.client import Client, NoAnswerError
 from bitfront.experiments.client_errors import ApiError
 from bitfront.experiments.service.refusals import RateLimitError, UnavailableError
+from bitfront.supernet.errors import CorruptFileError, UnsupportedError
 
 Part = Callable[[httpx.Request], httpx.Response]
 EVENTS = {"Content-Type": "text/event-stream"}
@@ -198,6 +202,31 @@ def test_a_file_is_fetched_again_when_the_connection_breaks(tmp_path: Path) -> N
     with pytest.raises(NoAnswerError):
         _client(_Parts(told, _broken)).export("x", 0, tmp_path / "other.onnx")
     assert not (tmp_path / "other.onnx").exists()
+
+
+def test_the_whole_bundle_of_a_single_file_is_fetched_and_checked(tmp_path: Path) -> None:
+    files = with_sums({"manifest.json": b"{}", "model.onnx": b"a model"})
+    told = _told(sha256=hashlib.sha256(b"a model").hexdigest(), bundle="/api/v1/experiments/x/exports/0/bundle")
+    transport = _Parts(told, _sent(_zip(files)))
+    _client(transport).export("x", 0, tmp_path / "b.zip", runtime="openvino", whole=True)
+    assert (tmp_path / "b.zip").read_bytes() == _zip(files)
+    assert json.loads(transport.asked[0].content)["runtime"] == "openvino"
+    assert transport.asked[-1].url.path.endswith("/bundle")
+    others = with_sums({"manifest.json": b"{}", "model.onnx": b"another model"})
+    for wrong in (others, {**files, "manifest.json": b"[]"}, {"model.onnx": b"a model"}):
+        with pytest.raises(CorruptFileError, match="not what was exported"):
+            _client(_Parts(told, _sent(_zip(wrong)))).export("x", 0, tmp_path / "wrong.zip", whole=True)
+    with pytest.raises(CorruptFileError):
+        _client(_Parts(told, _sent(b"no zip file"))).export("x", 0, tmp_path / "wrong.zip", whole=True)
+    with pytest.raises(UnsupportedError, match="has no bundle"):
+        _client(_Parts(_told(sha256="0" * 64, bundle=None))).export("x", 0, tmp_path / "wrong.zip", whole=True)
+    assert not (tmp_path / "wrong.zip").exists()
+
+
+def _zip(files: dict[str, bytes]) -> bytes:
+    made = io.BytesIO()
+    write_zip(sorted(files.items()), made)
+    return made.getvalue()
 
 
 @pytest.mark.parametrize("file", ["https://evil.example/x", "//evil.example/x", "x"])

@@ -31,7 +31,7 @@ _FIELDS = [
     *(("samples", name) for name in ("fp32", "held_out", "stop", "tolerance")),
     *(("supernet", name) for name in ("warmup_epochs", "schedule", "pretrained")),
     *(("executor", name) for name in ("kind", "workers", "address")),
-    *(("export", name) for name in ("format", "pick", "finetune_epochs")),
+    *(("export", name) for name in ("format", "pick", "finetune_epochs", "samples")),
     *(("predictor", name) for name in ("kind", "tune")),
     ("front", "measure"),
 ]

@@ -1,0 +1,95 @@
+"""What is measured of rivals, held together: at equal latency, at equal accuracy, and as whole fronts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitfront.experiments.benchmarks.equal_accuracy import MeasuredFront, ratios
+from bitfront.experiments.benchmarks.intervals import summarised
+from bitfront.search.archive import non_dominated
+from bitfront.search.hypervolume import hypervolume, reference_point
+
+OURS = "ours"
+LATENCY = "latency_ms"
+_POINTS = 5
+_TOLERANCE = 1 + 1e-9
+
+Floats = NDArray[np.float64]
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Models of one method as deployed: accuracies on both splits and latency in ms, each (n,)."""
+
+    valid: Floats
+    test: Floats
+    latency_ms: Floats
+
+    @property
+    def front(self) -> MeasuredFront:
+        """Those that no other one beats both in accuracy on the validation split and in latency."""
+        kept = non_dominated(np.stack([1.0 - self.valid, self.latency_ms], axis=1))
+        return MeasuredFront(self.valid[kept], self.test[kept], {LATENCY: self.latency_ms[kept]})
+
+
+def compared(methods: Mapping[str, Measured]) -> Figures:
+    """Figures of one seed: `OURS` against every other method, and the hypervolume of each."""
+    fronts = {name: measured.front for name, measured in methods.items()}
+    figures = hypervolumes(fronts)
+    for name, front in fronts.items():
+        if name != OURS:
+            figures |= at_equal_latency(name, front, fronts[OURS])
+            figures |= ratios(front, fronts[OURS], name, LATENCY)
+            found = ratios(fronts[OURS], front, OURS, LATENCY)
+            figures[f"{OURS}_equalled_by_{name}"] = found[f"{OURS}_{LATENCY}_equalled"]
+    return figures
+
+
+def at_equal_latency(name: str, rival: MeasuredFront, ours: MeasuredFront) -> Figures:
+    """By how much our test accuracy is above the rival's, below each of a few latencies that both can meet.
+
+    They are in equal ratios, from the least that both meet to the most of any. Below each, either side deploys the
+    model that is best on the validation split. Negative where the rival is better.
+    """
+    costs = rival.costs[LATENCY], ours.costs[LATENCY]
+    limits = np.geomspace(max(each.min() for each in costs), max(each.max() for each in costs), _POINTS)
+    gains = [_best(ours, limit) - _best(rival, limit) for limit in limits]
+    figures = {f"ours_over_{name}_gain": float(np.mean(gains)), f"ours_over_{name}_least_gain": min(gains)}
+    for number, (limit, gain) in enumerate(zip(limits, gains, strict=True), start=1):
+        figures |= {f"{name}_{LATENCY}_{number}": float(limit), f"ours_over_{name}_gain_{number}": gain}
+    return figures
+
+
+def _best(front: MeasuredFront, limit: float) -> float:
+    below = np.flatnonzero(front.costs[LATENCY] <= limit * _TOLERANCE)
+    return float(front.test[below[np.argmax(front.valid[below])]])
+
+
+def hypervolumes(fronts: Mapping[str, MeasuredFront]) -> Figures:
+    """Shares of one box that is common to all: from the best that any reaches to beyond the worst of any."""
+    objectives = {
+        name: np.stack([1.0 - front.test, front.costs[LATENCY]], axis=1) for name, front in fronts.items()
+    }
+    every = np.concatenate(list(objectives.values()))
+    best = every.min(axis=0)
+    reference = reference_point(every - best)
+    return {f"{name}_hypervolume": hypervolume(F - best, reference) for name, F in objectives.items()}
+
+
+def over_seeds(rows: Sequence[Figures]) -> Figures:
+    """Means, with intervals, over the seeds that have a figure: where nothing is as accurate there is no ratio."""
+    figures: Figures = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        figures |= summarised(name, np.array([row[name] for row in rows if name in row]))
+    return figures
+
+
+def goals(figures: Figures, rivals: Sequence[str]) -> list[str]:
+    """At equal latency we are at least as accurate, and at equal accuracy at least as fast, as every rival."""
+    wanted = [goal for name in rivals for goal in (f"ours_over_{name}_gain >= 0", f"{name}_{LATENCY}_ratio >= 1")]
+    return [goal for goal in wanted if goal.split()[0] in figures]

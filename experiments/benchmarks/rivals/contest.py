@@ -1,0 +1,115 @@
+"""One seed of a comparison: what every method puts forward, and what that is worth as deployed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from bitfront.experiments.benchmarks.rivals.compared import Figures, Measured
+from bitfront.experiments.benchmarks.rivals.deployed import Deployed, accuracy, exported, latencies
+from bitfront.experiments.benchmarks.rivals.environment import LeftOutError
+from bitfront.experiments.benchmarks.study import Study
+from bitfront.experiments.reporter import Reporter
+from bitfront.latency_lut.devices.host_openvino import HostOpenVINO
+from bitfront.search.front import Front
+from bitfront.supernet.evaluation import Evaluator
+
+_MODELS, _QUICK_MODELS = 8, 3
+
+
+@dataclass
+class Setting:
+    """What all seeds share.
+
+    Attributes:
+        study: the supernet on its device, which is `HostOpenVINO`.
+        quick: few networks, and nothing is installed.
+        reporter: who is told.
+        left_out: rivals that can not run here, and why.
+    """
+
+    study: Study
+    quick: bool
+    reporter: Reporter
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def device(self) -> HostOpenVINO:
+        """Where all is measured."""
+        assert isinstance(self.study.device, HostOpenVINO)
+        return self.study.device
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """Of the study's supernet; it also has the images as networks take them."""
+        ground = self.study.ground
+        return Evaluator(ground.supernet, ground.run.dataset(), ground.run.spec.supernet.calibration_images)
+
+    def deployed(self, front: Front) -> list[Deployed]:
+        """As many members of a front as every method puts forward, spread over it, exported."""
+        members = front.spread(_QUICK_MODELS if self.quick else _MODELS)
+        return exported(self.evaluator, front.genomes[members])
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a method puts forward, and the seconds until it had that."""
+
+    models: list[Deployed]
+    seconds: float
+
+
+class Contest:
+    """The entries of one seed."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.entries: dict[str, Entry] = {}
+        self._setting = setting
+
+    def enter(self, name: str, make: Callable[[], list[Deployed]], before: float = 0.0) -> Entry:
+        """``before``: the seconds of what the method goes on from.
+
+        Raises:
+            LeftOutError: the method can not run here.
+        """
+        self._setting.reporter.say(f"{name}: searching and exporting")
+        start = time.perf_counter()
+        self.entries[name] = Entry(make(), before + time.perf_counter() - start)
+        return self.entries[name]
+
+    def try_to_enter(self, name: str, make: Callable[[], list[Deployed]], before: float = 0.0) -> None:
+        """`enter` where that is possible; else the cause is told, and no further seed tries."""
+        if name in self._setting.left_out:
+            return
+        try:
+            self.enter(name, make, before)
+        except LeftOutError as error:
+            self._setting.left_out[name] = str(error)
+            self._setting.reporter.say(f"{name} is left out: {error}")
+
+    def measured(self) -> dict[str, Measured]:
+        """Of each method: accuracies on both splits, and latencies, all of which are timed in the same rounds."""
+        models = [model for entry in self.entries.values() for model in entry.models]
+        top1 = self._accuracies(models)
+        latency_ms = latencies(self._setting.device, models, np.random.default_rng(0))
+        ends = np.cumsum([len(entry.models) for entry in self.entries.values()])
+        parts = zip(np.split(top1, ends[:-1]), np.split(latency_ms, ends[:-1]), strict=True)
+        return {
+            name: Measured(rows[:, 0], rows[:, 1], times)
+            for name, (rows, times) in zip(self.entries, parts, strict=True)
+        }
+
+    def seconds(self) -> Figures:
+        """What each method took."""
+        return {f"{name}_seconds": entry.seconds for name, entry in self.entries.items()}
+
+    def _accuracies(self, models: list[Deployed]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+        progress, found = self._setting.reporter.progress("running exported models on images"), []
+        for done, model in enumerate(models, start=1):
+            found.append([accuracy(model, self._setting.evaluator, split) for split in ("validation", "test")])
+            progress(done, len(models))
+        return np.array(found)

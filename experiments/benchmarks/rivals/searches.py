@@ -1,0 +1,36 @@
+"""What searches find of the same space, by the same predictor and table, with the same budget."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bitfront.experiments.benchmarks.search_rivals import Ledger, Rival, spend
+from bitfront.experiments.benchmarks.studied import budget
+from bitfront.experiments.benchmarks.study import Study
+from bitfront.search.archive import non_dominated
+from bitfront.search.front import Front
+from bitfront.search.problem import Problem
+from bitfront.supernet.space import SearchSpace
+
+_REAL = {("fp32", "fp32")}
+
+
+def in_real_numbers(space: SearchSpace) -> SearchSpace:
+    """Architectures alone, of which nothing is quantized."""
+    return space.restrict_formats(lambda op: _REAL)
+
+
+def found_by(rival: Rival, study: Study, quick: bool, seed: int, seconds: float) -> Front:
+    """What is best of all that a rival scored, in as many evaluations as ours or so many seconds."""
+    problem, (evaluations, population) = study.predicting(), budget(quick)
+    ledger = Ledger(problem, evaluations, seconds)
+    spend(rival, problem, ledger, population, seed)
+    return front_of(problem, ledger)
+
+
+def front_of(problem: Problem, ledger: Ledger) -> Front:
+    """The candidates of a ledger that none of its others dominates."""
+    kept = np.flatnonzero(non_dominated(ledger.objectives))
+    genomes = ledger.genomes[kept]
+    metrics = problem.evaluate(genomes).metrics
+    return Front.of(problem.objectives, genomes, {name: metrics[name] for name in problem.objectives})

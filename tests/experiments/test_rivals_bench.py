@@ -1,0 +1,222 @@
+"""What is said of rivals: at equal latency, at equal accuracy, and of those that are not here."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bitfront.experiments.benchmarks import BENCHMARKS
+from bitfront.experiments.benchmarks.result import BenchResult
+from bitfront.experiments.benchmarks.rivals import environment as environments
+from bitfront.experiments.benchmarks.rivals.compared import OURS, Measured, compared, goals, over_seeds
+from bitfront.experiments.benchmarks.rivals.contest import Contest, Setting
+from bitfront.experiments.benchmarks.rivals.deployed import Deployed, latencies
+from bitfront.experiments.benchmarks.rivals.environment import LeftOutError, clean, environment, run_apart
+from bitfront.experiments.benchmarks.rivals.nncf_script import _validated
+from bitfront.experiments.benchmarks.rivals.ort_int8 import int8_by_onnxruntime
+from bitfront.experiments.benchmarks.rivals.plot import rivals_figure
+from bitfront.experiments.benchmarks.rivals.searches import front_of, in_real_numbers
+from bitfront.experiments.benchmarks.search_rivals import Ledger, SpentError, optuna_nsga2, optuna_tpe, spend
+from bitfront.experiments.reporter import Reporters
+from bitfront.latency_lut.devices.host_openvino import HostOpenVINO
+from bitfront.search.problem import Problem
+from bitfront.supernet.export.onnx_graph import onnx_model
+from bitfront.supernet.export.openvino_run import run_openvino
+from bitfront.supernet.export.random_network import random_folded
+from bitfront.supernet.genes import Genomes
+from bitfront.supernet.space import SearchSpace
+from bitfront.supernet.spaces import SPACES
+
+Floats = NDArray[np.float64]
+
+
+@pytest.fixture(scope="module")
+def space() -> SearchSpace:
+    return SPACES.get("digits")()
+
+
+def measured(valid: list[float], latency_ms: list[float], test: list[float] | None = None) -> Measured:
+    return Measured(np.array(valid), np.array(test or valid), np.array(latency_ms))
+
+
+class TestCompared:
+    def test_a_method_against_itself_gains_nothing(self) -> None:
+        one = measured([0.7, 0.8, 0.9], [1.0, 2.0, 4.0])
+        found = compared({OURS: one, "rival": one})
+        assert {found[f"ours_over_rival_{name}"] for name in ("gain", "least_gain", "gain_1", "gain_5")} == {0.0}
+        assert (found["rival_latency_ms_equalled"], found["ours_equalled_by_rival"]) == (1.0, 1.0)
+        assert found["rival_latency_ms_ratio"] == pytest.approx(1.0)
+        assert found["ours_hypervolume"] == found["rival_hypervolume"] > 0
+
+    def test_where_we_lose_it_says_so(self) -> None:
+        ours, rival = measured([0.7, 0.8], [2.0, 4.0]), measured([0.75, 0.85], [1.0, 2.0])
+        found = compared({OURS: ours, "rival": rival})
+        assert found["ours_over_rival_gain"] < 0
+        assert found["ours_over_rival_gain_5"] == pytest.approx(0.8 - 0.85)
+        assert found["ours_equalled_by_rival"] == 1.0
+        assert found["rival_latency_ms_ratio"] < 1
+        assert found["ours_hypervolume"] < found["rival_hypervolume"]
+        result = BenchResult.of("rivals", 1, found, goals(found, ["rival"]))
+        assert [goal.holds for goal in result.goals] == [False, False]
+
+    def test_limits_go_from_what_both_meet_to_the_slowest(self) -> None:
+        ours, rival = measured([0.7, 0.8], [1.0, 4.0]), measured([0.6, 0.9], [2.0, 32.0])
+        found = compared({OURS: ours, "rival": rival})
+        limits = [found[f"rival_latency_ms_{number}"] for number in range(1, 6)]
+        np.testing.assert_allclose(limits, [2.0, 4.0, 8.0, 16.0, 32.0])
+        gains = [found[f"ours_over_rival_gain_{number}"] for number in range(1, 6)]
+        np.testing.assert_allclose(gains, [0.1, 0.2, 0.2, 0.2, -0.1])
+        assert found["ours_over_rival_gain"] == pytest.approx(np.mean(gains))
+        assert found["ours_over_rival_least_gain"] == pytest.approx(-0.1)
+
+    def test_validation_chooses_and_the_test_split_judges(self) -> None:
+        ours = measured([0.9, 0.8], [1.0, 1.0], test=[0.5, 0.99])
+        found = compared({OURS: ours, "rival": measured([0.6], [1.0])})
+        assert found["ours_over_rival_gain_1"] == pytest.approx(0.5 - 0.6)
+
+    def test_nothing_is_asked_of_what_has_no_equal(self) -> None:
+        found = compared({OURS: measured([0.5], [1.0]), "rival": measured([0.9], [1.0])})
+        assert found["rival_latency_ms_equalled"] == 0.0
+        assert goals(found, ["rival"]) == ["ours_over_rival_gain >= 0"]
+
+    def test_seeds_without_a_figure_do_not_count(self) -> None:
+        assert over_seeds([{"a": 1.0, "b": 4.0}, {"a": 3.0}])["a"] == 2.0
+        assert over_seeds([{"a": 1.0, "b": 4.0}, {"a": 3.0}])["b"] == 4.0
+
+    def test_the_picture(self) -> None:
+        names = [OURS, *"abcdefg"]
+        assert rivals_figure({name: measured([0.5, 0.6], [1, 2]) for name in names}).startswith(b"\x89PNG")
+
+
+class TestEnvironment:
+    def test_one_that_is_not_there_is_not_made_unless_it_may(self, home: Path) -> None:
+        with pytest.raises(LeftOutError, match="not installed"):
+            environment("rival", ["rival==1"], False, Reporters())
+        assert not (home / "bench").exists()
+
+    def test_one_that_was_made_is_found_as_long_as_the_same_is_asked(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        calls: list[list[str]] = []
+
+        def made(command: list[str], name: str) -> str:
+            calls.append(command)
+            return ""
+
+        monkeypatch.setattr(environments, "run_apart", made)
+        python = environment("rival", ["rival==1"], True, Reporters())
+        assert python.is_relative_to(home)
+        assert calls[1][-1] == "rival==1"
+        assert environment("rival", ["rival==1"], False, Reporters()) == python
+        assert len(calls) == 2
+        with pytest.raises(LeftOutError):
+            environment("rival", ["rival==2"], False, Reporters())
+
+    def test_a_failure_tells_its_cause(self) -> None:
+        with pytest.raises(LeftOutError, match="no such thing"):
+            run_apart([sys.executable, "-c", "raise SystemExit('no such thing')"], "rival")
+        with pytest.raises(LeftOutError, match="can not be started"):
+            run_apart(["/nowhere/python"], "rival")
+
+    def test_it_knows_nothing_of_our_packages(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PYTHONPATH", "/somewhere")
+        assert "PYTHONPATH" not in clean()
+
+    def test_a_rival_that_is_left_out_is_not_tried_again(self) -> None:
+        tried = []
+
+        def make() -> list[Deployed]:
+            tried.append(1)
+            raise LeftOutError("it can not be installed")
+
+        study: Any = None
+        setting = Setting(study, True, Reporters())
+        for _ in range(2):
+            contest = Contest(setting)
+            contest.try_to_enter("rival", make)
+            assert contest.entries == {}
+        assert (len(tried), setting.left_out) == (1, {"rival": "it can not be installed"})
+
+
+class TestSearches:
+    @staticmethod
+    def problem(space: SearchSpace) -> Problem:
+        def predict(genomes: Genomes) -> Floats:
+            return np.asarray(genomes.mean(axis=1) / 10)
+
+        return Problem(
+            space, ("top1", "latency_ms"), predict, lambda genomes: {"latency_ms": 1.0 + genomes.sum(1)}
+        )
+
+    @pytest.mark.parametrize("rival", [optuna_nsga2, optuna_tpe])
+    def test_optuna_scores_what_is_allowed_and_no_more(self, space: SearchSpace, rival: Any) -> None:
+        part = in_real_numbers(space)
+        problem = self.problem(part)
+        ledger = Ledger(problem, 25)
+        spend(rival, problem, ledger, 10, 0)
+        assert ledger.genomes.shape == (25, space.n_genes)
+        assert part.valid(ledger.genomes).all()
+        front = front_of(problem, ledger)
+        assert 1 <= len(front) <= 25
+        assert not front.dominated.any()
+
+    def test_time_ends_a_search_too(self, space: SearchSpace) -> None:
+        ledger = Ledger(self.problem(space), 1000, seconds=0.0)
+        with pytest.raises(SpentError):
+            ledger.score(space.sample(3, np.random.default_rng(0)))
+        assert len(ledger.objectives) == 3
+
+
+def test_accuracy_is_known_over_all_batches_and_over_images_alone() -> None:
+    rng = np.random.default_rng(0)
+    batches = [(rng.random((n, 1, 2, 2), np.float32), np.zeros(n, np.int64)) for n in (4, 2)]
+
+    def model(images: NDArray[np.float32]) -> list[NDArray[np.float64]]:
+        return [np.eye(2)[np.full(len(images), int(len(images) == 2))]]
+
+    validate = _validated(batches)
+    assert validate(model, batches) == (4 / 6, [1.0, 0.0])
+    assert validate(model, [batches[1][0]]) == (0.0, [0.0])
+
+
+@pytest.fixture(scope="module")
+def network(space: SearchSpace) -> Deployed:
+    pytest.importorskip("openvino")
+    blocks = space.blocks(space.extremes()[0])
+    folded = random_folded(blocks, np.random.default_rng(0))
+    return Deployed(onnx_model(folded, runtime="openvino").SerializeToString(), blocks[0].layers[0].in_size)
+
+
+class TestDeployed:
+    def test_onnxruntime_quantizes_what_openvino_runs(self, network: Deployed) -> None:
+        images = np.random.default_rng(1).random((40, 1, network.resolution, network.resolution), np.float32)
+        int8 = int8_by_onnxruntime(network, images)
+        assert b"QuantizeLinear" in int8.model
+        assert b"QuantizeLinear" not in network.model
+        real, rounded = run_openvino(network.model, images), run_openvino(int8.model, images)
+        assert (real != rounded).any()
+        assert np.abs(real - rounded).max() < 0.2 * np.abs(real).max()
+
+    def test_all_are_timed(self, network: Deployed) -> None:
+        found = latencies(HostOpenVINO(rounds=2), [network, network], np.random.default_rng(0))
+        assert found.shape == (2,)
+        assert (found > 0).all()
+
+    def test_it_takes_the_images_that_are_asked_for(self, network: Deployed) -> None:
+        assert list(network.read(5).input(0).shape) == [5, 1, network.resolution, network.resolution]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("home")
+def test_a_quick_run_judges_its_goals() -> None:
+    pytest.importorskip("openvino")
+    result = BENCHMARKS.get("rivals")(quick=True, seeds=1, reporter=Reporters())
+    assert {goal.figure for goal in result.goals} <= set(result.figures)
+    assert {"ours_over_ort_int8_gain", "ours_over_optuna_nsga2_gain"} <= {goal.figure for goal in result.goals}
+    assert (result.figures["ort_int8_ran"], result.figures["nncf_ran"]) == (1.0, 0.0)
+    assert set(result.pictures) == {"fronts"}
