@@ -65,7 +65,8 @@ class MeasuredFront:
 
 
 def _at_least(top1: Floats, least: float) -> NDArray[np.bool_]:
-    return top1 >= min(least, top1.max())
+    enough: NDArray[np.bool_] = top1 >= min(least, top1.max())
+    return enough
 
 
 def equals(rival: MeasuredFront, ours: MeasuredFront, metric: str) -> NDArray[np.intp]:
