@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bitfront.experiments.benchmarks import BENCHMARKS
 from bitfront.experiments.benchmarks.result import BenchResult
 from bitfront.experiments.benchmarks.rivals import environment as environments
 from bitfront.experiments.benchmarks.rivals.compared import OURS, Measured, compared, goals, over_seeds
@@ -209,14 +208,3 @@ class TestDeployed:
 
     def test_it_takes_the_images_that_are_asked_for(self, network: Deployed) -> None:
         assert list(network.read(5).input(0).shape) == [5, 1, network.resolution, network.resolution]
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("home")
-def test_a_quick_run_judges_its_goals() -> None:
-    pytest.importorskip("openvino")
-    result = BENCHMARKS.get("rivals")(quick=True, seeds=1, reporter=Reporters())
-    assert {goal.figure for goal in result.goals} <= set(result.figures)
-    assert {"ours_over_ort_int8_gain", "ours_over_optuna_nsga2_gain"} <= {goal.figure for goal in result.goals}
-    assert (result.figures["ort_int8_ran"], result.figures["nncf_ran"]) == (1.0, 0.0)
-    assert set(result.pictures) == {"fronts"}
