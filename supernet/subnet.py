@@ -13,7 +13,8 @@ from bitfront.supernet.folded import Folded, FoldedLayer, TensorQuant
 from bitfront.supernet.forward import EPSILON, LayerParams, ParamsOf, integer, run_network
 from bitfront.supernet.layers import Block, Layer
 from bitfront.supernet.network import Supernet
-from bitfront.supernet.quantization.formats.base import IntegerFormat
+from bitfront.supernet.quantization.formats import FORMATS
+from bitfront.supernet.quantization.formats.base import FloatFormat, IntegerFormat
 from bitfront.supernet.quantization.formats.int8 import INT8
 from bitfront.supernet.quantization.policy import quantized_outputs, reads_as_quantized
 
@@ -117,15 +118,12 @@ def _fold(layer: Layer, part: _Part, is_quantized: bool) -> FoldedLayer:
         mean, variance = (m.double() for m in part.moments())
         factor = params.gain.detach().double() / torch.sqrt(variance + EPSILON)
         bias = bias - mean * factor
-    codes, scale = _fold_codes(layer, weight, params.weight_scale, factor)
-    if codes is None or scale is None:
-        weight = weight * _per_channel(factor, weight)
-    else:
-        weight = codes * _per_channel(scale, weight)
+    numbers, scale = _fold_weight(layer, weight, params.weight_scale, factor)
+    weight = numbers if scale is None else numbers * _per_channel(scale, numbers)
     return FoldedLayer(
         layer,
         weight.numpy().astype(np.float32),
-        None if codes is None else codes.numpy().astype(np.int8),
+        numbers.numpy().astype(np.int8) if integer(layer.weight_format) and scale is not None else None,
         None if scale is None else scale.numpy().astype(np.float32),
         bias.numpy().astype(np.float32),
         _tensor_quant(scale_of_input, integer(layer.activation_format), layer.signed_input),
@@ -133,19 +131,25 @@ def _fold(layer: Layer, part: _Part, is_quantized: bool) -> FoldedLayer:
     )
 
 
-def _fold_codes(
+def _fold_weight(
     layer: Layer, weight: Tensor, weight_scale: Tensor | None, factor: Tensor
-) -> tuple[Tensor | None, Tensor | None]:
-    """Codes and per-channel scales after folding; a negative factor flips codes and leaves scales positive."""
-    number_format = integer(layer.weight_format)
-    if number_format is None or weight_scale is None:
-        return None, None
-    # The codes are taken in float32, as the fake quantization takes them: doubles could round a tie otherwise.
-    codes = number_format.encode_weight(weight.float(), weight_scale.detach()).double()
-    scale = weight_scale.detach().double().reshape(-1) * factor
-    codes = codes * _per_channel(torch.where(scale < 0, -1.0, 1.0), codes)
-    # Rounded to float32 as it will be stored, so that weights are exactly codes times scales.
-    return codes, scale.abs().float().clamp_min(torch.finfo(torch.float32).tiny).double()
+) -> tuple[Tensor, Tensor | None]:
+    """Numbers of the weight format and per-channel scales after folding; a negative factor flips numbers.
+
+    Formats without a scale take batch norm into the weights, and are rounded as they are stored.
+    """
+    number_format = FORMATS.get(layer.weight_format)
+    # Numbers are taken in float32, as the fake quantization takes them: doubles could round a tie otherwise.
+    if isinstance(number_format, IntegerFormat) and weight_scale is not None:
+        numbers = number_format.encode_weight(weight.float(), weight_scale.detach()).double()
+        factor = weight_scale.detach().double().reshape(-1) * factor
+    elif isinstance(number_format, FloatFormat) and number_format.has_weight_scale:
+        numbers = number_format.rounded(weight.float()).double()
+    else:
+        return weight * _per_channel(factor, weight), None
+    numbers = numbers * _per_channel(torch.where(factor < 0, -1.0, 1.0), numbers)
+    # Rounded to float32 as it will be stored, so that weights are exactly numbers times scales.
+    return numbers, factor.abs().float().clamp_min(torch.finfo(torch.float32).tiny).double()
 
 
 def _per_channel(values: Tensor, like: Tensor) -> Tensor:

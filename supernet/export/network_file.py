@@ -8,7 +8,7 @@ Each layer has, under its name, with _ for dots, the tensors
 
 * ``weight``: for an integer format codes of that many bits, one after the other without gaps (uint8, flat; see
   `integer.packing`); for any other format the values in its own type, in the layer's shape;
-* ``weight_scale`` (float32, one per output channel): for integer formats alone;
+* ``weight_scale`` (float32, one per output channel): for formats of up to 8 bits, integers or not;
 * ``bias`` (float32).
 
 Weights that were not rounded yet to the format of their layer are rounded as they are stored. Besides the tensors,
@@ -81,7 +81,7 @@ def stored_tensors(folded: Folded) -> dict[str, Tensor]:
 def _stored_weight(part: FoldedLayer) -> Tensor:
     number_format = FORMATS.get(part.layer.weight_format)
     if isinstance(number_format, FloatFormat):
-        return torch.from_numpy(part.weight).to(number_format.dtype)
+        return torch.from_numpy(part.unscaled()).to(number_format.dtype)
     if part.weight_codes is None:
         raise UnsupportedError(f"layer {part.layer.name} has {number_format.name} weights, but no codes")
     return torch.from_numpy(pack(part.weight_codes, number_format.storage_bits))
@@ -166,14 +166,16 @@ def _part(layer: Layer, quants: Quants, tensors: dict[str, Tensor]) -> FoldedLay
     if layer.op != "linear":
         shape = (*shape, layer.kernel, layer.kernel)
     bias = _take(tensors, f"{name}.bias", torch.float32, (layer.out_channels,)).numpy()
+    codes, scale = None, None
     if isinstance(number_format, FloatFormat):
         weight = _take(tensors, f"{name}.weight", number_format.dtype, shape).float().numpy()
-        return FoldedLayer(layer, weight, None, None, bias, *quants)
-    bits, count = number_format.storage_bits, math.prod(shape)
-    packed = _take(tensors, f"{name}.weight", torch.uint8, (packed_bytes(count, bits),)).numpy()
-    codes = unpack(packed, count, bits).reshape(shape)
-    scale = _take(tensors, f"{name}.weight_scale", torch.float32, (layer.out_channels,)).numpy()
-    weight = codes * scale.reshape(-1, *[1] * (len(shape) - 1))
+    else:
+        bits, count = number_format.storage_bits, math.prod(shape)
+        packed = _take(tensors, f"{name}.weight", torch.uint8, (packed_bytes(count, bits),)).numpy()
+        weight = codes = unpack(packed, count, bits).reshape(shape)
+    if number_format.has_weight_scale:
+        scale = _take(tensors, f"{name}.weight_scale", torch.float32, (layer.out_channels,)).numpy()
+        weight = weight * scale.reshape(-1, *[1] * (len(shape) - 1))
     return FoldedLayer(layer, weight, codes, scale, bias, *quants)
 
 

@@ -8,11 +8,12 @@ from onnx import TensorProto
 
 from bitfront.supernet.errors import UnsupportedError
 from bitfront.supernet.export.onnx_builder import CONTAINER_BITS, GraphBuilder
-from bitfront.supernet.export.onnx_containers import INT4_BITS, float_codes, packed_codes
+from bitfront.supernet.export.onnx_containers import INT4_BITS, float_type, packed_codes
 from bitfront.supernet.export.onnx_placement import Placement
 from bitfront.supernet.folded import FoldedLayer, TensorQuant
 from bitfront.supernet.layers import Layer
 from bitfront.supernet.quantization.formats import FORMATS
+from bitfront.supernet.quantization.policy import is_integer
 
 _PACKED = "int4"
 # An integer kernel adds the bias to a 32-bit sum of products; half of the range is left to that sum.
@@ -115,29 +116,34 @@ def _bias_codes(
 
 def _weight_behind_codes(graph: GraphBuilder, folded: FoldedLayer) -> str:
     """For OpenVINO, which runs weights on integers if it sees int8 codes; 4-bit ones it widens on loading."""
-    if folded.weight_scale is None:
+    if not is_integer(folded.layer.weight_format):
         return _float_weight(graph, folded)
-    codes = _stored(graph, folded)
+    codes, scale = _stored(graph, folded), graph.constant(_codes(folded)[1])
     if _bits(folded) <= INT4_BITS:
         codes = graph.node("Cast", [codes], to=TensorProto.INT8)
-    return graph.node("DequantizeLinear", [codes, graph.constant(folded.weight_scale)], axis=0)
+    return graph.node("DequantizeLinear", [codes, scale], axis=0)
 
 
 def _real_weight(graph: GraphBuilder, folded: FoldedLayer) -> str:
     """For ONNX Runtime, which computes products of constants once, on loading."""
-    if folded.weight_scale is None:
+    if not is_integer(folded.layer.weight_format):
         return _float_weight(graph, folded)
-    scale = folded.weight_scale.reshape(-1, *[1] * (folded.weight.ndim - 1))
-    real = graph.node("Cast", [_stored(graph, folded)], to=TensorProto.FLOAT)
-    return graph.node("Mul", [real, graph.constant(scale)])
+    return _scaled(graph, folded, graph.node("Cast", [_stored(graph, folded)], to=TensorProto.FLOAT))
 
 
 def _float_weight(graph: GraphBuilder, folded: FoldedLayer) -> str:
-    codes, scale = float_codes(folded.weight, folded.layer.weight_format)
-    weight = graph.constant(codes)
-    if codes.dtype != np.float32:
+    numbers = folded.unscaled().astype(float_type(folded.layer.weight_format)[0])
+    weight = graph.constant(numbers)
+    if numbers.dtype != np.float32:
         weight = graph.node("Cast", [weight], to=TensorProto.FLOAT)
-    return weight if scale is None else graph.node("Mul", [weight, graph.constant(scale)])
+    return _scaled(graph, folded, weight)
+
+
+def _scaled(graph: GraphBuilder, folded: FoldedLayer, numbers: str) -> str:
+    if folded.weight_scale is None:
+        return numbers
+    scale = folded.weight_scale.reshape(-1, *[1] * (folded.weight.ndim - 1))
+    return graph.node("Mul", [numbers, graph.constant(scale)])
 
 
 def _stored(graph: GraphBuilder, folded: FoldedLayer) -> str:

@@ -58,22 +58,6 @@ def is_float8(format_name: str) -> bool:
     return not number_format.is_integer and number_format.storage_bits == 8
 
 
-def float_codes(weight: NDArray[np.float32], format_name: str) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
-    """Weights in the type of their float format.
-
-    Those of 8 bits are in units of one scale per output channel, (out, 1, ..), so that they use the whole range.
-
-    Raises:
-        UnsupportedError: ONNX has no such type.
-    """
-    dtype, _ = float_type(format_name)
-    if not is_float8(format_name):
-        return weight.astype(dtype), None
-    largest = np.abs(weight).reshape(len(weight), -1).max(1).reshape(-1, *[1] * (weight.ndim - 1))
-    scale = np.where(largest > 0, largest / np.float32(ml_dtypes.finfo(dtype).max), 1.0).astype(np.float32)
-    return (weight / scale).astype(dtype), scale
-
-
 def packed_codes(codes: NDArray[np.int8], bits: int) -> NDArray[Any]:
     """Codes of ``bits`` bits in the smallest integer type that holds them."""
     return codes.astype(ml_dtypes.int4) if bits <= INT4_BITS else codes

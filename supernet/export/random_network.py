@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from bitfront.supernet.folded import Folded, FoldedLayer, TensorQuant
 from bitfront.supernet.layers import Block, Layer
 from bitfront.supernet.quantization.formats import FORMATS
-from bitfront.supernet.quantization.formats.base import IntegerFormat
+from bitfront.supernet.quantization.formats.base import FloatFormat, IntegerFormat
 from bitfront.supernet.quantization.policy import quantized_outputs, reads_as_quantized
 
 # Weights repeat after this many (it divides no layer's size), so that models are made quickly and pack well.
@@ -58,14 +59,25 @@ def _random_weight(
     format_name: str, shape: tuple[int, ...], deviation: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.int8] | None, NDArray[np.float32] | None]:
     number_format = FORMATS.get(format_name)
-    if not isinstance(number_format, IntegerFormat):
+    if isinstance(number_format, IntegerFormat):
+        limit = number_format.weight_limit
+        codes = np.resize(rng.integers(-limit, limit, size=_PERIOD, endpoint=True, dtype=np.int8), shape)
+        # Uniform codes have a deviation of about limit / sqrt(3).
+        scale = _random_scale(deviation * math.sqrt(3.0) / limit, shape[0], rng)
+        return codes * scale.reshape(-1, *[1] * (len(shape) - 1)), codes, scale
+    if not number_format.has_weight_scale:
         few = rng.normal(0.0, deviation, _PERIOD).astype(np.float32)
         return np.resize(few, shape), None, None
-    limit = number_format.weight_limit
-    codes = np.resize(rng.integers(-limit, limit, size=_PERIOD, endpoint=True, dtype=np.int8), shape)
-    # Uniform codes have a deviation of about limit / sqrt(3); channels differ a little in scale.
-    scale = (deviation * math.sqrt(3.0) / limit * rng.uniform(0.7, 1.3, shape[0])).astype(np.float32)
-    return codes * scale.reshape(-1, *[1] * (len(shape) - 1)), codes, scale
+    assert isinstance(number_format, FloatFormat)
+    normal = torch.from_numpy(rng.normal(0.0, 1.0, _PERIOD).astype(np.float32))
+    scale = _random_scale(deviation, shape[0], rng)
+    numbers: NDArray[np.float32] = np.resize(number_format.rounded(normal).numpy(), shape)
+    return numbers * scale.reshape(-1, *[1] * (len(shape) - 1)), None, scale
+
+
+def _random_scale(mean: float, channels: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Channels differ a little."""
+    return (mean * rng.uniform(0.7, 1.3, channels)).astype(np.float32)
 
 
 def _quant(format_name: str, signed: bool) -> TensorQuant | None:

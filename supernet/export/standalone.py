@@ -47,13 +47,15 @@ def unpacked(packed: Tensor, count: int, bits: int) -> Tensor:
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], weight_bits: Mapping[str, int]) -> None:
-    """Give every layer its weights and biases as real numbers, of codes and scales where they are stored so."""
+    """Give every layer its weights and biases as real numbers, times scales where they have some."""
     for name, layer in network.named_children():
         if not isinstance(layer, nn.Conv2d | nn.Linear):
             continue
         weight, shape = tensors[f"{name}.weight"], layer.weight.shape
         if name in weight_bits:
-            codes = unpacked(weight, shape.numel(), weight_bits[name])
-            weight = codes.reshape(shape[0], -1) * tensors[f"{name}.weight_scale"][:, None]
-        layer.weight = nn.Parameter(weight.float().reshape(shape), requires_grad=False)
+            weight = unpacked(weight, shape.numel(), weight_bits[name])
+        weight = weight.float().reshape(shape[0], -1)
+        if f"{name}.weight_scale" in tensors:
+            weight = weight * tensors[f"{name}.weight_scale"][:, None]
+        layer.weight = nn.Parameter(weight.reshape(shape), requires_grad=False)
         layer.bias = nn.Parameter(tensors[f"{name}.bias"].float(), requires_grad=False)

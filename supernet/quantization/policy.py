@@ -76,9 +76,9 @@ def reads_as_quantized(block: Block, layer: Layer) -> bool:
 
 
 def layer_bytes(layer: Layer) -> float:
-    """Bytes of one layer's weights at its format, its biases (32 bit) and one scale per output channel."""
+    """Bytes of one layer's weights at its format, biases (32 bit) and, up to 8 bits, one scale per channel."""
     weight_format = FORMATS.get(layer.weight_format)
-    scales = _SCALE_BYTES * layer.out_channels if weight_format.is_integer else 0
+    scales = _SCALE_BYTES * layer.out_channels if weight_format.has_weight_scale else 0
     return layer.weights * weight_format.storage_bits / 8 + _BIAS_BYTES * layer.out_channels + scales
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from bitfront.supernet.errors import CorruptFileError, MissingFileError, UnsupportedError
-from bitfront.supernet.export.onnx_containers import float_codes, read_model, weight_containers
+from bitfront.supernet.export.onnx_containers import read_model, weight_containers
 from bitfront.supernet.export.onnx_graph import onnx_model
 from bitfront.supernet.export.onnx_runtime import run_onnx
 from bitfront.supernet.export.openvino_run import run_openvino
@@ -148,19 +148,6 @@ class TestAnswers:
         assert relative_error(answers(folded, images, runtime), answers(real, images, "onnxruntime")) < 0.05
 
     @pytest.mark.parametrize("runtime", RUNTIMES)
-    @pytest.mark.parametrize(("weights", "most"), [("bf16", 0.02), ("float8_e4m3fn", 0.2), ("float8_e5m2", 0.4)])
-    def test_weights_in_few_bits_of_float_are_what_is_multiplied(
-        self, tiny_space: MBConvSpace, weights: str, most: float, runtime: RuntimeName
-    ) -> None:
-        folded = network(tiny_space, weights, "fp32")
-        images = images_for(folded)
-        found = answers(folded, images, runtime)
-        real = replace(folded, layers=tuple(map(as_real, folded.layers)))
-        decoded = replace(folded, layers=tuple(map(as_decoded, folded.layers)))
-        assert relative_error(found, answers(decoded, images, "onnxruntime")) < 1e-4
-        assert 1e-5 < relative_error(found, answers(real, images, "onnxruntime")) < most
-
-    @pytest.mark.parametrize("runtime", RUNTIMES)
     def test_activations_in_8_bits_of_float_are_rounded_to_them(
         self, tiny_space: MBConvSpace, runtime: RuntimeName
     ) -> None:
@@ -180,12 +167,6 @@ def as_real(part: FoldedLayer) -> FoldedLayer:
     form = "fp32" if part.layer.activation_format.startswith("float8") else part.layer.activation_format
     layer = replace(part.layer, weight_format="fp32", activation_format=form)
     return replace(part, layer=layer, weight_codes=None, weight_scale=None)
-
-
-def as_decoded(part: FoldedLayer) -> FoldedLayer:
-    codes, scale = float_codes(part.weight, part.layer.weight_format)
-    decoded = codes.astype(np.float32) * (1 if scale is None else scale)
-    return as_real(replace(part, weight=decoded.astype(np.float32)))
 
 
 class TestSizes:

@@ -9,6 +9,8 @@ from typing import final
 import torch
 from torch import Tensor
 
+_SCALED_BITS = 8
+
 
 @dataclass(frozen=True, slots=True)
 class QParams:
@@ -28,6 +30,14 @@ class NumberFormat(ABC):
     @abstractmethod
     def is_integer(self) -> bool:
         """Whether values are stored as integer codes with a scale."""
+
+    @property
+    def has_weight_scale(self) -> bool:
+        """Whether weights are stored with one scale per output channel: in all formats of up to 8 bits.
+
+        Batch norm goes into that, as few bits can not hold its factors.
+        """
+        return self.storage_bits <= _SCALED_BITS
 
     @abstractmethod
     def encode(self, values: Tensor, qparams: QParams) -> Tensor:
