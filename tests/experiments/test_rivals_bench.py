@@ -48,7 +48,7 @@ class TestCompared:
         one = measured([0.7, 0.8, 0.9], [1.0, 2.0, 4.0])
         found = compared({OURS: one, "rival": one})
         assert {found[f"ours_over_rival_{name}"] for name in ("gain", "least_gain", "gain_1", "gain_5")} == {0.0}
-        assert (found["rival_equalled"], found["ours_equalled_by_rival"]) == (1.0, 1.0)
+        assert (found["rival_latency_ms_equalled"], found["ours_equalled_by_rival"]) == (1.0, 1.0)
         assert found["rival_latency_ms_ratio"] == pytest.approx(1.0)
         assert found["ours_hypervolume"] == found["rival_hypervolume"] > 0
 
@@ -80,7 +80,7 @@ class TestCompared:
 
     def test_nothing_is_asked_of_what_has_no_equal(self) -> None:
         found = compared({OURS: measured([0.5], [1.0]), "rival": measured([0.9], [1.0])})
-        assert found["rival_equalled"] == 0.0
+        assert found["rival_latency_ms_equalled"] == 0.0
         assert goals(found, ["rival"]) == ["ours_over_rival_gain >= 0"]
 
     def test_seeds_without_a_figure_do_not_count(self) -> None:

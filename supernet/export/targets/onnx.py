@@ -20,7 +20,7 @@ from bitfront.supernet.export.onnx_containers import (
     weight_containers,
 )
 from bitfront.supernet.export.onnx_graph import RUNTIME, onnx_model
-from bitfront.supernet.export.onnx_runtime import run_onnx
+from bitfront.supernet.export.onnx_runtime import EXACT_SUMS, run_onnx
 from bitfront.supernet.export.openvino_run import run_openvino
 from bitfront.supernet.export.targets.base import Example, ExportOptions, ExportTarget, Files, needed
 from bitfront.supernet.folded import Folded
@@ -84,7 +84,9 @@ class OnnxTarget(ExportTarget):
             needs="onnxruntime",
             imports=("import onnxruntime",),
             run=(
-                f'session = onnxruntime.InferenceSession("{self.main_file}")',
+                "options = onnxruntime.SessionOptions()",
+                f"options.add_session_config_entry{EXACT_SUMS}  # else x86 CPUs without VNNI round otherwise",
+                f'session = onnxruntime.InferenceSession("{self.main_file}", options)',
                 "(logits,) = session.run(None, {session.get_inputs()[0].name: images})",
             ),
         )
