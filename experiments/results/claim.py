@@ -22,7 +22,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "nncf": "NNCF with accuracy control",
         "optuna_nsga2": "Optuna's NSGA-II",
         "optuna_tpe": "Optuna's TPE",
-        "dynast_evolutionary": "DyNAS-T's evolution",
+        "dynast_evolutionary": "DyNAS-T's evolutionary tactic",
         "dynast_linas": "DyNAS-T's LINAS",
     },
     "pool": {"digits": "digits", "fashion": "Fashion-MNIST"},

@@ -12,9 +12,8 @@ RIVALS = Claim(
     "rivals",
     "It beats what users would pick instead",
     "At the same latency networks of a joint search are at least as accurate as fp32 networks, as those after "
-    "post-training quantization by ONNX Runtime's tool and by NNCF, and as those that Optuna and DyNAS-T find "
-    "for the same budget; and at the same accuracy they are at least as fast. All are exported and run in "
-    "OpenVINO.",
+    "post-training quantization by ONNX Runtime's tool and by NNCF, and as those that other searches find in the "
+    "same space; and at the same accuracy they are at least as fast. All are exported and run in OpenVINO.",
     "bitfront's own claim",
     "rivals",
     seeds=3,
