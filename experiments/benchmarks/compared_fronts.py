@@ -1,4 +1,9 @@
-"""A joint front against fronts of parts of its space, at equal accuracy and equal true evaluations."""
+"""Joint fronts against fronts of parts of their space, at equal accuracy and equal true evaluations.
+
+Each metric has searches of its own, of accuracy and that metric. A joint front reaches further than that of a part
+of its space; of its members those are measured that are predicted to be as accurate as the rival's least accurate
+one, so that both are measured as densely where they can be equal.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +19,7 @@ from bitfront.experiments.benchmarks.result import BenchResult
 from bitfront.experiments.benchmarks.studied import DEVICES, searched, studied_spec
 from bitfront.experiments.benchmarks.study import Study, study
 from bitfront.experiments.reporter import Reporter
+from bitfront.search.front import Front
 from bitfront.supernet.space import SearchSpace
 
 JOINT = "joint"
@@ -23,11 +29,13 @@ _MEASURED, _QUICK_MEASURED = 20, 6
 Searches = Mapping[str, Sequence[tuple[SearchSpace, str]]]
 """By name the searches whose fronts count as one: a part of the space, and a strategy."""
 RivalsOf = Callable[[Study], Searches]
+_Pair = tuple[MeasuredFront, MeasuredFront]
+"""A rival's, and the joint one."""
 
 
 @dataclass
 class _Case:
-    """One device: the metrics that it tells, figures of each seed, and the measured fronts of the first seed."""
+    """One device: the metrics that it tells, figures of each seed, and of the first seed the fronts of latency."""
 
     metrics: tuple[str, ...]
     figures: list[dict[str, float]] = field(default_factory=list)
@@ -51,7 +59,7 @@ def compared_fronts(
     Args:
         bench: its name.
         rivals_of: of a study, the searches that the joint one is compared with.
-        metrics: those of which ratios are told, as far as the device has them; members are paired by latency.
+        metrics: those of which ratios are told, as far as the device has them.
         goals: with ``{device}`` in the place of a device's name.
         quick: a barely trained supernet on digits, on the first device alone.
         seeds: of the searches.
@@ -82,7 +90,8 @@ def _judged(
     for goal in wanted:
         if goal not in known and any(metric in goal for metric in case.metrics):
             reporter.say(f"goal {goal!r} can not be judged: in no seed has the other front a member with an equal")
-    return [*(f"{name}_{rival}_least_equals >= 1" for rival in case.fronts if rival != JOINT), *known]
+    rivals = [rival for rival in case.fronts if rival != JOINT]
+    return [*(f"{name}_{rival}_{metric}_least_equals >= 1" for rival in rivals for metric in case.metrics), *known]
 
 
 def _case(
@@ -91,24 +100,39 @@ def _case(
     case = _Case(tuple(metric for metric in metrics if metric in studied.costs.names))
     progress = reporter.progress("searching and measuring")
     for seed in range(seeds):
-        fronts = {
-            name: _measured(studied, searches, quick, seed)
-            for name, searches in {JOINT: [(studied.space, "nsga2")], **rivals}.items()
-        }
         found: dict[str, float] = {}
-        for name in rivals:
-            found |= ratios(fronts[name], fronts[JOINT], name, case.metrics)
+        for done, metric in enumerate(case.metrics, start=1):
+            pairs = _pairs(studied, rivals, metric, quick, seed)
+            for name, (theirs, ours) in pairs.items():
+                found |= ratios(theirs, ours, name, metric)
+            if metric == _METRIC:
+                case.fronts = case.fronts or _drawn(pairs)
+            progress(seed * len(case.metrics) + done, seeds * len(case.metrics))
         case.figures.append(found)
-        case.fronts = case.fronts or fronts
-        progress(seed + 1, seeds)
     return case
 
 
-def _measured(
-    studied: Study, searches: Sequence[tuple[SearchSpace, str]], quick: bool, seed: int
-) -> MeasuredFront:
-    fronts = [searched(studied.predicting(space=space), strategy, quick, seed) for space, strategy in searches]
-    return MeasuredFront.of(studied, fronts, _METRIC, _QUICK_MEASURED if quick else _MEASURED)
+def _pairs(studied: Study, rivals: Searches, metric: str, quick: bool, seed: int) -> dict[str, _Pair]:
+    """Of each rival its measured front, and the joint one where that may be as accurate."""
+    objectives, most = ("top1", metric), _QUICK_MEASURED if quick else _MEASURED
+
+    def front(space: SearchSpace, strategy: str) -> Front:
+        return searched(studied.predicting(objectives, space), strategy, quick, seed)
+
+    joint, pairs = front(studied.space, "nsga2"), {}
+    for name, searches in rivals.items():
+        theirs = [front(*each) for each in searches]
+        least = min(float(one.predicted["top1"].min()) for one in theirs)
+        pairs[name] = (
+            MeasuredFront.of(studied, theirs, metric, most),
+            MeasuredFront.of(studied, [joint], metric, most, least),
+        )
+    return pairs
+
+
+def _drawn(pairs: Mapping[str, _Pair]) -> dict[str, MeasuredFront]:
+    joint = MeasuredFront.together([ours for _, ours in pairs.values()], _METRIC)
+    return {JOINT: joint} | {name: theirs for name, (theirs, _) in pairs.items()}
 
 
 def _summary(device: str, rows: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -31,18 +31,42 @@ class MeasuredFront:
 
     @classmethod
     def of(
-        cls, study: Study, fronts: Sequence[Front], metric: str, most: int, also: Sequence[Genomes] = ()
+        cls,
+        study: Study,
+        fronts: Sequence[Front],
+        metric: str,
+        most: int,
+        least_top1: float = 0.0,
+        also: Sequence[Genomes] = (),
     ) -> MeasuredFront:
         """Up to ``most`` members of all fronts together, spread over them, and genomes beside these, measured.
 
-        Those stay that no other one beats both in accuracy on the validation split and in ``metric``.
+        Those stay that no other one beats both in accuracy on the validation split and in ``metric``. Members that
+        are predicted to be less accurate than ``least_top1`` are passed over, as long as a front has others.
         """
-        each = [front.genomes[front.spread(most // len(fronts))] for front in fronts]
-        genomes = np.unique(np.concatenate([*each, *also]), axis=0)
+        each = [front.take(_at_least(front.predicted["top1"], least_top1)) for front in fronts]
+        spread = [front.genomes[front.spread(most // len(fronts))] for front in each]
+        return cls._measured(study, np.unique(np.concatenate([*spread, *also]), axis=0), metric)
+
+    @classmethod
+    def _measured(cls, study: Study, genomes: Genomes, metric: str) -> MeasuredFront:
         valid, costs = study.top1(genomes, "validation"), study.costs.cost(genomes)
         kept = non_dominated(np.stack([1.0 - valid, costs[metric]], axis=1))
         test = study.top1(genomes[kept], "test")
         return cls(valid[kept], test, {name: values[kept] for name, values in costs.items()})
+
+    @classmethod
+    def together(cls, fronts: Sequence[MeasuredFront], metric: str) -> MeasuredFront:
+        """Those members of all fronts that no other one beats."""
+        valid, test = (np.concatenate([getattr(one, name) for one in fronts]) for name in ("valid", "test"))
+        costs = {name: np.concatenate([one.costs[name] for one in fronts]) for name in fronts[0].costs}
+        kept = non_dominated(np.stack([1.0 - valid, costs[metric]], axis=1))
+        return cls(valid[kept], test[kept], {name: values[kept] for name, values in costs.items()})
+
+
+def _at_least(top1: Floats, least: float) -> NDArray[np.bool_]:
+    enough: NDArray[np.bool_] = top1 >= min(least, top1.max())
+    return enough
 
 
 def equals(rival: MeasuredFront, ours: MeasuredFront, metric: str) -> NDArray[np.intp]:
@@ -58,22 +82,21 @@ def equals(rival: MeasuredFront, ours: MeasuredFront, metric: str) -> NDArray[np
     return np.array(pairs, dtype=np.intp).reshape(-1, 2)
 
 
-def ratios(rival: MeasuredFront, ours: MeasuredFront, name: str, metrics: Sequence[str]) -> dict[str, float]:
-    """How many times as much the rival's members cost as ours of equal accuracy, by each of ``metrics``.
+def ratios(rival: MeasuredFront, ours: MeasuredFront, name: str, metric: str) -> dict[str, float]:
+    """How many times as much the rival's members cost as ours of equal accuracy.
 
-    The pairs are those of the first metric. Beside the geometric mean and the largest ratio stands what the change
-    costs or brings on the test split, by which nothing was chosen, and the members that have an equal: how many
-    (``equals``), and which share of all (``equalled``). Where none has, nothing else is known.
+    Figures' names begin with ``name_metric``. Beside the geometric mean and the largest ratio stands what the
+    change costs or brings on the test split, by which nothing was chosen, and the members that have an equal: how
+    many (``equals``), and which share of all (``equalled``). Where none has, nothing else is known.
     """
-    pairs = equals(rival, ours, metrics[0])
+    pairs, name = equals(rival, ours, metric), f"{name}_{metric}"
     figures = {f"{name}_equals": float(len(pairs)), f"{name}_equalled": len(pairs) / len(rival.valid)}
     if not len(pairs):
         return figures
     theirs, own = pairs.T
-    for metric in metrics:
-        found = rival.costs[metric][theirs] / ours.costs[metric][own]
-        figures |= {
-            f"{name}_{metric}_ratio": float(np.exp(np.log(found).mean())),
-            f"{name}_{metric}_largest_ratio": float(found.max()),
-        }
-    return figures | {f"{name}_test_top1_gain": float((ours.test[own] - rival.test[theirs]).mean())}
+    found = rival.costs[metric][theirs] / ours.costs[metric][own]
+    return figures | {
+        f"{name}_ratio": float(np.exp(np.log(found).mean())),
+        f"{name}_largest_ratio": float(found.max()),
+        f"{name}_test_top1_gain": float((ours.test[own] - rival.test[theirs]).mean()),
+    }

@@ -93,7 +93,7 @@ class OnDevice:
             for one in each:
                 deployed = best_below(study, one.front, _METRIC, limits, _BELOW)
                 top1[source].append(study.top1(deployed, "test"))
-                measured[source].append(MeasuredFront.of(study, [one.front], _METRIC, _MEASURED, [deployed]))
+                measured[source].append(MeasuredFront.of(study, [one.front], _METRIC, _MEASURED, also=[deployed]))
                 step()
         return cls(
             limits,
@@ -137,7 +137,7 @@ def row_of(found: Mapping[str, OnDevice], seed: int) -> dict[str, float]:
         lost = on.top1[target][seed] - on.top1[source][seed]
         row[f"{name}_top1_lost"] = float(lost.mean())
         row[f"{name}_changed"] = float(on.changed[source][seed])
-        row |= ratios(other, own, name, (_METRIC,))
+        row |= ratios(other, own, name, _METRIC)
     lost_of_all = [value for name, value in row.items() if name.endswith("_top1_lost")]
     return row | {"mean_top1_lost": float(np.mean(lost_of_all))}
 
@@ -152,7 +152,7 @@ def _figures(found: Mapping[str, OnDevice], rows: Sequence[Mapping[str, float]])
         figures |= summarised(name, np.array([row[name] for row in rows if name in row]))
     pairs = [_name(*pair) for pair in _pairs(found)]
     figures["largest_top1_lost"] = max(figures[f"{pair}_top1_lost"] for pair in pairs)
-    figures["least_equals"] = min(row[f"{pair}_equals"] for pair in pairs for row in rows)
+    figures["least_equals"] = min(row[f"{pair}_{_METRIC}_equals"] for pair in pairs for row in rows)
     known = [figures[f"{pair}_{_METRIC}_ratio"] for pair in pairs if f"{pair}_{_METRIC}_ratio" in figures]
     return figures | ({"largest_latency_ratio": max(known)} if known else {})
 

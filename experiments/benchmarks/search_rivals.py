@@ -11,6 +11,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import numpy as np
 import optuna
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from bitfront.experiments.benchmarks.stock_pymoo import stock_nsga2
 from bitfront.search.problem import Problem
 from bitfront.supernet.genes import Genomes
+from bitfront.supernet.space import SearchSpace
 
 Floats = NDArray[np.float64]
 _SAMPLE, _SUM_WEIGHT = 25, 0.05
@@ -94,7 +96,7 @@ def _by_optuna(problem: Problem, ledger: Ledger, sampler: optuna.samplers.BaseSa
     space = problem.space
     study = optuna.create_study(directions=["minimize"] * len(problem.objectives), sampler=sampler)
 
-    allowed = [[gene.choices.index(one) for one in space.allowed_choices(gene.name)] for gene in space.genes]
+    allowed = allowed_choices(space)
 
     def objective(trial: optuna.Trial) -> tuple[float, ...]:
         genes = [
@@ -105,6 +107,11 @@ def _by_optuna(problem: Problem, ledger: Ledger, sampler: optuna.samplers.BaseSa
         return tuple(ledger.score(genome)[0].tolist())
 
     study.optimize(objective, n_trials=_ENDLESS)
+
+
+def allowed_choices(space: SearchSpace) -> list[list[int]]:
+    """Indices of the choices that each gene has."""
+    return [[gene.choices.index(one) for one in space.allowed_choices(gene.name)] for gene in space.genes]
 
 
 def aging_evolution(problem: Problem, ledger: Ledger, population: int, seed: int) -> None:
@@ -162,9 +169,6 @@ def all_scored(rival: Rival, problem: Problem, evaluations: int, population: int
 
 
 def spend(rival: Rival, problem: Problem, ledger: Ledger, population: int, seed: int) -> None:
-    """Let a rival score until its ledger stops it."""
-    try:
+    """Let a rival score until its ledger stops it, or until it ends by itself."""
+    with suppress(SpentError):
         rival(problem, ledger, population, seed)
-    except SpentError:
-        return
-    raise AssertionError("unreachable")

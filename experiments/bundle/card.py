@@ -13,6 +13,13 @@ from bitfront.experiments.bundle.names import EXAMPLE, SAMPLES
 
 LAYERS, JUDGED, CLASSES = (f"pictures/{name}.png" for name in ("layers", "judged", "classes"))
 
+_SATURATES = {
+    "onnxruntime": "On x86 CPUs without VNNI, 8-bit sums of ONNX Runtime saturate, and `model.onnx` answers "
+    "otherwise than here, unless `session.x64quantprecision` is `1`, as its example has it.",
+    "openvino": "On x86 CPUs without VNNI, 8-bit sums of OpenVINO saturate, whatever its settings, and "
+    "`model.onnx` answers otherwise than here: test it on such a CPU before you rely on it there.",
+}
+
 OWN_IMAGE = """import json
 
 import numpy as np
@@ -182,6 +189,7 @@ def _limits(manifest: Manifest) -> Iterator[str]:
         f"Its accuracy is that on images like those of {plain(manifest.data.name)}; nothing is known of others.",
         "It was not tested for fairness between people, nor against pictures that are made to deceive it.",
     ]
+    names += [_SATURATES[form.runtime] for form in manifest.forms if form.format == "onnx"]
     if manifest.finetuning is not None:
         names.append(f"It was fine-tuned after the search: {plain(manifest.finetuning.get('exported', ''))}.")
     yield "\n".join(f"- {name}" for name in names)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bitfront.experiments.bundle.checks import Check, checked, refuse
 from bitfront.experiments.bundle.forms import run_form
 from bitfront.experiments.bundle.manifest import FormEntry, Manifest
-from bitfront.experiments.bundle.samples import Samples
+from bitfront.experiments.bundle.samples import FAKE_QUANT, Samples
 from bitfront.experiments.bundle.testing import Classes, classes_of, fed_images, spread_rows
 from bitfront.supernet.data.dataset import Dataset
 from bitfront.supernet.errors import UnsupportedError
@@ -25,6 +25,10 @@ MOST_APART = 0.05
 """Of the range of logits: codes may round another way on another machine."""
 MOST_LOST = 0.005
 """Of accuracy, likewise."""
+MADE_AGAIN = "made again"
+"""How the check that proves what a form is is called, after the form's name."""
+_MOST_FROM_NETWORK = 0.25
+"""Of the range of the network's own logits: how far those of a form may be that is not known to be made of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +46,18 @@ class FormChecks:
     is_same_tools: bool
 
     def all(self) -> Iterator[Check]:
-        """One after the other, the answers last; what is not known to be what the network gives is not run."""
+        """One after the other, the answers last; no program is run that might be another network's."""
         name = self.entry.format
         if name not in TARGETS.names():
-            yield Check(name, "not possible", "this bitfront has no such format")
+            yield Check(f"{name}: {MADE_AGAIN}", "not possible", "this bitfront has no such format")
             return
-        made = checked(f"{name}: made again", self._made_again)
+        made = checked(f"{name}: {MADE_AGAIN}", self._made_again)
         yield made
         yield checked(f"{name}: description", self._described)
         if made.state == "holds":
             yield checked(f"{name}: answers", self._answers)
+        elif made.state == "not possible" and self._target.is_data:
+            yield checked(f"{name}: answers", self._answers_unmade)
         else:
             known = "not" if made.state == "fails" else "not known to be"
             yield Check(
@@ -94,17 +100,38 @@ class FormChecks:
         return f"{', '.join(sorted(told))} are as the manifest says"
 
     def _answers(self) -> str:
-        samples, name = self.samples, self.entry.format
-        if samples is None:
-            raise UnsupportedError("there are no samples that can be read")
+        samples, name = self._samples(), self.entry.format
         if name not in samples.logits:
             raise UnsupportedError("the samples have no answers of it, as it could not run where it was written")
-        logits, told = self._logits(samples.images), samples.logits[name]
+        told = samples.logits[name]
+        return self._as_told(self._logits(samples.images[: len(told)]), told)
+
+    def _answers_unmade(self) -> str:
+        """Of a form that could be any other network's: what it says must also be what the network itself says."""
+        samples, name = self._samples(), self.entry.format
+        own = samples.logits[FAKE_QUANT]
+        own = own[: len(samples.logits.get(name, own))]
+        logits = self._logits(samples.images[: len(own)])
+        self._refuse_shape(logits, own)
+        apart = float(np.abs(logits - own).max())
+        if not apart <= _MOST_FROM_NETWORK * float(np.ptp(own)):
+            raise ValueError(f"its logits are up to {apart:.3g} from the network's own")
+        near = f"it is within {apart:.2g} of the network's own logits"
+        return f"{near}; {self._as_told(logits, samples.logits[name])}" if name in samples.logits else near
+
+    def _samples(self) -> Samples:
+        if self.samples is None:
+            raise UnsupportedError("there are no samples that can be read")
+        return self.samples
+
+    def _refuse_shape(self, logits: NDArray[np.float32], told: NDArray[np.float32]) -> None:
         if logits.shape != told.shape:
             raise ValueError(f"it gives logits of shape {logits.shape}, the samples have {told.shape}")
+
+    def _as_told(self, logits: NDArray[np.float32], told: NDArray[np.float32]) -> str:
+        self._refuse_shape(logits, told)
         apart = float(np.abs(logits - told).max())
-        exactly = self._target.is_exact
-        if apart > (0.0 if exactly else MOST_APART * float(np.ptp(told))):
+        if not apart <= (0.0 if self._target.is_exact else MOST_APART * float(np.ptp(told))):
             raise ValueError(f"its logits are up to {apart:.3g} from those in the samples")
         how = "to the bit" if apart == 0 else f"within {apart:.2g}"
         return f"{len(told)} samples have the logits that are told, {how}"

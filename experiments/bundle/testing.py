@@ -41,6 +41,11 @@ class Answers:
     total: int
     why: str = ""
 
+    @property
+    def are_all(self) -> bool:
+        """Whether the form is quick enough to be run on the whole split."""
+        return len(self.rows) == self.total
+
     def tested(self, labels: Classes, fake_quant: Classes) -> Tested:
         """For a manifest: ``labels`` and what the network itself names, both (total,)."""
         rows, ran = self.rows, len(self.rows) > 0
@@ -106,7 +111,8 @@ def classes_of(logits: Logits, images: ImagesOf, rows: Rows, progress: Progress 
 def _affordable(logits: Logits, images: ImagesOf, total: int) -> tuple[int, str]:
     """(How many images may be run, why not all)."""
     tried = spread_rows(total, 1 + _TRIED)
-    first = _seconds(logits, images(tried[:1]))  # which may compile something
+    logits(images(tried[:1]))  # which may compile something
+    first = _seconds(logits, images(tried[:1]))
     each = max(_seconds(logits, images(tried)) - first, 0.0) / _TRIED
     if each * total <= _SECONDS:
         return total, ""

@@ -2,7 +2,8 @@
 
 That shows damage, and files that do not belong together. It does not show who wrote a bundle: whoever can write
 all files of it can make others that fit each other. No program that is read is run, only what this bitfront itself
-would write for the same network; see `ExportTarget.logits`.
+would write for the same network; see `ExportTarget.logits`. What can not be made again is run where it is data
+(`ExportTarget.is_data`), and compared with the network.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from bitfront.experiments.bundle.bundle_checks import BundleChecks
 from bitfront.experiments.bundle.checks import Check, checked
+from bitfront.experiments.bundle.form_checks import MADE_AGAIN
 from bitfront.experiments.bundle.manifest import Manifest, read_manifest
 from bitfront.experiments.bundle.names import MANIFEST
 from bitfront.experiments.bundle.reading import look_at_sums, read_bundle
@@ -38,7 +40,7 @@ def verify(folder: Path, data: str | None = None, progress: Progress = silent) -
     """
     files = read_bundle(folder)
     found = [checked("files", lambda: look_at_sums(files))]
-    if found[0].state == "fails" or MANIFEST not in files:
+    if found[0].state == "fails":
         why = "the files are not those that were written together"
         return [*found, Check("all else", "not possible", why)]
     found.append(checked("manifest", lambda: f"version {_manifest(files).version}, with all that belongs in one"))
@@ -54,7 +56,21 @@ def failed(checks: list[Check]) -> bool:
     return any(check.state == "fails" for check in checks)
 
 
+def not_made(checks: list[Check]) -> list[str]:
+    """The forms that could not be made again, so that nothing proves that they are the network's."""
+    states = {check.name: check.state for check in checks}
+    ending = f": {MADE_AGAIN}"
+    return [name.removesuffix(ending) for name in states if name.endswith(ending) and states[name] != "holds"]
+
+
+def verified(checks: list[Check]) -> bool:
+    """Whether nothing is wrong and every form was made again, byte for byte."""
+    return not failed(checks) and not not_made(checks)
+
+
 def _manifest(files: Mapping[str, bytes]) -> Manifest:
+    if MANIFEST not in files:
+        raise ValueError(f"{MANIFEST} is missing")
     return read_manifest(files[MANIFEST], MANIFEST)
 
 

@@ -23,8 +23,9 @@ _CRASHES = "crash.log"
 class Commands(TyperGroup):
     """Commands whose errors are told to people.
 
-    Exit codes: 1 for an error, 2 for a command line that can not be read, 130 after Ctrl-C. A traceback is shown
-    only when debugging; what nobody expected is kept in ``crash.log`` of BITFRONT_HOME.
+    Exit codes: 1 for an error, 2 for a command line that can not be read, 130 after Ctrl-C; commands that have
+    others tell of them. A traceback is shown only when debugging; what nobody expected is kept in ``crash.log`` of
+    BITFRONT_HOME.
     """
 
     def invoke(self, ctx: Any) -> Any:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from bitfront.experiments.bundle.checks import Check
 
 VERIFY = "verify"
+UNVERIFIED = 3
+"""The exit code where nothing is wrong, but not all could be proven."""
 _MARKS = {"holds": ("✓", "green"), "fails": ("✗", "red"), "not possible": ("-", "dim")}
 
 
@@ -51,9 +53,10 @@ def verify(
 ) -> None:
     """Work out anew what is in a bundle, as far as that is possible here, and compare.
 
-    Exit code 1 says that something is not as it should be. That shows damage, not who wrote a bundle.
+    Exit code 1 says that something is not as it should be, 3 that nothing is wrong, but not every form could be
+    made again here to compare. That shows damage, not who wrote a bundle.
     """
-    from bitfront.experiments.bundle.verify import failed
+    from bitfront.experiments.bundle.verify import failed, verified
     from bitfront.experiments.bundle.verify import verify as look
     from bitfront.experiments.rich_reporter import RichReporter
 
@@ -61,12 +64,28 @@ def verify(
         checks = look(folder, data, reporter.progress("looking at test images"))
     if as_json:
         listed = [{"name": one.name, "state": one.state, "detail": one.detail} for one in checks]
-        put_json({"bundle": str(folder.absolute()), "holds": not failed(checks), "checks": listed})
+        found = {"holds": not failed(checks), "verified": verified(checks)}
+        put_json({"bundle": str(folder.absolute()), **found, "checks": listed})
     else:
         out().print(_table(checks))
+    _conclude(folder, checks)
+
+
+def _conclude(folder: Path, checks: list[Check]) -> None:
+    from bitfront.experiments.bundle.verify import failed, not_made
+
+    unmade = ", ".join(not_made(checks))
     if failed(checks):
         tell(f"error: {folder} is not what it says: do not use it, and get or export it again", "red")
         raise typer.Exit(1)
+    if unmade:
+        tell(
+            f"not verified: {unmade} can not be made again here, for the reasons above. Nothing that was looked "
+            "at is wrong, but nothing proves that these files are the network's",
+            "yellow",
+        )
+        raise typer.Exit(UNVERIFIED)
+    tell("verified: its network gives every form again, byte for byte, and nothing else is wrong", "green")
 
 
 def _table(checks: list[Check]) -> Table:

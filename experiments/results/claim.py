@@ -16,6 +16,15 @@ _DEVICES = {
 WORDS: Mapping[str, Mapping[str, str]] = {
     "device": _DEVICES,
     "other": _DEVICES,
+    "rival": {
+        "fp32": "the same search in fp32",
+        "ort_int8": "ONNX Runtime's int8",
+        "nncf": "NNCF with accuracy control",
+        "optuna_nsga2": "Optuna's NSGA-II",
+        "optuna_tpe": "Optuna's TPE",
+        "dynast_evolutionary": "DyNAS-T's evolutionary tactic",
+        "dynast_linas": "DyNAS-T's LINAS",
+    },
     "pool": {"digits": "digits", "fashion": "Fashion-MNIST"},
     "case": {
         f"{target}_{size}": f"{words}, {pixels}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bitfront.experiments.results.claim import Claim
 from bitfront.experiments.results.claims_of_parts import EXPORT, LUT_FIDELITY, TRANSFER
+from bitfront.experiments.results.claims_of_rivals import RIVALS
 from bitfront.experiments.results.claims_of_search import (
     AGAINST_FIXED,
     AGAINST_INT8,
@@ -18,6 +19,7 @@ CLAIMS: tuple[Claim, ...] = (
     AGAINST_INT8,
     ONE_FAMILY,
     SEARCH_COST,
+    RIVALS,
     TRANSFER,
     LUT_FIDELITY,
     EXPORT,

@@ -59,27 +59,16 @@ def _against(rival: str, words: str, published: dict[str, str]) -> tuple[Shown, 
         for metric, name in metrics
         for end, how in (("ratio", "mean"), ("largest_ratio", "largest"))
     )
-    return (
-        *ratios,
-        Shown(
-            f"{{device}}_{rival}_least_equals",
-            f"{{device}}: {words}, members with an equal, least of a seed",
-            PLAIN,
-            _COUNTED,
-        ),
-        Shown(
-            f"{{device}}_{rival}_equalled",
-            f"{{device}}: {words}, share of members with an equal",
-            PERCENT,
-            _COUNTED,
-        ),
-        Shown(
-            f"{{device}}_{rival}_test_top1_gain",
-            f"{{device}}: accuracy gained over {words} beside that",
-            POINTS,
-            _TESTED,
-        ),
+    beside = (
+        Shown(f"{{device}}_{rival}_{metric}_{end}", f"{{device}}: {name}, {told}", unit, how)
+        for metric, name in metrics
+        for end, told, unit, how in (
+            ("least_equals", f"{words}, members with an equal, least of a seed", PLAIN, _COUNTED),
+            ("equalled", f"{words}, share of members with an equal", PERCENT, _COUNTED),
+            ("test_top1_gain", f"accuracy gained over {words} beside that", POINTS, _TESTED),
+        )
     )
+    return (*ratios, *beside)
 
 
 AGAINST_FIXED = Claim(
@@ -173,7 +162,7 @@ ONE_FAMILY = Claim(
         Shown("least_equals", "members with an equal, least of a pair and a seed", PLAIN, _COUNTED),
         Shown("{device}_on_{other}_top1_lost", f"{_PAIR}: accuracy lost", POINTS, _TESTED),
         Shown("{device}_on_{other}_latency_ms_ratio", f"{_PAIR}: latency at equal accuracy", TIMES, _OF_TABLE),
-        Shown("{device}_on_{other}_equalled", f"{_PAIR}: share that has an equal", PERCENT, _COUNTED),
+        Shown("{device}_on_{other}_latency_ms_equalled", f"{_PAIR}: share that has an equal", PERCENT, _COUNTED),
         Shown("{device}_on_{other}_changed", f"{_PAIR}: share that needs other formats", PERCENT, _COUNTED),
     ),
 )

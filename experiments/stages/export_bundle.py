@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from bitfront.experiments.bundle.content import bundle_files, form_entry, made_m
 from bitfront.experiments.bundle.folder import with_sums, write_bundle
 from bitfront.experiments.bundle.forms import ALL, Form, forms_of, run_form
 from bitfront.experiments.bundle.manifest import FormEntry, Manifest
-from bitfront.experiments.bundle.samples import FAKE_QUANT, Samples, drawn, fed
+from bitfront.experiments.bundle.samples import FAKE_QUANT, MOST_OF_SLOW, Samples, drawn, fed
 from bitfront.experiments.bundle.testing import Answers, answers_of, fed_images
 from bitfront.experiments.run import Run
 from bitfront.experiments.stages.built_network import Tuned, built_network
@@ -73,11 +73,6 @@ class Exported:
         """Accuracy, on the whole test split, of the fake-quantized network that the forms were made from."""
         return float(self.manifest.measured["top1_test_fake_quant"] or 0.0)
 
-    @property
-    def agreement(self) -> float | None:
-        """The fraction of test images on which both name the same class."""
-        return self.manifest.forms[0].tested.agreement
-
 
 @dataclass(frozen=True, slots=True)
 class Exporter:
@@ -107,8 +102,8 @@ class Exporter:
             folded = subnet.fold()
             forms, left_out = forms_of(folded, self.how.format_name, self.how.options)
             fake_quant = self._fake_quant(network, folded, subnet)
-            samples = self._samples(forms, folded, subnet)
             answers = [self._answers(network, form, folded) for form in forms]
+            samples = self._samples(zip(forms, answers, strict=True), folded, subnet)
         entries = [self._entry(network, *one, fake_quant) for one in zip(forms, answers, strict=True)]
         known = {
             **self._promised(network, tuned, entries[0], fake_quant),
@@ -134,14 +129,15 @@ class Exporter:
             progress(number + 1, len(batches))
         return np.concatenate(found)
 
-    def _samples(self, forms: Sequence[Form], folded: Folded, subnet: Subnet) -> Samples:
+    def _samples(self, forms: Iterable[tuple[Form, Answers]], folded: Folded, subnet: Subnet) -> Samples:
         dataset = self.evaluator.dataset
         pixels, labels = drawn(dataset, self.how.samples, self.run.rng("samples"))
         images = fed(pixels, dataset.mean, dataset.std, folded.resolution)
         said = {FAKE_QUANT: _logits(subnet, torch.from_numpy(images))}
-        for form in forms:
-            with contextlib.suppress(UnsupportedError):  # what runs it is not here, as its test will tell
-                said[form.name] = run_form(form.target, form.files, images)
+        for form, answers in forms:
+            count = len(images) if answers.are_all else MOST_OF_SLOW
+            with contextlib.suppress(UnsupportedError):  # what runs it is not here, as its test tells
+                said[form.name] = run_form(form.target, form.files, images[:count])
         return Samples(pixels, images, labels, said)
 
     def _answers(self, network: Network, form: Form, folded: Folded) -> Answers:

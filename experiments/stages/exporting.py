@@ -69,17 +69,21 @@ def export_candidate(
     """
     check_format(format_name)
     candidate = store.candidate(experiment_id, candidate_id)
-    spec = spec_from(store.get(experiment_id).spec, home=home, is_stored=True)
-    run = Run(store, home, experiment_id, spec, reporter or Reporters())
-    if device is not None and device not in spec.named_devices:
-        raise UnknownNameError(f"device of {experiment_id}", device, spec.named_devices)
-    epochs = spec.export.finetune_epochs if finetune_epochs is None else finetune_epochs
-    images = spec.export.samples if samples is None else samples
-    options = ExportOptions(runtime or spec.export.runtime)
-    folder = folder or _own_folder(run, candidate_id, format_name, options.runtime)
+    run = _stored_run(store, home, experiment_id, reporter or Reporters(), device)
+    asked = run.spec.export
+    epochs = asked.finetune_epochs if finetune_epochs is None else finetune_epochs
+    images, options = asked.samples if samples is None else samples, ExportOptions(runtime or asked.runtime)
     # The experiment is not this process's to keep alive, so that only the reporter is told.
     how = How(format_name, options, epochs, images, run.reporter.progress)
-    return _exports(run, candidate, how, folder, device)
+    place = folder or _own_folder(run, candidate_id, format_name, options.runtime)
+    return _exports(run, candidate, how, place, device)
+
+
+def _stored_run(store: Store, home: Path, experiment_id: str, reporter: Reporter, device: str | None) -> Run:
+    spec = spec_from(store.get(experiment_id).spec, home=home, is_stored=True)
+    if device is not None and device not in spec.named_devices:
+        raise UnknownNameError(f"device of {experiment_id}", device, spec.named_devices)
+    return Run(store, home, experiment_id, spec, reporter)
 
 
 def export_picked(run: Run) -> None:

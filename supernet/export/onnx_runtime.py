@@ -15,7 +15,7 @@ from bitfront.supernet.export.host_cpu import host_cpu
 from bitfront.supernet.files import read_bytes
 
 # Makes ONNX Runtime use slower kernels with exact sums; it is not needed, and costs time, on CPUs with VNNI.
-_EXACT_SUMS = ("session.x64quantprecision", "1")
+EXACT_SUMS = ("session.x64quantprecision", "1")
 _NO_SPINNING = (("session.intra_op.allow_spinning", "0"), ("session.inter_op.allow_spinning", "0"))
 _ERRORS_ONLY = 3
 # They share no base but Exception; the last is of a message that quotes what is no text in a broken file.
@@ -39,7 +39,7 @@ def session_options(threads: int = 1) -> onnxruntime.SessionOptions:
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = _ERRORS_ONLY
-    exact = () if host_cpu().sums_8bit_products_exactly else (_EXACT_SUMS,)
+    exact = () if host_cpu().sums_8bit_products_exactly else (EXACT_SUMS,)
     for key, value in (*exact, *_NO_SPINNING):
         options.add_session_config_entry(key, value)
     return options

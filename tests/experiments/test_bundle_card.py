@@ -42,7 +42,7 @@ def test_every_example_names_the_class_that_the_form_says(bundle: Path, manifest
     for form in manifest.forms:
         name = "example.py" if form.format == "onnx" else f"example_{form.format}.py"
         lines = [line for line in (bundle / name).read_text().splitlines() if line]
-        assert len(lines) <= (17 if form.format == "c" else 11)
+        assert len(lines) <= (17 if form.format == "c" else 12)
         done = subprocess.run([sys.executable, name], cwd=bundle, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         logits = samples.logits[form.format][0].astype(np.float64)
@@ -51,6 +51,18 @@ def test_every_example_names_the_class_that_the_form_says(bundle: Path, manifest
         assert named == manifest.preprocessing.classes[int(logits.argmax())]
         assert float(share.removesuffix("%")) == pytest.approx(100 * shares.max(), abs=2.0)
     assert {path.name for path in bundle.rglob("*")} == before  # so that it still is what was written
+
+
+def test_what_keeps_sums_exact_on_old_cpus_is_told(bundle: Path, manifest: Manifest) -> None:
+    example = (bundle / "example.py").read_text()
+    assert "options.add_session_config_entry('session.x64quantprecision', '1')" in example
+    assert 'InferenceSession("model.onnx", options)' in example
+    assert "unless `session.x64quantprecision` is `1`" in card_text(manifest)
+    forms = [form.model_copy(update={"runtime": "openvino"}) for form in manifest.forms]
+    text = card_text(manifest.model_copy(update={"forms": tuple(forms)}))
+    assert "8-bit sums of OpenVINO saturate, whatever its settings" in text
+    others = tuple(form for form in manifest.forms if form.format != "onnx")
+    assert "VNNI" not in card_text(manifest.model_copy(update={"forms": others}))
 
 
 def test_examples_need_no_bitfront_but_where_they_say_so(bundle: Path) -> None:

@@ -20,6 +20,7 @@ from bitfront.experiments.bundle.forms import ALL, format_names
 from bitfront.experiments.bundle.manifest import read_manifest
 from bitfront.experiments.bundle.names import MANIFEST, SAMPLES, SUMS, read_sums
 from bitfront.experiments.bundle.samples import FAKE_QUANT, fed, read_samples
+from bitfront.experiments.bundle.verify import verified, verify
 from bitfront.experiments.run import Run
 from bitfront.experiments.stages.exporting import Exported, export_candidate, export_picked
 from bitfront.experiments.store.records import Measurement
@@ -194,10 +195,31 @@ def test_a_slow_form_is_run_on_fewer_images(
     monkeypatch.setattr(testing, "_seconds", lambda logits, images: 0.5 * len(images))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(testing, "_SECONDS", 10.0)
-        (tested,) = [form.tested for form in export(INTEGER, "integer").manifest.forms]
+        done = export(INTEGER, "integer", samples=12)
+    (tested,) = [form.tested for form in done.manifest.forms]
+    samples = read_samples((done.folder / SAMPLES).read_bytes())
+    assert {name: len(logits) for name, logits in samples.logits.items()} == {"integer": 8, FAKE_QUANT: 12}
+    assert verified(verify(done.folder))
     assert (tested.images, tested.images_of_split) == (20, 80)
     assert "0.5 s an image" in tested.why
     assert tested.top1 is not None
+
+
+@pytest.mark.parametrize(("each", "expected"), [(0.5, 360), (0.001, 10_000), (60.0, 64)])
+def test_what_the_first_call_costs_alone_is_no_matter(
+    monkeypatch: pytest.MonkeyPatch, each: float, expected: int
+) -> None:
+    now, calls = [0.0], [0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+
+    def logits(images: Any) -> Any:
+        calls[0] += 1
+        now[0] += each * len(images) + (30.0 if calls[0] == 1 else 0.0)
+        return np.zeros((len(images), 10), np.float32)
+
+    count, why = testing._affordable(logits, lambda rows: np.zeros((len(rows), 1), np.float32), 10_000)
+    assert count == expected
+    assert bool(why) == (expected < 10_000)
 
 
 def test_a_form_that_can_not_run_here_is_not_tested(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -10,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 from typer.testing import Result
 
@@ -20,7 +23,7 @@ from bitfront.experiments.bundle.example import example_files
 from bitfront.experiments.bundle.folder import with_sums
 from bitfront.experiments.bundle.manifest import manifest_bytes, read_manifest
 from bitfront.experiments.bundle.names import CARD, MANIFEST, NETWORK, SAMPLES, SUMS, read_sums
-from bitfront.experiments.bundle.verify import failed, verify
+from bitfront.experiments.bundle.verify import failed, verified, verify
 from bitfront.supernet.data.dataset import DataError, Dataset
 from bitfront.supernet.errors import (
     CorruptFileError,
@@ -54,7 +57,6 @@ FORMS = (
     "torch/model.pt2",
 )
 C = ("c/network.c", "c/network.h", "c/main.c", "c/network.integer.safetensors")
-ENTRY = {"sha256": "0" * 64, "size_bytes": 1}
 PICTURES = (LAYERS, JUDGED, CLASSES)
 
 
@@ -102,8 +104,6 @@ def edit(bundle: Path, change: Callable[[Values], object], dressed: bool = True)
 
 def enter(values: Values, bundle: Path) -> None:
     """Make the manifest tell of all files of forms as they are now."""
-    import hashlib
-
     for form in values["forms"]:
         for name, entry in form["files"].items():
             data = (bundle / name).read_bytes()
@@ -111,10 +111,12 @@ def enter(values: Values, bundle: Path) -> None:
     main = values["forms"][0]
     values["hashes"][main["main_file"]] = main["files"][main["main_file"]]["sha256"]
     for name in (SAMPLES, NETWORK):
-        values["hashes"][name] = hashlib.sha256((bundle / name).read_bytes()).hexdigest()
+        if (bundle / name).exists():
+            values["hashes"][name] = hashlib.sha256((bundle / name).read_bytes()).hexdigest()
 
 
 def test_an_intact_bundle_holds(bundle: Path, data: str) -> None:
+    assert verified(verify(bundle))
     for given in (None, data):
         found = states(bundle, given)
         assert "fails" not in found.values()
@@ -183,12 +185,50 @@ def test_no_program_that_is_read_is_run(bundle: Path, tmp_path: Path) -> None:
 
 
 def test_other_versions_may_write_other_bytes(bundle: Path) -> None:
-    flip(bundle / "model.onnx", 0.02)  # in the name of what made it
+    model = onnx.load(bundle / "model.onnx")
+    model.producer_version = "of another version"
+    onnx.save(model, bundle / "model.onnx")
     edit(bundle, lambda values: enter(values, bundle))
     edit(bundle, lambda values: values["versions"].update(onnx="1.0.0"))
     found = states(bundle)
     assert found["onnx: made again"] == "not possible"
-    assert found["onnx: answers"] == "not possible"  # it is not run
+    assert found["onnx: answers"] == "holds"  # it is run all the same
+
+
+def test_a_network_of_zeros_by_other_versions_is_seen(bundle: Path) -> None:
+    model = onnx.load(bundle / "model.onnx")
+    for one in model.graph.initializer:
+        if one.data_type == onnx.TensorProto.FLOAT and len(one.dims) == 1:
+            one.raw_data = bytes(len(one.raw_data))
+    onnx.save(model, bundle / "model.onnx")
+    edit(bundle, lambda values: enter(values, bundle))
+    edit(bundle, lambda values: values["versions"].update(zlib="9"))
+    found = states(bundle)
+    assert (found["onnx: made again"], found["onnx: answers"]) == ("not possible", "fails")
+
+
+def test_a_form_of_no_numbers_is_seen(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        type(TARGETS.get("onnx")), "logits", lambda self, files, images: np.full((len(images), 10), np.nan)
+    )
+    check = {one.name: one for one in verify(bundle)}["onnx: answers"]
+    assert check.state == "fails"
+    assert "nan" in check.detail
+
+
+def test_a_model_that_asks_for_other_files_is_not_run(bundle: Path) -> None:
+    model = onnx.load(bundle / "model.onnx")
+    tensor = model.graph.initializer[0]
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
+    inside = onnx.helper.make_graph([], "inside", [], [], [tensor])
+    model.graph.initializer.remove(tensor)
+    model.graph.node[0].attribute.append(onnx.helper.make_attribute("body", inside))
+    (bundle / "model.onnx").write_bytes(model.SerializeToString())
+    edit(bundle, lambda values: enter(values, bundle))
+    edit(bundle, lambda values: values["versions"].update(zlib="9"))
+    check = {one.name: one for one in verify(bundle)}["onnx: answers"]
+    assert (check.state, "tensors in other files" in check.detail) == ("fails", True)
 
 
 @pytest.mark.parametrize(
@@ -287,10 +327,9 @@ def test_what_can_not_be_run_here_is_told(bundle: Path, monkeypatch: pytest.Monk
         raise UnsupportedError("there is no compiler here")
 
     monkeypatch.setattr(build, "compiler", missing)
-    TARGETS.get("c")  # what it compiled before is kept
     from bitfront.supernet.export.targets import c
 
-    c._compiled.cache_clear()
+    c._compiled.cache_clear()  # what it compiled before is kept
     checks = {check.name: check for check in verify(bundle)}
     assert checks["c: answers"].state == "not possible"
     assert checks["c: answers"].detail == "there is no compiler here"
@@ -303,23 +342,53 @@ def test_formats_of_others(bundle: Path) -> None:
     (bundle / "example_torch.py").rename(bundle / "example_tflite.py")
     summed(bundle)
     found = states(bundle)
-    assert found["tflite"] == "not possible"
+    assert found["tflite: made again"] == "not possible"
     assert found["card and examples"] == "not possible"
     assert found["samples"] == "fails"  # which have answers of torch
 
 
-def test_a_bundle_without_its_network(bundle: Path) -> None:
+def alone(bundle: Path) -> None:
+    """Take the network away."""
     (bundle / NETWORK).unlink()
     edit(bundle, lambda values: values.update(network=None))
-    found = states(bundle)
+
+
+def test_a_bundle_without_its_network(bundle: Path, data: str, call: Callable[..., Result]) -> None:
+    alone(bundle)
+    found = states(bundle, data)
     assert "fails" not in found.values()
     assert found["network"] == found["onnx: made again"] == found["onnx: description"] == "not possible"
-    assert {found[f"{name}: answers"] for name in TARGETS.names()} == {"not possible"}
+    assert {found[f"{name}: answers"] for name in ("c", "torch")} == {"not possible"}
+    assert {found[f"{name}: {what}"] for name in ("onnx", "integer") for what in ("answers", "accuracy")} == {
+        "holds"
+    }
+    assert not verified(verify(bundle))
+    done = call("export", "verify", bundle)
+    assert done.exit_code == 3
+    assert "not verified: onnx, c, integer, torch can not be made again here" in done.stderr
+    done = call("export", "verify", bundle, "--json")
+    assert done.exit_code == 3
+    values = json.loads(done.stdout)
+    assert (values["holds"], values["verified"]) == (True, False)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "network.integer.safetensors"])
+def test_garbage_without_a_network_is_seen(bundle: Path, name: str) -> None:
+    alone(bundle)
+    (bundle / name).write_bytes(b"this is no model at all")
+    edit(bundle, lambda values: enter(values, bundle))
+    assert states(bundle)[f"{'onnx' if 'onnx' in name else 'integer'}: answers"] == "fails"
+
+
+def test_sums_that_hold_of_what_has_no_manifest_are_no_bundle(bundle: Path) -> None:
+    (bundle / MANIFEST).unlink()
+    summed(bundle)
+    assert {one.name: one.detail for one in verify(bundle)}["manifest"] == "manifest.json is missing"
+    assert failed(verify(bundle))
 
 
 def test_a_text_of_descriptions_that_are_not_known_to_hold_has_no_tick(bundle: Path) -> None:
-    (bundle / NETWORK).unlink()
-    edit(bundle, lambda values: values.update(network=None))
+    alone(bundle)
     edit(bundle, lambda values: values["forms"][1]["described"]["input"].update(low=7))
     values = json.loads((bundle / MANIFEST).read_text())
     manifest = read_manifest((bundle / MANIFEST).read_bytes())
@@ -331,18 +400,17 @@ def test_a_text_of_descriptions_that_are_not_known_to_hold_has_no_tick(bundle: P
     assert "not known to hold" in check.detail
 
 
-def test_no_form_of_a_network_that_is_not_there_is_run(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_program_of_a_network_that_is_not_there_is_run(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Programs could be anybody's, and fit each other."""
 
     def refuse(*_: object) -> None:
         raise AssertionError("it was run")
 
-    for name in TARGETS.names():
+    for name in ("c", "torch"):
         monkeypatch.setattr(type(TARGETS.get(name)), "logits", refuse)
-    (bundle / NETWORK).unlink()
-    edit(bundle, lambda values: values.update(network=None))
+    alone(bundle)
     checks = {check.name: check for check in verify(bundle)}
-    for name in TARGETS.names():
+    for name in ("c", "torch"):
         assert checks[f"{name}: answers"].state == "not possible"
         assert "not known to be what the network gives" in checks[f"{name}: answers"].detail
 
@@ -401,8 +469,9 @@ def test_the_command(bundle: Path, call: Callable[..., Result]) -> None:
     assert done.exit_code == 0, done.output
     assert "✓" in done.stdout
     assert "✗" not in done.stdout
+    assert "verified: its network gives every form again" in done.stderr
     values = json.loads(call("export", "verify", bundle, "--json").stdout)
-    assert values["holds"]
+    assert values["holds"] is values["verified"] is True
     assert {check["state"] for check in values["checks"]} == {"holds", "not possible"}
     flip(bundle / "model.onnx")
     done = call("export", "verify", bundle)
@@ -410,7 +479,7 @@ def test_the_command(bundle: Path, call: Callable[..., Result]) -> None:
     assert "model.onnx was changed" in done.stdout
     assert "is not what it says" in done.stderr
     values = json.loads(call("export", "verify", bundle, "--json").stdout)
-    assert not values["holds"]
+    assert values["holds"] is values["verified"] is False
     assert call("export", "verify").exit_code == 2
     assert "is no bundle" in call("export", "verify", bundle / "c").stderr
 

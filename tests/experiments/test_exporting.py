@@ -43,8 +43,9 @@ def test_the_spec_is_the_default_and_can_be_overruled(exportable: Run, tmp_path:
             exportable.store, exportable.home, exportable.experiment_id, 0, folder=folder, finetune_epochs=epochs
         )
         assert (read_json(folder / "manifest.json")["finetuning"] is not None) == expected
-        assert done.agreement is not None
-        assert done.agreement > 0.95
+        agreement = done.manifest.forms[0].tested.agreement
+        assert agreement is not None
+        assert agreement > 0.95
 
 
 def test_batches_of_the_test_split_add_up(
@@ -62,6 +63,6 @@ def test_batches_of_the_test_split_add_up(
             folder=tmp_path / str(at_once),
             finetune_epochs=0,
         )
-        return one.top1_test, one.top1_fake_quant, one.agreement
+        return one.top1_test, one.top1_fake_quant, one.manifest.forms[0].tested.agreement
 
     assert exported(32) == exported(10_000)

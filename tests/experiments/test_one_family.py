@@ -127,7 +127,7 @@ class TestRun:
     def test_a_pair_without_equals_fails_a_goal(
         self, run_made_up: Callable[..., BenchResult], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(one_family, "ratios", lambda rival, ours, name, metrics: {f"{name}_equals": 0.0})
+        monkeypatch.setattr(one_family, "ratios", lambda rival, ours, *names: {f"{'_'.join(names)}_equals": 0.0})
         result = run_made_up(seeds=1)
         assert [goal.holds for goal in result.goals if goal.figure == "least_equals"] == [False]
         assert "largest_latency_ratio" not in result.figures

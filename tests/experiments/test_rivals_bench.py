@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bitfront.experiments.benchmarks import BENCHMARKS
 from bitfront.experiments.benchmarks.result import BenchResult
 from bitfront.experiments.benchmarks.rivals import environment as environments
 from bitfront.experiments.benchmarks.rivals.compared import OURS, Measured, compared, goals, over_seeds
 from bitfront.experiments.benchmarks.rivals.contest import Contest, Setting
 from bitfront.experiments.benchmarks.rivals.deployed import Deployed, latencies
+from bitfront.experiments.benchmarks.rivals.dynast_script import Interface, Runner
+from bitfront.experiments.benchmarks.rivals.dynast_tactics import answer_script
 from bitfront.experiments.benchmarks.rivals.environment import LeftOutError, clean, environment, run_apart
 from bitfront.experiments.benchmarks.rivals.nncf_script import _validated
 from bitfront.experiments.benchmarks.rivals.ort_int8 import int8_by_onnxruntime
@@ -49,7 +52,7 @@ class TestCompared:
         one = measured([0.7, 0.8, 0.9], [1.0, 2.0, 4.0])
         found = compared({OURS: one, "rival": one})
         assert {found[f"ours_over_rival_{name}"] for name in ("gain", "least_gain", "gain_1", "gain_5")} == {0.0}
-        assert (found["rival_equalled"], found["ours_equalled_by_rival"]) == (1.0, 1.0)
+        assert (found["rival_latency_ms_equalled"], found["ours_equalled_by_rival"]) == (1.0, 1.0)
         assert found["rival_latency_ms_ratio"] == pytest.approx(1.0)
         assert found["ours_hypervolume"] == found["rival_hypervolume"] > 0
 
@@ -81,7 +84,7 @@ class TestCompared:
 
     def test_nothing_is_asked_of_what_has_no_equal(self) -> None:
         found = compared({OURS: measured([0.5], [1.0]), "rival": measured([0.9], [1.0])})
-        assert found["rival_equalled"] == 0.0
+        assert found["rival_latency_ms_equalled"] == 0.0
         assert goals(found, ["rival"]) == ["ours_over_rival_gain >= 0"]
 
     def test_seeds_without_a_figure_do_not_count(self) -> None:
@@ -143,6 +146,24 @@ class TestEnvironment:
         assert (len(tried), setting.left_out) == (1, {"rival": "it can not be installed"})
 
 
+def test_what_is_measured_is_measured_once(space: SearchSpace) -> None:
+    asked: list[str] = []
+
+    def evaluate_one(genome: NDArray[np.uint8], split: str) -> SimpleNamespace:
+        asked.append(split)
+        return SimpleNamespace(top1=float(genome[0]) / 10)
+
+    costs = SimpleNamespace(cost=lambda genomes: {"latency_ms": np.ones(len(genomes))})
+    study: Any = SimpleNamespace(space=space, costs=costs)
+    setting = Setting(study, True, Reporters())
+    setting.__dict__["evaluator"] = SimpleNamespace(evaluate_one=evaluate_one)
+    problem, genomes = setting.measuring("measuring", 3), space.sample(3, np.random.default_rng(0))
+    first, again = problem.evaluate(genomes), problem.evaluate(genomes[::-1])
+    np.testing.assert_allclose(first.F[:, 0], 1 - genomes[:, 0] / 10)
+    np.testing.assert_array_equal(again.F, first.F[::-1])
+    assert asked == ["validation"] * 3
+
+
 class TestSearches:
     @staticmethod
     def problem(space: SearchSpace) -> Problem:
@@ -170,6 +191,60 @@ class TestSearches:
         with pytest.raises(SpentError):
             ledger.score(space.sample(3, np.random.default_rng(0)))
         assert len(ledger.objectives) == 3
+
+
+_ASKS = """
+import json, sys
+for choices in {genomes}:
+    print(json.dumps(choices), flush=True)
+    print(sys.stdin.readline(), file=sys.stderr)
+{end}
+"""
+
+
+class TestDynast:
+    @staticmethod
+    def answered(space: SearchSpace, folder: Path, most: int, end: str = "") -> Ledger:
+        genomes = space.sample(4, np.random.default_rng(0)).tolist()
+        ledger = Ledger(TestSearches.problem(space), most)
+        code = _ASKS.format(genomes=[*genomes, genomes[0]], end=end)
+        answer_script([sys.executable, "-c", code], space, ledger, folder)
+        return ledger
+
+    def test_every_question_is_answered_by_the_ledger(self, space: SearchSpace, tmp_path: Path) -> None:
+        ledger = self.answered(space, tmp_path, 100)
+        lines = [json.loads(line) for line in (tmp_path / "said.txt").read_text().split("\n") if line]
+        np.testing.assert_allclose(lines[:4], ledger.objectives)
+        assert lines[4] == lines[0], "what is asked again is answered again"
+        np.testing.assert_array_equal(ledger.genomes, space.sample(4, np.random.default_rng(0)))
+
+    def test_it_ends_with_the_budget(self, space: SearchSpace, tmp_path: Path) -> None:
+        with pytest.raises(SpentError):
+            self.answered(space, tmp_path, 2)
+
+    def test_what_fails_is_left_out_and_tells_why(self, space: SearchSpace, tmp_path: Path) -> None:
+        with pytest.raises(LeftOutError, match="no fairseq"):
+            self.answered(space, tmp_path, 100, end="raise SystemExit('no fairseq')")
+
+    @pytest.mark.parametrize("is_predicting", [False, True])
+    def test_objectives_are_in_the_order_asked_for(self, tmp_path: Path, is_predicting: bool) -> None:
+        asked: Any = lambda genome: (0.1, 2.0)  # noqa: E731
+        constant = {
+            name: SimpleNamespace(predict=lambda features, value=value: np.full(len(features), value))
+            for name, value in (("acc_predictor", 0.9), ("latency_predictor", 2.0))
+        }
+        encoding = SimpleNamespace(
+            translate2param=lambda x: {"gene0": [int(x[0])]},
+            translate2pymoo=lambda chosen: [0],
+            onehot_generic=lambda vector: np.array([1.0]),
+        )
+        results = tmp_path / "results.csv"
+        one = Interface(
+            asked, Runner(**constant), encoding, ["accuracy_top1", "latency"],
+            None if is_predicting else str(results), predictor_mode=is_predicting,
+        )  # fmt: skip
+        assert one.eval_subnet([1.0]) == ({"gene0": [1]}, pytest.approx(-0.9), 2.0)
+        assert results.exists() != is_predicting
 
 
 def test_accuracy_is_known_over_all_batches_and_over_images_alone() -> None:
@@ -209,14 +284,3 @@ class TestDeployed:
 
     def test_it_takes_the_images_that_are_asked_for(self, network: Deployed) -> None:
         assert list(network.read(5).input(0).shape) == [5, 1, network.resolution, network.resolution]
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("home")
-def test_a_quick_run_judges_its_goals() -> None:
-    pytest.importorskip("openvino")
-    result = BENCHMARKS.get("rivals")(quick=True, seeds=1, reporter=Reporters())
-    assert {goal.figure for goal in result.goals} <= set(result.figures)
-    assert {"ours_over_ort_int8_gain", "ours_over_optuna_nsga2_gain"} <= {goal.figure for goal in result.goals}
-    assert (result.figures["ort_int8_ran"], result.figures["nncf_ran"]) == (1.0, 0.0)
-    assert set(result.pictures) == {"fronts"}

@@ -10,7 +10,14 @@ reads the QDQ models of ONNX Runtime's tool as well as NNCF's, which nothing els
 * ``ort_int8``: the networks of ``fp32`` after `onnxruntime.quantization.quantize_static`, per channel.
 * ``nncf``: the same after NNCF's `quantize_with_accuracy_control`.
 * ``optuna_nsga2``, ``optuna_tpe``: Optuna over the same genes, with the same predictor and table, for as many
-  evaluations as ours or ``_OPTUNA_SECONDS``, whichever ends first: it takes some milliseconds for each candidate.
+  evaluations as ours or ``_OPTUNA_SECONDS``, whichever ends first. NSGA-II takes some 5 ms for each, so that it
+  mostly has them all; TPE takes some 200 ms, so that its time ends it.
+* ``dynast_evolutionary``: DyNAS-T's evolutionary tactic over the same genes, with the same predictor, table and
+  evaluations.
+* ``dynast_linas``: its LINAS, which learns predictors of its own from candidates that are truly measured, its
+  usual 250 of them, where our predictor has the samples of the study.
+
+Those that take minutes (``_LONG``) run for the first seed alone, so that their figures have no interval.
 
 A rival that can not run here is left out, and the cause is told; ``RIVAL_ran`` says which did. Gains are ours
 minus theirs on the test split, of networks that the validation split chose: where we lose, they are negative.
@@ -24,21 +31,27 @@ from bitfront.experiments.benchmarks.result import BenchResult
 from bitfront.experiments.benchmarks.rivals.compared import OURS, compared, goals, over_seeds
 from bitfront.experiments.benchmarks.rivals.contest import Contest, Setting
 from bitfront.experiments.benchmarks.rivals.deployed import Deployed
+from bitfront.experiments.benchmarks.rivals.dynast_tactics import DynasT, dynast_python
 from bitfront.experiments.benchmarks.rivals.nncf_mixed import mixed_by_nncf
 from bitfront.experiments.benchmarks.rivals.ort_int8 import int8_by_onnxruntime
 from bitfront.experiments.benchmarks.rivals.plot import rivals_figure
-from bitfront.experiments.benchmarks.rivals.searches import found_by, in_real_numbers
-from bitfront.experiments.benchmarks.search_rivals import Rival, optuna_nsga2, optuna_tpe
-from bitfront.experiments.benchmarks.studied import searched, studied_spec
+from bitfront.experiments.benchmarks.rivals.searches import found_by, front_of, in_real_numbers
+from bitfront.experiments.benchmarks.search_rivals import Ledger, Rival, optuna_nsga2, optuna_tpe, spend
+from bitfront.experiments.benchmarks.studied import budget, searched, studied_spec
 from bitfront.experiments.benchmarks.study import study
 from bitfront.experiments.reporter import Reporter
-from bitfront.experiments.spec import Spec, spec_from
+from bitfront.experiments.spec import Spec
 from bitfront.search.problem import Problem
 
 _DEVICE = "host-openvino"
 _FP32, _ORT, _NNCF = "fp32", "ort_int8", "nncf"
 _OPTUNA: dict[str, Rival] = {"optuna_nsga2": optuna_nsga2, "optuna_tpe": optuna_tpe}
-_OPTUNA_SECONDS, _QUICK_OPTUNA_SECONDS = 60.0, 2.0
+_DYNAST = (_EVOLUTIONARY, _LINAS) = ("dynast_evolutionary", "dynast_linas")
+_LINAS_EVALUATIONS, _QUICK_LINAS_EVALUATIONS = 250, 40
+_LINAS_POPULATION, _QUICK_LINAS_POPULATION = 50, 20
+_ASKED_AGAIN = 2  # times as many as are different: the ledger ends it
+_OPTUNA_SECONDS, _QUICK_OPTUNA_SECONDS = 120.0, 2.0
+_LONG = ("optuna_tpe", *_DYNAST)
 _QUICK_SPACE = {
     "family": "mbconv",
     "stem_channels": 8,
@@ -64,17 +77,15 @@ def run(quick: bool, seeds: int, reporter: Reporter) -> BenchResult:
         measured = [contest.measured() for contest in contests]
     rows = [compared(methods) | contest.seconds() for methods, contest in zip(measured, contests, strict=True)]
     figures = over_seeds(rows)
-    figures |= {f"{name}_ran": float(name not in setting.left_out) for name in (_ORT, _NNCF, *_OPTUNA)}
+    figures |= {f"{name}_ran": float(name not in setting.left_out) for name in (_ORT, _NNCF, *_OPTUNA, *_DYNAST)}
     rivals = [name for name in measured[0] if name != OURS]
     picture = rivals_figure(measured[0])
     return BenchResult.of("rivals", seeds, figures, goals(figures, rivals), {"fronts": picture})
 
 
 def _spec(quick: bool) -> Spec:
-    spec = studied_spec(_DEVICE, quick)
-    if not quick:
-        return spec
-    return spec_from({**spec.as_json(), "space": {"name": "few-blocks", "content": _QUICK_SPACE}})
+    own = {"space": {"name": "few-blocks", "content": _QUICK_SPACE}} if quick else {}
+    return studied_spec(_DEVICE, quick, **own)
 
 
 def _contest(setting: Setting, seed: int) -> Contest:
@@ -86,14 +97,18 @@ def _contest(setting: Setting, seed: int) -> Contest:
 
     def by_optuna(rival: Rival) -> list[Deployed]:
         seconds = _QUICK_OPTUNA_SECONDS if setting.quick else _OPTUNA_SECONDS
-        return setting.deployed(found_by(rival, studied, setting.quick, seed, seconds))
+        return setting.deployed(found_by(rival, studied.predicting(), setting.quick, seed, seconds))
 
     contest.enter(OURS, partial(ours, studied.predicting()))
     fp32 = contest.enter(_FP32, partial(ours, studied.predicting(space=in_real_numbers(studied.space))))
     contest.try_to_enter(_ORT, partial(_by_onnxruntime, setting, fp32.models), fp32.seconds)
     contest.try_to_enter(_NNCF, partial(_by_nncf, setting, fp32.models), fp32.seconds)
     for name, rival in _OPTUNA.items():
-        contest.try_to_enter(name, partial(by_optuna, rival))
+        if seed == 0 or name not in _LONG:
+            contest.try_to_enter(name, partial(by_optuna, rival))
+    if seed == 0:
+        contest.try_to_enter(_EVOLUTIONARY, partial(_by_evolution, setting, seed))
+        contest.try_to_enter(_LINAS, partial(_by_linas, setting, seed))
     return contest
 
 
@@ -104,3 +119,24 @@ def _by_onnxruntime(setting: Setting, networks: list[Deployed]) -> list[Deployed
 
 def _by_nncf(setting: Setting, networks: list[Deployed]) -> list[Deployed]:
     return mixed_by_nncf(networks, setting.evaluator, not setting.quick, setting.reporter)
+
+
+def _by_evolution(setting: Setting, seed: int) -> list[Deployed]:
+    evaluations, _ = budget(setting.quick)
+    python = dynast_python(not setting.quick, setting.reporter)
+    rival = DynasT(python, "evolutionary", _ASKED_AGAIN * evaluations, 0)
+    return setting.deployed(found_by(rival, setting.study.predicting(), setting.quick, seed))
+
+
+def _by_linas(setting: Setting, seed: int) -> list[Deployed]:
+    inner, _ = budget(setting.quick)
+    python = dynast_python(not setting.quick, setting.reporter)
+    most, population = (
+        (_QUICK_LINAS_EVALUATIONS, _QUICK_LINAS_POPULATION)
+        if setting.quick
+        else (_LINAS_EVALUATIONS, _LINAS_POPULATION)
+    )
+    problem = setting.measuring("measuring what LINAS asks for", most)
+    ledger = Ledger(problem, most)
+    spend(DynasT(python, "linas", most, inner), problem, ledger, population, seed)
+    return setting.deployed(front_of(problem, ledger))

@@ -44,8 +44,9 @@ def compared(methods: Mapping[str, Measured]) -> Figures:
     for name, front in fronts.items():
         if name != OURS:
             figures |= at_equal_latency(name, front, fronts[OURS])
-            figures |= ratios(front, fronts[OURS], name, [LATENCY])
-            figures[f"{OURS}_equalled_by_{name}"] = ratios(fronts[OURS], front, OURS, [LATENCY])["ours_equalled"]
+            figures |= ratios(front, fronts[OURS], name, LATENCY)
+            found = ratios(fronts[OURS], front, OURS, LATENCY)
+            figures[f"{OURS}_equalled_by_{name}"] = found[f"{OURS}_{LATENCY}_equalled"]
     return figures
 
 

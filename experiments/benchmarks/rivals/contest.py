@@ -8,15 +8,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitfront.experiments.benchmarks.rivals.compared import Figures, Measured
 from bitfront.experiments.benchmarks.rivals.deployed import Deployed, accuracy, exported, latencies
 from bitfront.experiments.benchmarks.rivals.environment import LeftOutError
-from bitfront.experiments.benchmarks.study import Study
+from bitfront.experiments.benchmarks.study import OBJECTIVES, Study
 from bitfront.experiments.reporter import Reporter
 from bitfront.latency_lut.devices.host_openvino import HostOpenVINO
 from bitfront.search.front import Front
+from bitfront.search.problem import Problem
 from bitfront.supernet.evaluation import Evaluator
+from bitfront.supernet.genes import Genomes
 
 _MODELS, _QUICK_MODELS = 8, 3
 
@@ -48,6 +51,19 @@ class Setting:
         """Of the study's supernet; it also has the images as networks take them."""
         ground = self.study.ground
         return Evaluator(ground.supernet, ground.run.dataset(), ground.run.spec.supernet.calibration_images)
+
+    def measuring(self, label: str, most: int) -> Problem:
+        """Each candidate is truly measured, once, on the validation split; ``most`` of them are expected."""
+        progress, known = self.reporter.progress(label), dict[bytes, float]()
+
+        def predict(genomes: Genomes) -> NDArray[np.float64]:
+            for genome in genomes:
+                if genome.tobytes() not in known:
+                    known[genome.tobytes()] = self.evaluator.evaluate_one(genome, "validation").top1
+                    progress(len(known), most)
+            return np.array([known[genome.tobytes()] for genome in genomes])
+
+        return Problem(self.study.space, OBJECTIVES, predict, self.study.costs.cost)
 
     def deployed(self, front: Front) -> list[Deployed]:
         """As many members of a front as every method puts forward, spread over it, exported."""
@@ -107,7 +123,7 @@ class Contest:
         """What each method took."""
         return {f"{name}_seconds": entry.seconds for name, entry in self.entries.items()}
 
-    def _accuracies(self, models: list[Deployed]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    def _accuracies(self, models: list[Deployed]) -> NDArray[np.float64]:
         progress, found = self._setting.reporter.progress("running exported models on images"), []
         for done, model in enumerate(models, start=1):
             found.append([accuracy(model, self._setting.evaluator, split) for split in ("validation", "test")])

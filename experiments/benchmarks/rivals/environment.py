@@ -22,23 +22,30 @@ class LeftOutError(BitfrontError):
     """A rival can not run here; the message says why."""
 
 
-def environment(name: str, requirements: Sequence[str], may_install: bool, reporter: Reporter) -> Path:
+def environment(
+    name: str, requirements: Sequence[str], may_install: bool, reporter: Reporter, alone: Sequence[str] = ()
+) -> Path:
     """The Python of an environment with ``requirements``, which is kept in the home; where it is not: made.
+
+    ``alone``: further requirements, without what these require by themselves.
 
     Raises:
         LeftOutError: it is not there and may not be made, or pip can not make it.
     """
     folder = home() / "bench" / "rivals" / name
-    python, wanted = folder / "bin" / "python", "\n".join(requirements) + "\n"
+    python, wanted = folder / "bin" / "python", "\n".join([*requirements, *alone]) + "\n"
     done = folder / _DONE
     if done.is_file() and done.read_text() == wanted:
         return python
     if not may_install:
         raise LeftOutError(f"{name} is not installed in {folder}, where the full benchmark installs it")
     shutil.rmtree(folder, ignore_errors=True)
-    reporter.say(f"installing {', '.join(requirements)} in {folder}")
+    reporter.say(f"installing {', '.join([*requirements, *alone])} in {folder}")
     run_apart([sys.executable, "-m", "venv", str(folder)], name)
-    run_apart([str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *requirements], name)
+    pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    run_apart([*pip, *requirements], name)
+    if alone:
+        run_apart([*pip, "--no-deps", *alone], name)
     write_text(done, wanted)  # last, so that what was interrupted is made anew
     return python
 

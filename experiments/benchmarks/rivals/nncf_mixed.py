@@ -37,7 +37,7 @@ def mixed_by_nncf(
         folder = Path(name)
         _write(networks, evaluator, folder)
         reporter.say(f"quantizing {len(networks)} networks with {NAME}")
-        run_apart([str(python), nncf_script.__file__, str(folder)], NAME)
+        run_apart([str(python), "-I", nncf_script.__file__, str(folder)], NAME)
         return [
             Deployed(
                 (folder / f"{number}.xml").read_bytes(),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from bitfront.experiments.benchmarks.search_rivals import Ledger, Rival, spend
 from bitfront.experiments.benchmarks.studied import budget
-from bitfront.experiments.benchmarks.study import Study
 from bitfront.search.archive import non_dominated
 from bitfront.search.front import Front
 from bitfront.search.problem import Problem
@@ -20,9 +21,9 @@ def in_real_numbers(space: SearchSpace) -> SearchSpace:
     return space.restrict_formats(lambda op: _REAL)
 
 
-def found_by(rival: Rival, study: Study, quick: bool, seed: int, seconds: float) -> Front:
+def found_by(rival: Rival, problem: Problem, quick: bool, seed: int, seconds: float = math.inf) -> Front:
     """What is best of all that a rival scored, in as many evaluations as ours or so many seconds."""
-    problem, (evaluations, population) = study.predicting(), budget(quick)
+    evaluations, population = budget(quick)
     ledger = Ledger(problem, evaluations, seconds)
     spend(rival, problem, ledger, population, seed)
     return front_of(problem, ledger)

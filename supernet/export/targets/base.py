@@ -56,12 +56,14 @@ class ExportTarget(ABC):
     """One form of export. The same network and options give the same bytes.
 
     ``name`` is its registry name, ``main_file`` the file that people load. ``is_exact`` says whether the same
-    images give the same logits, to the bit, on every machine.
+    images give the same logits, to the bit, on every machine; ``is_data`` whether files that anybody may have made
+    can be run, as they are data to what runs them, and no program.
     """
 
     name: str
     main_file: str
     is_exact: bool = False
+    is_data: bool = False
 
     @abstractmethod
     def files(self, folded: Folded, options: ExportOptions) -> dict[str, bytes]:

@@ -61,6 +61,7 @@ class IntegerTarget(ExportTarget):
     name = "integer"
     main_file = "network.integer.safetensors"
     is_exact = True
+    is_data = True
 
     def files(self, folded: Folded, options: ExportOptions) -> dict[str, bytes]:
         """The program alone.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, final
 
 import numpy as np
 import onnx
+from google.protobuf.message import Message
 from numpy.typing import NDArray
+from onnx import TensorProto
 
+from bitfront.supernet.errors import CorruptFileError
 from bitfront.supernet.export.onnx_containers import (
     opset,
     read_model,
@@ -17,7 +20,7 @@ from bitfront.supernet.export.onnx_containers import (
     weight_containers,
 )
 from bitfront.supernet.export.onnx_graph import RUNTIME, onnx_model
-from bitfront.supernet.export.onnx_runtime import run_onnx
+from bitfront.supernet.export.onnx_runtime import EXACT_SUMS, run_onnx
 from bitfront.supernet.export.openvino_run import run_openvino
 from bitfront.supernet.export.targets.base import Example, ExportOptions, ExportTarget, Files, needed
 from bitfront.supernet.folded import Folded
@@ -29,6 +32,7 @@ class OnnxTarget(ExportTarget):
 
     name = "onnx"
     main_file = "model.onnx"
+    is_data = True
 
     def files(self, folded: Folded, options: ExportOptions) -> dict[str, bytes]:
         """The model alone.
@@ -55,9 +59,12 @@ class OnnxTarget(ExportTarget):
         }
 
     def logits(self, files: Files, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """By the runtime that the file is for, on this machine's CPU."""
+        """By the runtime that the file is for, on this machine's CPU; what asks for other files is refused."""
         content = needed(files, self.main_file)
-        is_openvino = _runtime(read_model(content, self.main_file)) == "openvino"
+        model = read_model(content, self.main_file)
+        if _asks_for_files(model):
+            raise CorruptFileError(f"{self.main_file} keeps tensors in other files, which no export does: not run")
+        is_openvino = _runtime(model) == "openvino"
         return run_openvino(content, images) if is_openvino else run_onnx(content, images)
 
     def example(self, options: ExportOptions, described: Mapping[str, Any]) -> Example:
@@ -77,10 +84,19 @@ class OnnxTarget(ExportTarget):
             needs="onnxruntime",
             imports=("import onnxruntime",),
             run=(
-                f'session = onnxruntime.InferenceSession("{self.main_file}")',
+                "options = onnxruntime.SessionOptions()",
+                f"options.add_session_config_entry{EXACT_SUMS}  # else x86 CPUs without VNNI round otherwise",
+                f'session = onnxruntime.InferenceSession("{self.main_file}", options)',
                 "(logits,) = session.run(None, {session.get_inputs()[0].name: images})",
             ),
         )
+
+
+def _asks_for_files(message: Message) -> bool:
+    if isinstance(message, TensorProto):
+        return message.data_location == TensorProto.EXTERNAL or len(message.external_data) > 0
+    values = (value if isinstance(value, Iterable) else (value,) for _, value in message.ListFields())
+    return any(_asks_for_files(one) for several in values for one in several if isinstance(one, Message))
 
 
 def _runtime(model: onnx.ModelProto) -> str:

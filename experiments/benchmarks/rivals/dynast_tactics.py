@@ -1,0 +1,99 @@
+"""DyNAS-T's tactics over our space: they run in a Python of their own, and ask what candidates are worth."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bitfront.experiments.benchmarks.rivals import dynast_script
+from bitfront.experiments.benchmarks.rivals.environment import LeftOutError, clean, environment
+from bitfront.experiments.benchmarks.search_rivals import Ledger, allowed_choices
+from bitfront.experiments.reporter import Reporter
+from bitfront.search.problem import Problem
+from bitfront.supernet.space import SearchSpace
+
+NAME = "dynast"
+_SEARCHES_WITH = ("pymoo>=0.6,<0.7", "numba", "pandas", "scikit-learn", "scipy", "autograd", "requests")
+_ALONE = ("dynast==1.6.0",)
+_SAID = 400
+
+
+@dataclass(frozen=True)
+class DynasT:
+    """A `Rival`: one tactic of DyNAS-T.
+
+    Attributes:
+        python: one that has DyNAS-T.
+        tactic: ``evolutionary``, or ``linas``, which learns predictors of its own from what it asks.
+        evaluations: how many candidates it plans to ask for, with those that it asks for again.
+        inner: evaluations by prediction in each of LINAS's loops.
+    """
+
+    python: Path
+    tactic: str
+    evaluations: int
+    inner: int
+
+    def __call__(self, problem: Problem, ledger: Ledger, population: int, seed: int) -> None:
+        """Answer until it ends.
+
+        Raises:
+            SpentError: the ledger's budget is used.
+            LeftOutError: DyNAS-T fails.
+        """
+        with tempfile.TemporaryDirectory(prefix="bitfront-dynast-") as name:
+            folder = Path(name)
+            plan = {
+                "tactic": self.tactic,
+                "choices": allowed_choices(problem.space),
+                "evaluations": self.evaluations,
+                "population": population,
+                "inner": self.inner,
+                "seed": seed,
+                "results": str(folder / "results.csv"),
+            }
+            answer_script(
+                [str(self.python), "-I", dynast_script.__file__, json.dumps(plan)], problem.space, ledger, folder
+            )
+
+
+def answer_script(command: list[str], space: SearchSpace, ledger: Ledger, folder: Path) -> None:
+    """Answer every line that a command writes, a genome, with the ledger's objectives.
+
+    ``folder`` is where it leaves what it says beside that.
+
+    Raises:
+        SpentError: the ledger's budget is used; the command is ended.
+        LeftOutError: the command fails.
+    """
+    said = folder / "said.txt"
+    with (
+        said.open("w") as errors,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=clean()
+        ) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                genome = space.repair(np.array([json.loads(line)], dtype=np.uint8))
+                print(json.dumps(ledger.score(genome)[0].tolist()), file=process.stdin, flush=True)
+        finally:
+            process.kill()
+    if process.returncode > 0:
+        raise LeftOutError(f"{NAME} failed ({' '.join(command[:2])} ...): {said.read_text().strip()[-_SAID:]}")
+
+
+def dynast_python(may_install: bool, reporter: Reporter) -> Path:
+    """That of an environment with DyNAS-T and what its searches need; see `dynast_script` for what they do not.
+
+    Raises:
+        LeftOutError: it is not there and may not, or can not, be made.
+    """
+    return environment(NAME, _SEARCHES_WITH, may_install, reporter, alone=_ALONE)
