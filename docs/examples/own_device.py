@@ -2,17 +2,17 @@
 
     python docs/examples/own_device.py FOLDER
 
-Everything is written below FOLDER; a minute of a core. There are three ways to bring a device, all shown here:
+Everything is written below FOLDER; a minute of a core. There are three ways to bring a device:
 
-1. A class says what a layer costs. It is used as it is from Python, and by name, `device: my-mcu` in any spec, once
-   a package of yours has this file and the entry point
+1. A class says what a layer costs. It is used as it is from Python, and by name, `device: my-mcu` in any spec,
+   once a package of yours has this file and the entry point
 
        [project.entry-points."bitfront.devices"]
        my-mcu = "my_package.own_device:my_mcu"
 
-2. A table says what each block costs. Here it is computed by the class; it may as well come from a program of yours
-   that runs on the device, or from a bundle (`bitfront device bundle`), which times models by itself where Python and
-   a runtime are at hand. docs/devices.md explains the columns.
+2. A table says what each block costs. Here it is computed by the class; it may as well come from a program of
+   yours that runs on the device, or from a bundle (`bitfront device bundle`), which times models by itself where
+   Python and a runtime are at hand. docs/devices.md explains the columns.
 3. A data sheet in ten lines of YAML: the device `roofline`, see docs/devices.md.
 """
 
