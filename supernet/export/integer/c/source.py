@@ -50,8 +50,8 @@ _HEAD = """/* A network in integers alone; see network.h. Made by bitfront.
 #else
 #define INLINE static inline
 #endif
-/* From one instruction to the next a place of the buffer may come to hold numbers of another type. Nothing is moved
-   across this by compilers that take pointers to different types to point to different places. */
+/* From one instruction to the next a place of the buffer may come to hold numbers of another type. Nothing is
+   moved across this by compilers that take pointers to different types to point to different places. */
 #ifdef __GNUC__
 #define NEXT __asm__ __volatile__("" : : : "memory")
 #else
