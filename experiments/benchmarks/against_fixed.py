@@ -20,6 +20,7 @@ _GOALS = (
     "{device}_largest_latency_ms_ratio >= 2",
     "{device}_largest_energy_mj_ratio >= 1.3",
     "{device}_median_latency_ms_ratio >= 1",
+    "{device}_median_energy_mj_ratio >= 1",
 )
 
 

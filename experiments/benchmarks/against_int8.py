@@ -1,6 +1,6 @@
 """Joint search of architectures and bits against architectures in uniform int8, at equal accuracy.
 
-Sridhar et al. (SimQ-NAS, 2023) report up to 4.8 times less latency and 3.4 times smaller networks. Both searches
+Sridhar et al. (SimQ-NAS, 2023) report up to 4.8 times less latency and 3.44 times smaller networks. Both searches
 have the same supernet, predictor, evaluations by prediction and number of measured members.
 """
 

@@ -13,6 +13,9 @@ from bitfront.search.archive import non_dominated
 from bitfront.search.front import Front
 from bitfront.supernet.genes import Genomes
 
+MOST = 0.8
+"""The share of a rival's members that need an equal for a ratio to speak of the rival."""
+
 Floats = NDArray[np.float64]
 
 
@@ -85,18 +88,23 @@ def equals(rival: MeasuredFront, ours: MeasuredFront, metric: str) -> NDArray[np
 def ratios(rival: MeasuredFront, ours: MeasuredFront, name: str, metric: str) -> dict[str, float]:
     """How many times as much the rival's members cost as ours of equal accuracy.
 
-    Figures' names begin with ``name_metric``. Beside the geometric mean and the largest ratio stands what the
-    change costs or brings on the test split, by which nothing was chosen, and the members that have an equal: how
-    many (``equals``), and which share of all (``equalled``). Where none has, nothing else is known.
+    Figures' names begin with ``name_metric``. A member that is on its front by luck of the validation split asks
+    more of an equal than it is worth. So either side has its turn at being equalled, and the ratio is the
+    geometric mean of both; where nothing of ours is equalled it is that of one side.
+
+    Beside it stand, of the rival's members that ours equal, the largest ratio, what the change costs or brings on
+    the test split, by which nothing was chosen, how many they are (``equals``), and which share of all
+    (``equalled``). Where there are none, nothing else is known.
     """
-    pairs, name = equals(rival, ours, metric), f"{name}_{metric}"
+    pairs, back = equals(rival, ours, metric), equals(ours, rival, metric)[:, ::-1]
+    name = f"{name}_{metric}"
     figures = {f"{name}_equals": float(len(pairs)), f"{name}_equalled": len(pairs) / len(rival.valid)}
     if not len(pairs):
         return figures
     theirs, own = pairs.T
-    found = rival.costs[metric][theirs] / ours.costs[metric][own]
+    turns = [np.log(rival.costs[metric][r] / ours.costs[metric][o]) for r, o in (pairs.T, back.T) if len(r)]
     return figures | {
-        f"{name}_ratio": float(np.exp(np.log(found).mean())),
-        f"{name}_largest_ratio": float(found.max()),
+        f"{name}_ratio": float(np.exp(np.mean([turn.mean() for turn in turns]))),
+        f"{name}_largest_ratio": float(np.exp(turns[0].max())),
         f"{name}_test_top1_gain": float((ours.test[own] - rival.test[theirs]).mean()),
     }

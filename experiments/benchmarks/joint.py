@@ -77,7 +77,7 @@ def _figures(device: str, compared: Compared) -> dict[str, float]:
         for name, top1 in compared.top1.items():
             figures |= summarised(f"{device}_{name}_test_top1_{point + 1}", top1[:, point])
         figures |= summarised(f"{device}_joint_gain_{point + 1}", gain[:, point])
-    better = float((gain.mean(axis=0) > 0).sum())
+    better = float(sum(point.mean() > half_interval(point) for point in gain.T))
     return (
         figures
         | summarised(f"{device}_joint_gain", gain.mean(axis=1))

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitfront.experiments.benchmarks.best_below import best_below, common_limits
-from bitfront.experiments.benchmarks.equal_accuracy import MeasuredFront, ratios
+from bitfront.experiments.benchmarks.equal_accuracy import MOST, MeasuredFront, ratios
 from bitfront.experiments.benchmarks.intervals import summarised
 from bitfront.experiments.benchmarks.matrix_plot import Matrix, matrices_figure
 from bitfront.experiments.benchmarks.result import BenchResult
@@ -34,7 +34,7 @@ _POINTS = 3
 _BELOW = 3  # candidates below each latency that are measured
 _MEASURED = 6  # members of each front, beside those, for the comparison at equal accuracy
 _QUICK_DEVICES = 2  # the modelled ones, which stand first
-_GOALS = ("mean_top1_lost >= 0", "least_equals >= 1")
+_GOALS = ("mean_top1_lost_at_least > 0", f"least_equalled >= {MOST}")
 
 Floats = NDArray[np.float64]
 
@@ -152,7 +152,11 @@ def _figures(found: Mapping[str, OnDevice], rows: Sequence[Mapping[str, float]])
         figures |= summarised(name, np.array([row[name] for row in rows if name in row]))
     pairs = [_name(*pair) for pair in _pairs(found)]
     figures["largest_top1_lost"] = max(figures[f"{pair}_top1_lost"] for pair in pairs)
-    figures["least_equals"] = min(row[f"{pair}_{_METRIC}_equals"] for pair in pairs for row in rows)
+    figures["mean_top1_lost_at_least"] = figures["mean_top1_lost"] - figures.get(
+        "mean_top1_lost_half_interval", 0.0
+    )
+    figures["pairs_that_gain"] = float(sum(figures[f"{pair}_top1_lost"] < 0 for pair in pairs))
+    figures["least_equalled"] = min(row[f"{pair}_{_METRIC}_equalled"] for pair in pairs for row in rows)
     known = [figures[f"{pair}_{_METRIC}_ratio"] for pair in pairs if f"{pair}_{_METRIC}_ratio" in figures]
     return figures | ({"largest_latency_ratio": max(known)} if known else {})
 

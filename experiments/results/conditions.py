@@ -10,10 +10,10 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict
 
 from bitfront.experiments.machine import installed_version, this_machine, versions
-from bitfront.experiments.results.sources import sources_digest
+from bitfront.experiments.results.sources import FOLDERS, sources_digest
 
 _OPTIONAL = ("openvino",)
-_DECISIVE = {"cpu": "CPU", "isa": "set of instructions", "python": "Python"}
+_DECISIVE = {"cpu": "CPU", "isa": "set of instructions", "cores": "number of cores", "python": "Python"}
 """Parts of a machine that make another one of it, and their names."""
 
 
@@ -22,7 +22,7 @@ class Conditions(BaseModel):
 
     Attributes:
         sources: digest of the files of bitfront that decide them, see `sources`.
-        commit: of the checkout, ``+`` behind it where files differ from it; None where there is no checkout.
+        commit: of the checkout, ``+`` behind it where its code has been changed; None where there is no checkout.
         versions: of bitfront and what it needs.
         machine: as `Machine.to_json` gives it.
     """
@@ -67,7 +67,8 @@ def _commit() -> str | None:
     head = _git("rev-parse", "--short=12", "HEAD")
     if head is None:
         return None
-    return head + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", *(f":(top){name}" for name in FOLDERS))
+    return head + ("+" if changed else "")
 
 
 def _git(*arguments: str) -> str | None:

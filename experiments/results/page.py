@@ -16,12 +16,13 @@ _HEAD = """\
 What bitfront's headline claims come to when they are measured. `make results` runs all benchmarks and writes this
 page from the JSON that they leave in `{folder}/`. Nothing here is typed by hand: to change it, run them again.
 
-- **Goals** were set before a benchmark was run. Those that are missed are told first, as **MISSED**.
+- **Goals** are part of a benchmark's code. Those that are missed are told first, as **MISSED**.
 - **Published** figures are those of papers, of other networks, data and devices: what they report is held against
   what was found here, apart from the goals.
 - **How a figure is known** stands beside it: *measured* by running networks, *predicted* by a cost table or a
   predictor, or *counted*. Accuracies of networks are those on test images, on which no choice depended.
-- **±** is half of Student's 95 % interval of a mean over seeds.
+- **±** is half of Student's 95 % interval of a mean over seeds, as far as they have the figure. Seeds are those of
+  the search; supernet, predictor and test images are the same for all, and pictures of fronts show the first seed.
 """
 _QUICK = """\
 > **These are quick runs**: small versions, for a look. They say nothing about the claims.

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 _ROOT = "bitfront"
-_FOLDERS = ("supernet", "predictors", "latency_lut", "search", "experiments")
+FOLDERS = ("supernet", "predictors", "latency_lut", "search", "experiments")
 _TABLE_OF_BENCHMARKS = "bitfront.experiments.benchmarks"
 _TARGET = re.compile(r"(bitfront(?:\.\w+)+)(?::\w+)?")
 _NOT_DATA = ("*.py", "*.pyc", "py.typed")
@@ -79,7 +79,7 @@ def _folder(name: str) -> Path:
 def _file(module: str) -> Path | None:
     """None for what is no module of bitfront."""
     root, *parts = module.split(".")
-    if root != _ROOT or not parts or parts[0] not in _FOLDERS:
+    if root != _ROOT or not parts or parts[0] not in FOLDERS:
         return None
     path = _folder(parts[0]).joinpath(*parts[1:])
     places = (path / "__init__.py", path.with_suffix(".py") if parts[1:] else path / "__init__.py")

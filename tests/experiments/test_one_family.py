@@ -116,20 +116,22 @@ class TestRun:
     ) -> None:
         result = run_made_up(seeds=2)
         pairs = ("bitfusion_on_roofline", "roofline_on_bitfusion")
-        assert [goal.figure for goal in result.goals] == ["mean_top1_lost", "least_equals"]
+        assert [goal.figure for goal in result.goals] == ["mean_top1_lost_at_least", "least_equalled"]
         lost = [result.figures[f"{pair}_top1_lost"] for pair in pairs]
         assert result.figures["mean_top1_lost"] == pytest.approx(np.mean(lost))
         assert result.figures["largest_top1_lost"] == max(lost)
-        assert "mean_top1_lost_half_interval" in result.figures
+        half = result.figures["mean_top1_lost_half_interval"]
+        assert result.figures["mean_top1_lost_at_least"] == pytest.approx(np.mean(lost) - half)
+        assert result.figures["pairs_that_gain"] == sum(value < 0 for value in lost)
         assert result.pictures["losses"].startswith(b"\x89PNG")
         assert {split for study in family.values() for split in study.splits} == {"validation", "test"}
 
     def test_a_pair_without_equals_fails_a_goal(
         self, run_made_up: Callable[..., BenchResult], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(one_family, "ratios", lambda rival, ours, *names: {f"{'_'.join(names)}_equals": 0.0})
+        monkeypatch.setattr(one_family, "ratios", lambda rival, ours, *names: {f"{'_'.join(names)}_equalled": 0.0})
         result = run_made_up(seeds=1)
-        assert [goal.holds for goal in result.goals if goal.figure == "least_equals"] == [False]
+        assert [goal.holds for goal in result.goals if goal.figure == "least_equalled"] == [False]
         assert "largest_latency_ratio" not in result.figures
 
 

@@ -65,7 +65,7 @@ class TestCompared:
         assert found["rival_latency_ms_ratio"] < 1
         assert found["ours_hypervolume"] < found["rival_hypervolume"]
         result = BenchResult.of("rivals", 1, found, goals(found, ["rival"]))
-        assert [goal.holds for goal in result.goals] == [False, False]
+        assert [goal.holds for goal in result.goals] == [False, False, False]
 
     def test_limits_go_from_what_both_meet_to_the_slowest(self) -> None:
         ours, rival = measured([0.7, 0.8], [1.0, 4.0]), measured([0.6, 0.9], [2.0, 32.0])
@@ -82,10 +82,14 @@ class TestCompared:
         found = compared({OURS: ours, "rival": measured([0.6], [1.0])})
         assert found["ours_over_rival_gain_1"] == pytest.approx(0.5 - 0.6)
 
-    def test_nothing_is_asked_of_what_has_no_equal(self) -> None:
+    def test_where_no_rival_has_an_equal_a_goal_fails_by_that(self) -> None:
         found = compared({OURS: measured([0.5], [1.0]), "rival": measured([0.9], [1.0])})
         assert found["rival_latency_ms_equalled"] == 0.0
-        assert goals(found, ["rival"]) == ["ours_over_rival_gain >= 0"]
+        result = BenchResult.of("rivals", 1, found, goals(found, ["rival"]))
+        assert [(goal.figure, goal.holds) for goal in result.goals] == [
+            ("ours_over_rival_gain", False),
+            ("rival_latency_ms_equalled", False),
+        ]
 
     def test_seeds_without_a_figure_do_not_count(self) -> None:
         assert over_seeds([{"a": 1.0, "b": 4.0}, {"a": 3.0}])["a"] == 2.0
