@@ -147,8 +147,8 @@ class TestEqualAccuracy:
                 MeasuredFront(0.9 + 0.01 * np.log(cost) + rng.normal(0, 0.003, 20), cost, {"latency_ms": cost})
                 for cost in latency * rng.uniform(0.95, 1.05, (2, 20))
             ]
-            kept = [MeasuredFront.together([front], "latency_ms") for front in fronts]
-            found.append(ratios(*kept, "same", "latency_ms")["same_latency_ms_ratio"])
+            one, other = (MeasuredFront.together([front], "latency_ms") for front in fronts)
+            found.append(ratios(one, other, "same", "latency_ms")["same_latency_ms_ratio"])
         assert np.exp(np.log(found).mean()) == pytest.approx(1.0, abs=0.02)
 
     def test_a_front_against_itself_gains_nothing(self) -> None:
