@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
+from types import MappingProxyType
 from typing import IO
 
 Say = Callable[[str], None]
@@ -31,11 +32,14 @@ class Ran:
     words: str
 
 
-def run_child(command: Sequence[str], log: Path, say: Say) -> Ran:
+def run_child(
+    command: Sequence[str], log: Path, say: Say, variables: Mapping[str, str] = MappingProxyType({})
+) -> Ran:
     """Run a program to its end; stderr goes line by line to ``log`` and ``say``, stdout nowhere.
 
-    It leads a session of its own, which is ended with it. Where this process is interrupted, so is the program;
-    where this one is killed, the program ends with the next line that it writes.
+    ``variables`` are added to this process's environment. It leads a session of its own, which is ended with it.
+    Where this process is interrupted, so is the program; where this one is killed, the program ends with the next
+    line that it writes.
 
     Raises:
         KeyboardInterrupt: this process was interrupted, and the program has ended.
@@ -52,6 +56,7 @@ def run_child(command: Sequence[str], log: Path, say: Say) -> Ran:
         text=True,
         errors="replace",
         start_new_session=True,
+        env={**os.environ, **variables},
     )
     assert process.stderr is not None
     listener = Thread(target=_listen, args=(process.stderr, log, say), daemon=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -44,6 +46,13 @@ class Conditions(BaseModel):
             versions=dict(sorted(found.items(), key=lambda each: (each[0] != "bitfront", each[0].lower()))),
             machine=this_machine().to_json(),
         )
+
+    @property
+    def key(self) -> str:
+        """16 hexadecimal digits, the same for conditions between which nothing changes that figures depend on."""
+        machine = {part: self.machine.get(part) for part in _DECISIVE}
+        known = {"sources": self.sources, "versions": dict(self.versions), "machine": machine}
+        return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
 
     def changes_to(self, now: Conditions) -> Iterator[str]:
         """What is otherwise now, in words, as far as figures depend on it."""

@@ -24,6 +24,7 @@ from bitfront.supernet.files import read_json, write_bytes
 
 _ERROR = "error: "
 _MOST_LINES = 20
+_SHARED = "bitfront.experiments.benchmarks.study"
 
 
 def conditions_of(bench: str) -> Conditions:
@@ -36,6 +37,11 @@ def program_of(asked: Asked, output: Path) -> Sequence[str]:
     return asked.program(output)
 
 
+def home_of_benchmarks() -> Path:
+    """A home for what benchmarks share (samples, predictors, tables), found with the conditions of now alone."""
+    return home() / "bench" / "results" / "homes" / Conditions.here(_SHARED).key
+
+
 @dataclass(frozen=True)
 class Runner:
     """Fills a folder of results.
@@ -45,6 +51,7 @@ class Runner:
         keep: results of other code, versions or machines will do; this is told in them.
         say: told what goes on, line by line.
         program_of, conditions_of: how a benchmark is run, and with what.
+        home_of_benchmarks: the home that they have; what was measured otherwise is not found there.
     """
 
     folder: Path
@@ -52,6 +59,7 @@ class Runner:
     say: Say
     program_of: Callable[[Asked, Path], Sequence[str]] = program_of
     conditions_of: Callable[[str], Conditions] = conditions_of
+    home_of_benchmarks: Callable[[], Path] = home_of_benchmarks
 
     def run(self, benches: Sequence[Asked]) -> dict[str, Record]:
         """What the folder holds of each in the end; those that it holds already are not run again.
@@ -104,7 +112,8 @@ class Runner:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
         output, started = work / f"{asked.bench}.json", datetime.now(UTC)
-        ran = run_child(self.program_of(asked, output), log, self.say)
+        variables = {"BITFRONT_HOME": str(self.home_of_benchmarks())}
+        ran = run_child(self.program_of(asked, output), log, self.say, variables)
         found, error = _outcome(ran, output)
         record = Record(
             bench=asked.bench,
@@ -127,9 +136,13 @@ class Runner:
         return record
 
     def _pictures(self, bench: str, drawn: Sequence[Path]) -> dict[str, str]:
-        """Take pictures into the folder; those of an earlier result that have no place in this one are deleted."""
-        images = {path.name: path.read_bytes() for path in drawn}
-        for name in _earlier_pictures(self.folder, bench):
+        """Take pictures into the folder; an earlier result and those of its pictures that are not replaced go.
+
+        It goes first: were this interrupted, a result would be there with pictures that are not its own.
+        """
+        images, earlier = {path.name: path.read_bytes() for path in drawn}, _earlier_pictures(self.folder, bench)
+        result_path(self.folder, bench).unlink(missing_ok=True)
+        for name in earlier:
             if name not in images:
                 (self.folder / name).unlink(missing_ok=True)
         for name, image in images.items():

@@ -230,6 +230,15 @@ class TestDynast:
         with pytest.raises(LeftOutError, match="no fairseq"):
             self.answered(space, tmp_path, 100, end="raise SystemExit('no fairseq')")
 
+    def test_one_that_is_killed_is_left_out_too(self, space: SearchSpace, tmp_path: Path) -> None:
+        with pytest.raises(LeftOutError, match="failed"):
+            self.answered(space, tmp_path, 100, end="import os; os.kill(os.getpid(), 11)")
+
+    @pytest.mark.parametrize("stray", ["a warning", "[1, 2, 300]", "{}"])
+    def test_lines_that_are_no_genes_are_told(self, space: SearchSpace, tmp_path: Path, stray: str) -> None:
+        with pytest.raises(LeftOutError, match="where genes were expected"):
+            self.answered(space, tmp_path, 100, end=f"print({stray!r}, flush=True)")
+
     @pytest.mark.parametrize("is_predicting", [False, True])
     def test_objectives_are_in_the_order_asked_for(self, tmp_path: Path, is_predicting: bool) -> None:
         asked: Any = lambda genome: (0.1, 2.0)  # noqa: E731

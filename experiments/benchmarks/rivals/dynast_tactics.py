@@ -15,6 +15,7 @@ from bitfront.experiments.benchmarks.rivals.environment import LeftOutError, cle
 from bitfront.experiments.benchmarks.search_rivals import Ledger, allowed_choices
 from bitfront.experiments.reporter import Reporter
 from bitfront.search.problem import Problem
+from bitfront.supernet.genes import Genomes
 from bitfront.supernet.space import SearchSpace
 
 NAME = "dynast"
@@ -82,12 +83,21 @@ def answer_script(command: list[str], space: SearchSpace, ledger: Ledger, folder
         assert process.stdout is not None
         try:
             for line in process.stdout:
-                genome = space.repair(np.array([json.loads(line)], dtype=np.uint8))
+                genome = space.repair(_genome(line))
                 print(json.dumps(ledger.score(genome)[0].tolist()), file=process.stdin, flush=True)
+            process.wait()
         finally:
             process.kill()
-    if process.returncode > 0:
+    if process.returncode:
         raise LeftOutError(f"{NAME} failed ({' '.join(command[:2])} ...): {said.read_text().strip()[-_SAID:]}")
+
+
+def _genome(line: str) -> Genomes:
+    try:
+        genome = np.array([json.loads(line)], dtype=np.uint8)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise LeftOutError(f"{NAME} wrote {line.strip()!r} where genes were expected: {error}") from error
+    return genome
 
 
 def dynast_python(may_install: bool, reporter: Reporter) -> Path:

@@ -121,7 +121,14 @@ class Fakes:
         return len(path.read_text()) if path.exists() else 0
 
     def runner(self, folder: Path, keep: bool = False) -> Runner:
-        return Runner(folder, keep, self.said.append, self.program, lambda bench: self.conditions)
+        return Runner(
+            folder,
+            keep,
+            self.said.append,
+            self.program,
+            lambda bench: self.conditions,
+            lambda: self.folder / "homes" / self.conditions.key,
+        )
 
 
 @pytest.fixture

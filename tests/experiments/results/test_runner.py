@@ -17,6 +17,7 @@ from bitfront.experiments.results.asked import Asked, asked_of
 from bitfront.experiments.results.child import run_child
 from bitfront.experiments.results.claim import Claim
 from bitfront.experiments.results.claims import CLAIMS
+from bitfront.experiments.results.conditions import Conditions
 from bitfront.experiments.results.record import Record
 from bitfront.experiments.results.runner import Runner
 from bitfront.supernet.errors import StorageError, UnknownNameError
@@ -104,6 +105,45 @@ class TestRun:
         ):
             fakes.runner(folder).run([ONE])
 
+    def test_one_that_ends_while_its_pictures_are_taken_leaves_no_result_of_others(
+        self, fakes: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fakes.runner(folder).run([ONE])
+        fakes.conditions = fakes.conditions.model_copy(update={"sources": "cd" * 32})
+
+        def killed(path: Path, content: bytes) -> None:
+            path.write_bytes(b"half of it")
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr("bitfront.experiments.results.runner.write_bytes", killed)
+            with pytest.raises(KeyboardInterrupt):
+                fakes.runner(folder).run([ONE])
+        assert Record.read(folder, "one") is None
+        assert fakes.runner(folder).run([ONE])["one"].error is None
+
+    def test_what_benchmarks_share_is_of_the_same_conditions(self, fakes: Any, folder: Path) -> None:
+        fakes.bodies["one"] = (
+            "import os; home = pathlib.Path(os.environ['BITFRONT_HOME'])\n"
+            "home.mkdir(parents=True, exist_ok=True)\n"
+            "print('found', len(list(home.iterdir())), file=sys.stderr); (home / 'samples').touch()"
+        )
+        fakes.runner(folder).run([ONE])
+        (folder / "one.json").unlink()
+        fakes.runner(folder).run([ONE])
+        fakes.conditions = fakes.conditions.model_copy(update={"versions": {"bitfront": "0.2.0"}})
+        fakes.runner(folder).run([ONE])
+        assert [line for line in fakes.said if line.startswith("found")] == ["found 0", "found 1", "found 0"]
+
+
+class TestConditions:
+    def test_the_key_is_that_of_what_decides(self, here: Conditions) -> None:
+        assert here.model_copy(update={"commit": "f" * 12}).key == here.key
+        for change in ({"sources": "cd" * 32}, {"versions": {}}, {"machine": {**here.machine, "cores": 64}}):
+            other = here.model_copy(update=change)
+            assert other.key != here.key
+            assert list(here.changes_to(other))
+
 
 class TestAgain:
     def test_what_is_there_is_not_run_again(self, fakes: Any, folder: Path) -> None:
@@ -133,7 +173,9 @@ class TestAgain:
         assert (fakes.runs("one"), again.kept, again.conditions) == (2, (), fakes.conditions)
         assert any(line.startswith(f"run again, as {told}") for line in fakes.said)
 
-    @pytest.mark.parametrize(("part", "value"), [("cpu", "Another"), ("python", "3.12.1"), ("isa", ["neon"])])
+    @pytest.mark.parametrize(
+        ("part", "value"), [("cpu", "Another"), ("python", "3.12.1"), ("isa", ["neon"]), ("cores", 64)]
+    )
     def test_another_machine_makes_it_outdated(self, fakes: Any, folder: Path, part: str, value: object) -> None:
         fakes.runner(folder).run([ONE])
         machine = {**fakes.conditions.machine, part: value}
