@@ -220,7 +220,8 @@ class TestAgain:
 
 
 _INTERRUPTED = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it for what they start in the background
 from pathlib import Path
 from bitfront.experiments.results.asked import Asked
 from bitfront.experiments.results.runner import Runner
