@@ -14,7 +14,7 @@ import numpy as np
 
 from bitfront.experiments.benchmarks.equal_accuracy import MOST, MeasuredFront, ratios
 from bitfront.experiments.benchmarks.interval_plot import Line, intervals_figure
-from bitfront.experiments.benchmarks.intervals import summarised
+from bitfront.experiments.benchmarks.intervals import over_seeds
 from bitfront.experiments.benchmarks.result import BenchResult
 from bitfront.experiments.benchmarks.studied import DEVICES, searched, studied_spec
 from bitfront.experiments.benchmarks.study import Study, study
@@ -72,7 +72,7 @@ def compared_fronts(
             cases[device] = _case(studied, rivals_of(studied), metrics, quick, seeds, reporter)
     figures: dict[str, float] = {}
     for device, case in cases.items():
-        figures |= _summary(device.replace("-", "_"), case.figures)
+        figures |= over_seeds(case.figures, f"{device.replace('-', '_')}_")
     judged = [goal for device, case in cases.items() for goal in _judged(device, case, goals, figures, reporter)]
     panels = {
         device: {name: _line(front) for name, front in case.fronts.items()} for device, case in cases.items()
@@ -137,20 +137,6 @@ def _pairs(studied: Study, rivals: Searches, metric: str, quick: bool, seed: int
 def _drawn(pairs: Mapping[str, _Pair]) -> dict[str, MeasuredFront]:
     joint = MeasuredFront.together([ours for _, ours in pairs.values()], _METRIC)
     return {JOINT: joint} | {name: theirs for name, (theirs, _) in pairs.items()}
-
-
-def _summary(device: str, rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Means over the seeds that have a figure: where nothing is as accurate, there is no ratio.
-
-    Of members with an equal there is also the least number of any seed.
-    """
-    figures: dict[str, float] = {}
-    for name in dict.fromkeys(name for row in rows for name in row):
-        values = np.array([row[name] for row in rows if name in row])
-        figures |= summarised(f"{device}_{name}", values)
-        if name.endswith("_equals"):
-            figures[f"{device}_{name.removesuffix('_equals')}_least_equals"] = float(values.min())
-    return figures
 
 
 def _line(front: MeasuredFront) -> Line:

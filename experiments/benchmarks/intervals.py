@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
@@ -21,3 +23,14 @@ def summarised(name: str, values: NDArray[np.float64]) -> dict[str, float]:
     """``name``, the mean of one value per seed, and ``name_half_interval``, which a single seed has not."""
     known = {f"{name}_half_interval": half_interval(values)} if len(values) > 1 else {}
     return {name: float(values.mean()), **known}
+
+
+def over_seeds(rows: Sequence[Mapping[str, float]], prefix: str = "") -> dict[str, float]:
+    """`summarised` of the figures of each seed, over the seeds that have them; names get the prefix.
+
+    Where nothing is as accurate, say, a seed has no ratio.
+    """
+    figures: dict[str, float] = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        figures |= summarised(f"{prefix}{name}", np.array([row[name] for row in rows if name in row]))
+    return figures

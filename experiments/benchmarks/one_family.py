@@ -1,10 +1,11 @@
 """One family of networks for several devices: what is lost where a network was searched for another device.
 
 All devices have the supernet, its samples and its predictor in common; each has a front of its own. Then the
-networks that were found for a device are run on each of the others, in the formats that these execute (see
-`promoted`), and are measured anew. Below the same latencies of a device, what is the best test accuracy of another
-device's networks worth against its own's? And how much slower are they where they are as accurate? The validation
-split chooses, as it does for whoever deploys a network; the test split is only reported.
+networks that were found for a device go to each of the others, in the formats that these execute (see `promoted`):
+their accuracy is measured anew, their latency is what the table of that device says. Below the same latencies of
+a device, what is the best test accuracy of another device's networks worth against its own's? And how much slower
+are they where they are as accurate? The validation split chooses, as it does for whoever deploys a network; the
+test split is only reported.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from bitfront.experiments.benchmarks.best_below import best_below, common_limits
 from bitfront.experiments.benchmarks.equal_accuracy import MOST, MeasuredFront, ratios
-from bitfront.experiments.benchmarks.intervals import summarised
+from bitfront.experiments.benchmarks.intervals import over_seeds
 from bitfront.experiments.benchmarks.matrix_plot import Matrix, matrices_figure
 from bitfront.experiments.benchmarks.result import BenchResult
 from bitfront.experiments.benchmarks.studied import FAMILY, family_spec, searched
@@ -148,8 +149,7 @@ def _figures(found: Mapping[str, OnDevice], rows: Sequence[Mapping[str, float]])
     for target, on in found.items():
         for point, limit in enumerate(on.limits):
             figures[f"{_plain(target)}_{_METRIC}_{point + 1}"] = float(limit)
-    for name in dict.fromkeys(name for row in rows for name in row):
-        figures |= summarised(name, np.array([row[name] for row in rows if name in row]))
+    figures |= over_seeds(rows)
     pairs = [_name(*pair) for pair in _pairs(found)]
     figures["largest_top1_lost"] = max(figures[f"{pair}_top1_lost"] for pair in pairs)
     figures["mean_top1_lost_at_least"] = figures["mean_top1_lost"] - figures.get(

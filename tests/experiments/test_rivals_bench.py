@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bitfront.experiments.benchmarks.intervals import over_seeds
 from bitfront.experiments.benchmarks.result import BenchResult
 from bitfront.experiments.benchmarks.rivals import environment as environments
-from bitfront.experiments.benchmarks.rivals.compared import OURS, Measured, compared, goals, over_seeds
+from bitfront.experiments.benchmarks.rivals.compared import OURS, Measured, compared, goals
 from bitfront.experiments.benchmarks.rivals.contest import Contest, Setting
 from bitfront.experiments.benchmarks.rivals.deployed import Deployed, latencies
 from bitfront.experiments.benchmarks.rivals.dynast_script import Interface, Runner

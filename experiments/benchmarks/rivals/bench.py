@@ -27,8 +27,9 @@ from __future__ import annotations
 
 from functools import partial
 
+from bitfront.experiments.benchmarks.intervals import over_seeds
 from bitfront.experiments.benchmarks.result import BenchResult
-from bitfront.experiments.benchmarks.rivals.compared import OURS, compared, goals, over_seeds
+from bitfront.experiments.benchmarks.rivals.compared import OURS, compared, goals
 from bitfront.experiments.benchmarks.rivals.contest import Contest, Setting
 from bitfront.experiments.benchmarks.rivals.deployed import Deployed
 from bitfront.experiments.benchmarks.rivals.dynast_tactics import DynasT, dynast_python

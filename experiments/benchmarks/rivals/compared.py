@@ -9,8 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitfront.experiments.benchmarks.equal_accuracy import MOST, MeasuredFront, ratios
-from bitfront.experiments.benchmarks.intervals import summarised
-from bitfront.search.archive import non_dominated
 from bitfront.search.hypervolume import hypervolume, reference_point
 
 OURS = "ours"
@@ -33,8 +31,7 @@ class Measured:
     @property
     def front(self) -> MeasuredFront:
         """Those that no other one beats both in accuracy on the validation split and in latency."""
-        kept = non_dominated(np.stack([1.0 - self.valid, self.latency_ms], axis=1))
-        return MeasuredFront(self.valid[kept], self.test[kept], {LATENCY: self.latency_ms[kept]})
+        return MeasuredFront.together([MeasuredFront(self.valid, self.test, {LATENCY: self.latency_ms})], LATENCY)
 
 
 def compared(methods: Mapping[str, Measured]) -> Figures:
@@ -79,14 +76,6 @@ def hypervolumes(fronts: Mapping[str, MeasuredFront]) -> Figures:
     best = every.min(axis=0)
     reference = reference_point(every - best)
     return {f"{name}_hypervolume": hypervolume(F - best, reference) for name, F in objectives.items()}
-
-
-def over_seeds(rows: Sequence[Figures]) -> Figures:
-    """Means, with intervals, over the seeds that have a figure: where nothing is as accurate there is no ratio."""
-    figures: Figures = {}
-    for name in dict.fromkeys(name for row in rows for name in row):
-        figures |= summarised(name, np.array([row[name] for row in rows if name in row]))
-    return figures
 
 
 def goals(figures: Figures, rivals: Sequence[str]) -> list[str]:

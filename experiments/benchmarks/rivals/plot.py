@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from bitfront.experiments.benchmarks.interval_plot import dress
 from bitfront.experiments.benchmarks.rivals.compared import LATENCY, OURS, Measured
-from bitfront.experiments.plot_png import BLUE, GREY, INK
+from bitfront.experiments.plot_png import BLUE, GREY
 
 _COLOURS = ("#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b", GREY)
 _MARKERS = "sD^vP*X"
@@ -33,11 +34,7 @@ def rivals_figure(methods: Mapping[str, Measured]) -> bytes:
             front.costs[LATENCY][order], 100 * front.test[order], color=colour, marker=marker, markersize=5,
             linewidth=2.4 if is_ours else 1.2, zorder=3 if is_ours else 2, label=name.replace("_", " "),
         )  # fmt: skip
-    panel.set(xscale="log", xlabel="measured latency, ms", ylabel="measured test accuracy, %")
-    panel.set_title("exported models in one runtime", color=INK, fontsize=12)
-    panel.spines[["top", "right"]].set_visible(False)
-    panel.grid(axis="y", color=GREY, alpha=0.25)
-    panel.legend(frameon=False)
+    dress(panel, "exported models in one runtime", "measured latency, ms", "measured test accuracy, %")
     image = io.BytesIO()
     figure.savefig(image, format="png")
     return image.getvalue()
