@@ -16,7 +16,7 @@ from bitfront.experiments.benchmarks.equal_accuracy import MOST, MeasuredFront, 
 from bitfront.experiments.benchmarks.interval_plot import Line, intervals_figure
 from bitfront.experiments.benchmarks.intervals import over_seeds
 from bitfront.experiments.benchmarks.result import BenchResult
-from bitfront.experiments.benchmarks.studied import DEVICES, searched, studied_spec
+from bitfront.experiments.benchmarks.studied import DEVICES, budget_words, searched, studied_spec
 from bitfront.experiments.benchmarks.study import Study, study
 from bitfront.experiments.reporter import Reporter
 from bitfront.search.front import Front
@@ -73,29 +73,32 @@ def compared_fronts(
     figures: dict[str, float] = {}
     for device, case in cases.items():
         figures |= over_seeds(case.figures, f"{device.replace('-', '_')}_")
-    judged = [goal for device, case in cases.items() for goal in _judged(device, case, goals, figures, reporter)]
+    judged, notes = list[str](), [budget_words(quick)]
+    for device, case in cases.items():
+        known, unknown = _judged(device, case, goals, figures)
+        judged, notes = judged + known, notes + unknown
     panels = {
         device: {name: _line(front) for name, front in case.fronts.items()} for device, case in cases.items()
     }
     picture = intervals_figure(panels, "latency of the table, ms", "test accuracy, %")
-    return BenchResult.of(bench, seeds, figures, judged, {"fronts": picture})
+    return BenchResult.of(bench, seeds, figures, judged, {"fronts": picture}, notes)
 
 
 def _judged(
-    device: str, case: _Case, goals: Sequence[str], figures: Mapping[str, float], reporter: Reporter
-) -> list[str]:
-    """The goals of a device that can be judged; of the others those are told that its costs would allow."""
+    device: str, case: _Case, goals: Sequence[str], figures: Mapping[str, float]
+) -> tuple[list[str], list[str]]:
+    """The goals of a device that can be judged, and words about those others that its costs would allow."""
     name = device.replace("-", "_")
     wanted = [goal.format(device=name) for goal in goals]
     known = [goal for goal in wanted if goal.split()[0] in figures]
-    for goal in wanted:
-        if goal not in known and any(metric in goal for metric in case.metrics):
-            reporter.say(f"goal {goal!r} can not be judged: in no seed has the other front a member with an equal")
-    rivals = [rival for rival in case.fronts if rival != JOINT]
-    return [
-        *(f"{name}_{rival}_{metric}_equalled >= {MOST}" for rival in rivals for metric in case.metrics),
-        *known,
+    notes = [
+        f"The goal {goal!r} can not be judged: in no seed has the other front a member with an equal."
+        for goal in wanted
+        if goal not in known and any(metric in goal for metric in case.metrics)
     ]
+    rivals = [rival for rival in case.fronts if rival != JOINT]
+    equalled = [f"{name}_{rival}_{metric}_equalled >= {MOST}" for rival in rivals for metric in case.metrics]
+    return equalled + known, notes
 
 
 def _case(

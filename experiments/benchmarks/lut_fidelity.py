@@ -79,16 +79,17 @@ def run(quick: bool, seeds: int, reporter: Reporter) -> BenchResult:
     figures: dict[str, float] = {}
     goals: list[str] = []
     scatters: list[Scatter] = []
+    notes: list[str] = []
     for case in _QUICK_CASES if quick else CASES:
         device = _device(case)
         if device is None:
-            reporter.say(f"{case.name} is left out: {case.device} can not run here")
+            notes.append(f"{case.name} is left out: {case.device} can not run here.")
             continue
         found, scatter = _one(case, device, quick, seeds, reporter)
         figures |= {f"{name}_{case.name}": value for name, value in found.items()}
         goals += [f"mape_{case.name} <= {_HIGHEST_ERROR}", f"tau_over_least_{case.name} >= 0"]
         scatters.append(scatter)
-    return BenchResult.of("lut-fidelity", seeds, figures, goals, {"scatter": fidelity_figure(scatters)})
+    return BenchResult.of("lut-fidelity", seeds, figures, goals, {"scatter": fidelity_figure(scatters)}, notes)
 
 
 def _device(case: Case) -> RuntimeDevice | None:

@@ -23,7 +23,7 @@ from bitfront.experiments.benchmarks.equal_accuracy import MOST, MeasuredFront, 
 from bitfront.experiments.benchmarks.intervals import over_seeds
 from bitfront.experiments.benchmarks.matrix_plot import Matrix, matrices_figure
 from bitfront.experiments.benchmarks.result import BenchResult
-from bitfront.experiments.benchmarks.studied import FAMILY, family_spec, searched
+from bitfront.experiments.benchmarks.studied import FAMILY, budget_words, family_spec, searched
 from bitfront.experiments.benchmarks.study import OBJECTIVES, Study, studies
 from bitfront.experiments.reporter import Reporter
 from bitfront.search.front import Front
@@ -111,10 +111,12 @@ def run(quick: bool, seeds: int, reporter: Reporter) -> BenchResult:
         found = _crossed(family, quick, seeds, reporter)
     rows = [row_of(found, seed) for seed in range(seeds)]
     figures = _figures(found, rows)
-    for source, target in _pairs(devices):
-        if f"{_name(source, target)}_{_METRIC}_ratio" not in figures:
-            reporter.say(f"on {target}, nothing of its own front is as accurate as a network for {source}")
-    return BenchResult.of("one-family", seeds, figures, _GOALS, {"losses": _picture(devices, figures)})
+    notes = [budget_words(quick)] + [
+        f"On {target}, nothing of its own front is as accurate as a network for {source}."
+        for source, target in _pairs(devices)
+        if f"{_name(source, target)}_{_METRIC}_ratio" not in figures
+    ]
+    return BenchResult.of("one-family", seeds, figures, _GOALS, {"losses": _picture(devices, figures)}, notes)
 
 
 def _crossed(family: Mapping[str, Study], quick: bool, seeds: int, reporter: Reporter) -> dict[str, OnDevice]:

@@ -38,7 +38,8 @@ class Goal:
 class BenchResult:
     """Figures of one benchmark, over ``seeds`` seeds, with the machine and the versions they were taken on.
 
-    ``pictures``: name to PNG. They are files beside the JSON, and no part of it.
+    ``pictures``: name to PNG. They are files beside the JSON, and no part of it. ``notes``: sentences that people
+    need to read the figures, such as what could not be run, and why.
 
     Raises:
         NumericalError: a figure is NaN or infinite.
@@ -52,6 +53,7 @@ class BenchResult:
     machine: Mapping[str, Any] = field(default_factory=lambda: this_machine().to_json())
     versions: Mapping[str, str] = field(default_factory=versions)
     pictures: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, value in self.figures.items():
@@ -71,6 +73,7 @@ class BenchResult:
         figures: Mapping[str, float],
         goals: Sequence[str],
         pictures: Mapping[str, bytes] | None = None,
+        notes: Sequence[str] = (),
     ) -> Self:
         """A result whose goals are judged; each goal reads ``"FIGURE >= NUMBER"`` (or ``<=``, ``>``, ``<``).
 
@@ -80,7 +83,7 @@ class BenchResult:
         """
         plain = {name: float(value) for name, value in figures.items()}
         goals_judged = tuple(judged(plain, text) for text in goals)
-        return cls(bench, seeds, plain, goals_judged, pictures=dict(pictures or {}))
+        return cls(bench, seeds, plain, goals_judged, pictures=dict(pictures or {}), notes=tuple(notes))
 
     def json_line(self) -> str:
         """The result as JSON on one line, without a line end."""
@@ -91,6 +94,7 @@ class BenchResult:
             "seeds": self.seeds,
             "figures": dict(self.figures),
             "goals": [asdict(goal) for goal in self.goals],
+            "notes": list(self.notes),
         }
         return json.dumps(values, allow_nan=False)
 

@@ -116,8 +116,6 @@ def run(quick: bool, seeds: int, reporter: Reporter) -> BenchResult:
     with tempfile.TemporaryDirectory(prefix="search-cost-", dir=folder) as name, open_store(Path(name)) as store:
         place = _Place(Path(name), store, quick, meter, reporter)
         once = paid_once(place.folder, store, place.spec(), meter, reporter)
-        reporter.say(once.words)
-        reporter.say(meter.words)
         counts = _QUICK_COUNTS if quick else _COUNTS
         sections = further_devices(place.folder)[: counts[-1]]
         devices = place.each([place.spec(device=section) for section in sections], "devices")
@@ -137,7 +135,7 @@ def run(quick: bool, seeds: int, reporter: Reporter) -> BenchResult:
     figures |= _beside_apq(figures["joules_per_further_device"])
     goals = _GOALS if quick else (*_GOALS, *_FULL_GOALS)
     picture = growth_figure({"devices": _growth(devices), "constraints": _growth(constraints)})
-    return BenchResult.of("search-cost", 1, figures, goals, {"growth": picture})
+    return BenchResult.of("search-cost", 1, figures, goals, {"growth": picture}, [once.words, meter.words])
 
 
 def grown(kind: str, paid: Sequence[Paid], counts: Sequence[int]) -> dict[str, float]:

@@ -39,10 +39,10 @@ class Once:
     def words(self) -> str:
         """Who paid for the supernet."""
         if self.trained_here:
-            return f"the supernet was trained in this run, in {self.training_seconds:.0f} s"
+            return f"The supernet was trained in this run, in {self.training_seconds:.0f} s."
         return (
-            f"the supernet was trained before, in {self.training_seconds:.0f} s by its own record: that was not "
-            "paid in this run"
+            f"The supernet was trained before, in {self.training_seconds:.0f} s by its own record: that was not "
+            "paid in this run."
         )
 
     def figures(self) -> dict[str, float]:

@@ -66,8 +66,8 @@ class Meter:
     def words(self) -> str:
         """Where joules are from."""
         if self.is_measured:
-            return "energy is measured by RAPL, of the whole processor with all that runs on it"
-        return f"energy is estimated: {WATTS_PER_CORE:g} W times processor seconds, as RAPL can not be read here"
+            return "Energy is measured by RAPL, of the whole processor with all that runs on it."
+        return f"Energy is estimated: {WATTS_PER_CORE:g} W times processor seconds, as RAPL can not be read here."
 
     def read(self) -> _Reading:
         """The clocks and counters as they are now."""

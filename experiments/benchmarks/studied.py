@@ -67,6 +67,15 @@ def searched(problem: Problem, strategy: str, quick: bool, seed: int) -> Front:
     )
 
 
+def budget_words(quick: bool) -> str:
+    """What every search has, for people."""
+    evaluations, population = budget(quick)
+    return (
+        f"Each search scores {evaluations:,} candidates by prediction, in populations of {population}; all share "
+        "one supernet and one predictor, fitted once to samples that were truly measured."
+    )
+
+
 def budget(quick: bool) -> tuple[int, int]:
     """Evaluations by prediction of one search, and its population."""
     return (_QUICK_EVALUATIONS, _QUICK_POPULATION) if quick else (_EVALUATIONS, _POPULATION)

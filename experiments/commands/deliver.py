@@ -56,6 +56,8 @@ def bench(
         result = benchmark(quick=quick, seeds=seeds or (_QUICK_SEEDS if quick else _SEEDS), reporter=reporter)
     err().print(Text(f"{name}, {result.seeds} seeds, {result.machine['cpu']}", style="bold"))
     err().print(bench_table(result))
+    for note in result.notes:
+        tell(f"note: {note}")
     _keep_bench(result, output)
     typer.echo(result.json_line())
 

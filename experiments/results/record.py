@@ -20,13 +20,14 @@ _NAME = r"^[A-Za-z0-9_-]+$"
 
 
 class Found(BaseModel):
-    """Figures of a benchmark over ``seeds`` seeds, and its goals."""
+    """Figures of a benchmark over ``seeds`` seeds, its goals, and what is to be known beside them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     seeds: int = Field(ge=1)
     figures: Mapping[str, float]
     goals: tuple[Goal, ...]
+    notes: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _goals_are_judged_by_the_figures(self) -> Self:

@@ -164,7 +164,7 @@ def _outcome(ran: Ran, output: Path) -> tuple[Found | None, str | None]:
         return None, "\n".join(filter(None, (_told_error(ran.words), ending(ran.code))))
     try:
         values = read_json(output)
-        return Found.model_validate({name: values[name] for name in ("seeds", "figures", "goals")}), None
+        return Found.model_validate({name: values[name] for name in ("seeds", "figures", "goals", "notes")}), None
     except (BitfrontError, KeyError, TypeError, ValueError) as error:
         return None, f"it ended well, but what it wrote is no result: {type(error).__name__}: {error}"
 

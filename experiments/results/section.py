@@ -63,6 +63,7 @@ def _found(claim: Claim, found: Found) -> Iterator[str]:
     yield from _table(
         ("goal", "asked", "found", ""), [_goal_row(claim, goal) for goal in _missed_first(found.goals)]
     )
+    yield from (*(f"- {_line_of(note)}" for note in found.notes), *([""] if found.notes else []))
     published = [each.row for each in _published(claim, found)]
     yield from _table(("published elsewhere", "there", "here", ""), published)
     yield from _table(
@@ -164,7 +165,11 @@ def _line(cells: Row) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    return _line_of(text).replace("|", "\\|")
+
+
+def _line_of(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _fenced(text: str) -> Iterator[str]:

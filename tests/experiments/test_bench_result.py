@@ -39,7 +39,7 @@ class TestResult:
         line = result.json_line()
         assert "\n" not in line
         values = json.loads(line)
-        assert list(values) == ["bench", "machine", "versions", "seeds", "figures", "goals"]
+        assert list(values) == ["bench", "machine", "versions", "seeds", "figures", "goals", "notes"]
         assert values["goals"] == [{"figure": "gain", "goal": "> 0", "value": 0.25, "holds": True}]
         assert values["machine"]["cores"] >= 1
         assert {"bitfront", "torch", "numpy"} <= set(values["versions"])
@@ -60,6 +60,10 @@ class TestResult:
         assert drawn.json_line() == plain.json_line()
         assert drawn.pictures == {"gain-1": PNG}
 
+    def test_notes_are_part_of_the_line(self) -> None:
+        noted = BenchResult.of("b", 1, {"gain": 1.0}, [], notes=["A rival is left out."])
+        assert json.loads(noted.json_line())["notes"] == ["A rival is left out."]
+
     @pytest.mark.parametrize(("name", "image"), [("a/b", PNG), ("..", PNG), ("", PNG), ("a", b"<svg/>")])
     def test_picture_that_is_none(self, name: str, image: bytes) -> None:
         with pytest.raises(ValueError, match="must be a PNG"):
@@ -69,7 +73,8 @@ class TestResult:
 def fake(quick: bool, seeds: int, reporter: Reporter) -> BenchResult:
     """A benchmark for these tests."""
     reporter.say("benching")
-    return BenchResult.of("fake", seeds, {"quick": quick, "tau": 0.5}, ["tau >= 0.6"], {"tau": PNG})
+    figures = {"quick": quick, "tau": 0.5}
+    return BenchResult.of("fake", seeds, figures, ["tau >= 0.6"], {"tau": PNG}, ["Nothing is real."])
 
 
 class TestCommand:
@@ -87,6 +92,7 @@ class TestCommand:
         assert json.loads(line)["goals"][0]["holds"] is False
         assert "benching" in result.stderr
         assert "missed" in result.stderr
+        assert "note: Nothing is real." in result.stderr
 
     def test_quick_and_seeds(self, call: Call) -> None:
         quick = json.loads(call("bench", "fake", "--quick").stdout)

@@ -18,10 +18,9 @@ from bitfront.experiments.benchmarks.best_below import MEASURED, best_below, com
 from bitfront.experiments.benchmarks.equal_accuracy import MeasuredFront, equals, ratios
 from bitfront.experiments.benchmarks.interval_plot import Line, intervals_figure
 from bitfront.experiments.benchmarks.result import BenchResult
-from bitfront.experiments.reporter import Reporter
+from bitfront.experiments.reporter import Reporters
 from bitfront.search.front import Front
 from bitfront.supernet.genes import Genomes
-from bitfront.supernet.progress import Progress, silent
 from bitfront.supernet.space import SearchSpace
 from bitfront.supernet.spaces import SPACES
 
@@ -162,28 +161,12 @@ class TestEqualAccuracy:
         assert found == {"rival_latency_ms_equals": 0.0, "rival_latency_ms_equalled": 0.0}
 
 
-class Heard(Reporter):
-    """Remembers what is said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def stage(self, title: str) -> None:
-        """Stages are of no interest."""
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
-
-    def progress(self, label: str) -> Progress:
-        return silent
-
-
 class TestComparedFronts:
     """On a made-up device; the rival's search is told by its strategy's name."""
 
     @pytest.fixture
-    def compared(self, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[BenchResult, list[str]]]:
-        def run(rival: Floats, joint: Floats, seeds: int = 1) -> tuple[BenchResult, list[str]]:
+    def compared(self, monkeypatch: pytest.MonkeyPatch) -> Callable[..., BenchResult]:
+        def run(rival: Floats, joint: Floats, seeds: int = 1) -> BenchResult:
             """Accuracies (n,) of members of each front; those of the joint one come first in the study."""
             accuracies = np.concatenate([joint, rival])
             fronts = {"nsga2": front(joint), "rival": front(accuracies, len(joint))}
@@ -195,32 +178,30 @@ class TestComparedFronts:
                 compared_fronts, "searched", lambda problem, strategy, quick, seed: fronts[strategy]
             )
             goals = ("{device}_other_latency_ms_ratio >= 1", "{device}_other_energy_mj_ratio >= 1")
-            heard, metrics = Heard(), ("latency_ms", "energy_mj")
+            metrics = ("latency_ms", "energy_mj")
             rivals: Any = lambda studied: {"other": [(None, "rival")]}  # noqa: E731
-            result = compared_fronts.compared_fronts("made-up", rivals, metrics, goals, True, seeds, heard)
-            return result, heard.said
+            return compared_fronts.compared_fronts("made-up", rivals, metrics, goals, True, seeds, Reporters([]))
 
         return run
 
-    def test_goals_are_those_of_metrics_that_the_device_tells(
-        self, compared: Callable[..., tuple[BenchResult, list[str]]]
-    ) -> None:
-        result, said = compared(rival=np.array([0.5, 0.6]), joint=np.array([0.7, 0.8]), seeds=2)
+    def test_goals_are_those_of_metrics_that_the_device_tells(self, compared: Callable[..., BenchResult]) -> None:
+        result = compared(rival=np.array([0.5, 0.6]), joint=np.array([0.7, 0.8]), seeds=2)
         assert [(goal.figure, goal.holds) for goal in result.goals] == [
             ("bitfusion_other_latency_ms_equalled", True),
             ("bitfusion_other_latency_ms_ratio", True),
         ]
         assert result.figures["bitfusion_other_latency_ms_equalled"] == 1.0
-        assert said == []
+        (budget,) = result.notes
+        assert "300 candidates" in budget
 
-    def test_where_nothing_is_as_accurate_a_goal_fails_and_it_is_said(
-        self, compared: Callable[..., tuple[BenchResult, list[str]]]
+    def test_where_nothing_is_as_accurate_a_goal_fails_and_it_is_noted(
+        self, compared: Callable[..., BenchResult]
     ) -> None:
-        result, said = compared(rival=np.array([0.9, 0.95]), joint=np.array([0.7, 0.8]))
+        result = compared(rival=np.array([0.9, 0.95]), joint=np.array([0.7, 0.8]))
         (goal,) = result.goals
         assert (goal.figure, goal.value, goal.holds) == ("bitfusion_other_latency_ms_equalled", 0.0, False)
-        (line,) = said
-        assert "bitfusion_other_latency_ms_ratio >= 1" in line
+        _, note = result.notes
+        assert "bitfusion_other_latency_ms_ratio >= 1" in note
 
 
 def test_a_fixed_network_has_policies_alone(space: SearchSpace) -> None:

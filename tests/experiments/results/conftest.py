@@ -60,7 +60,7 @@ def record_of() -> RecordOf:
     """A result of figures and goals."""
 
     def make(figures: Mapping[str, float], goals: Sequence[str] = (), **changed: Any) -> Record:
-        result = BenchResult.of("first", 3, figures, goals)
+        result = BenchResult.of("first", 3, figures, goals, notes=["One | two\nis left out."])
         values: dict[str, Any] = {
             "bench": "first",
             "quick": False,
@@ -71,7 +71,7 @@ def record_of() -> RecordOf:
             "seconds": 12.5,
             "cpu_seconds": 11.0,
             "peak_memory_bytes": 300 * 2**20,
-            "found": Found(seeds=3, figures=result.figures, goals=result.goals),
+            "found": Found(seeds=3, figures=result.figures, goals=result.goals, notes=result.notes),
         }
         return Record(**{**values, **changed})
 
@@ -97,7 +97,7 @@ pathlib.Path(sys.argv[2]).open("a").write("x")
 print("working", file=sys.stderr, flush=True)
 {body}
 goal = {{"figure": "gain", "goal": ">= 1", "value": 2.0, "holds": True}}
-output.write_text(json.dumps({{"seeds": 3, "figures": {{"gain": 2.0}}, "goals": [goal], "bench": "b"}}))
+output.write_text(json.dumps({{"seeds": 3, "figures": {{"gain": 2.0}}, "goals": [goal], "notes": ["so"]}}))
 (output.parent / (output.stem + "-front.png")).write_bytes({png!r})
 """
 

@@ -41,6 +41,7 @@ class TestRun:
             assert (record.error, record.command) == (None, f"bitfront bench {name} --seeds 3")
             assert record.found is not None
             assert record.found.figures == {"gain": 2.0}
+            assert record.found.notes == ("so",)
             assert list(record.pictures) == [f"{name}-front.png"]
             assert record.peak_memory_bytes > 2**20
             assert record.seconds >= 0.2
@@ -65,7 +66,10 @@ class TestRun:
             ("sys.exit(0)", "MissingFileError"),
             ("output.write_text('{'); sys.exit(0)", "is not valid JSON"),
             ("output.write_text('[1]'); sys.exit(0)", "what it wrote is no result"),
-            ("output.write_text(json.dumps({'seeds': 0, 'figures': {}, 'goals': []})); sys.exit(0)", "seeds"),
+            (
+                "output.write_text(json.dumps(dict(seeds=0, figures={}, goals=[], notes=[]))); sys.exit(0)",
+                "seeds",
+            ),
         ],
     )
     def test_one_that_fails_is_told_and_the_others_go_on(
