@@ -32,10 +32,15 @@ def best_below(study: Study, front: Front, metric: str, limits: Floats, measured
 
 
 def _best_predicted(front: Front, metric: str, limit: float, most: int) -> NDArray[np.intp]:
-    below = np.flatnonzero(front.predicted[metric] <= limit * _TOLERANCE)
-    order = np.argsort(-front.predicted["top1"][below], kind="stable")
-    result: NDArray[np.intp] = below[order[:most]]
+    met = meeting(front.predicted[metric], limit)
+    order = np.argsort(-front.predicted["top1"][met], kind="stable")
+    result: NDArray[np.intp] = met[order[:most]]
     return result
+
+
+def meeting(values: Floats, limit: float) -> NDArray[np.intp]:
+    """Places of values (n,) that are no more than a limit, which may be one of them after a round trip."""
+    return np.flatnonzero(values <= limit * _TOLERANCE)
 
 
 def common_limits(fronts: list[Front], metric: str, points: int) -> Floats:

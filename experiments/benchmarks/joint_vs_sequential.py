@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bitfront.experiments.benchmarks.best_below import common_limits, meeting
 from bitfront.experiments.benchmarks.intervals import summarised
 from bitfront.experiments.benchmarks.result import BenchResult
 from bitfront.experiments.benchmarks.study import Study
@@ -110,13 +111,13 @@ def accuracies(evaluated: Study, pairs: list[Pair]) -> dict[str, float]:
 
 def latency_points(pairs: list[Pair]) -> Floats:
     """Latencies (5,) in equal ratios, from the least at which all fronts have something to the largest of all."""
-    latencies = [front.predicted["latency_ms"] for pair in pairs for front in (pair.joint, pair.sequential)]
-    return np.geomspace(
-        max(values.min() for values in latencies), max(values.max() for values in latencies), _POINTS
+    return common_limits(
+        [front for pair in pairs for front in (pair.joint, pair.sequential)], "latency_ms", _POINTS
     )
 
 
 def _test_top1(evaluated: Study, front: Front, latency_ms: float) -> float:
     """Of the member with the best validation accuracy that is no slower."""
-    top1 = np.where(front.predicted["latency_ms"] <= latency_ms * (1 + 1e-9), front.predicted["top1"], -1.0)
-    return float(evaluated.top1(front.genomes[[int(np.argmax(top1))]], "test")[0])
+    met = meeting(front.predicted["latency_ms"], latency_ms)
+    best = met[np.argmax(front.predicted["top1"][met])]
+    return float(evaluated.top1(front.genomes[[best]], "test")[0])

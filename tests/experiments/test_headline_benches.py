@@ -180,7 +180,7 @@ class TestComparedFronts:
             goals = ("{device}_other_latency_ms_ratio >= 1", "{device}_other_energy_mj_ratio >= 1")
             metrics = ("latency_ms", "energy_mj")
             rivals: Any = lambda studied: {"other": [(None, "rival")]}  # noqa: E731
-            return compared_fronts.compared_fronts("made-up", rivals, metrics, goals, True, seeds, Reporters([]))
+            return compared_fronts.compared_fronts("made-up", rivals, metrics, goals, True, seeds, Reporters())
 
         return run
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bitfront.experiments.benchmarks.best_below import meeting
 from bitfront.experiments.benchmarks.equal_accuracy import MOST, MeasuredFront, ratios
 from bitfront.search.hypervolume import hypervolume, reference_point
 
 OURS = "ours"
 LATENCY = "latency_ms"
 _POINTS = 5
-_TOLERANCE = 1 + 1e-9
 
 Floats = NDArray[np.float64]
 Figures = dict[str, float]
@@ -63,8 +63,8 @@ def at_equal_latency(name: str, rival: MeasuredFront, ours: MeasuredFront) -> Fi
 
 
 def _best(front: MeasuredFront, limit: float) -> float:
-    below = np.flatnonzero(front.costs[LATENCY] <= limit * _TOLERANCE)
-    return float(front.test[below[np.argmax(front.valid[below])]])
+    met = meeting(front.costs[LATENCY], limit)
+    return float(front.test[met[np.argmax(front.valid[met])]])
 
 
 def hypervolumes(fronts: Mapping[str, MeasuredFront]) -> Figures:
