@@ -56,6 +56,10 @@ class Ledger:
             raise SpentError
         return np.stack([self._known[key] for key in keys])
 
+    def __len__(self) -> int:
+        """How many were scored."""
+        return len(self._known)
+
     @property
     def objectives(self) -> Floats:
         """Of all that was scored, (n, m)."""

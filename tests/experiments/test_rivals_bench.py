@@ -16,7 +16,7 @@ from bitfront.experiments.benchmarks.intervals import over_seeds
 from bitfront.experiments.benchmarks.result import BenchResult
 from bitfront.experiments.benchmarks.rivals import environment as environments
 from bitfront.experiments.benchmarks.rivals.compared import OURS, Measured, compared, goals
-from bitfront.experiments.benchmarks.rivals.contest import Contest, Setting
+from bitfront.experiments.benchmarks.rivals.contest import Contest, Offer, Setting
 from bitfront.experiments.benchmarks.rivals.deployed import Deployed, latencies
 from bitfront.experiments.benchmarks.rivals.dynast_script import Interface, Runner
 from bitfront.experiments.benchmarks.rivals.dynast_tactics import answer_script
@@ -26,7 +26,7 @@ from bitfront.experiments.benchmarks.rivals.ort_int8 import int8_by_onnxruntime
 from bitfront.experiments.benchmarks.rivals.plot import rivals_figure
 from bitfront.experiments.benchmarks.rivals.searches import front_of, in_real_numbers
 from bitfront.experiments.benchmarks.search_rivals import Ledger, SpentError, optuna_nsga2, optuna_tpe, spend
-from bitfront.experiments.reporter import Reporters
+from bitfront.experiments.reporter import Reporter, Reporters
 from bitfront.latency_lut.devices.host_openvino import HostOpenVINO
 from bitfront.search.problem import Problem
 from bitfront.supernet.export.onnx_graph import onnx_model
@@ -67,6 +67,11 @@ class TestCompared:
         assert found["ours_hypervolume"] < found["rival_hypervolume"]
         result = BenchResult.of("rivals", 1, found, goals(found, ["rival"]))
         assert [goal.holds for goal in result.goals] == [False, False, False]
+
+    def test_a_rival_that_is_left_out_misses_a_goal(self) -> None:
+        figures = {"absent_ran": 0.0}
+        (goal,) = BenchResult.of("rivals", 1, figures, goals(figures, ["absent"])).goals
+        assert (goal.figure, goal.holds) == ("absent_ran", False)
 
     def test_limits_go_from_what_both_meet_to_the_slowest(self) -> None:
         ours, rival = measured([0.7, 0.8], [1.0, 4.0]), measured([0.6, 0.9], [2.0, 32.0])
@@ -131,6 +136,16 @@ class TestEnvironment:
         with pytest.raises(LeftOutError, match="can not be started"):
             run_apart(["/nowhere/python"], "rival")
 
+    def test_one_that_hangs_is_left_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(environments, "_MOST_SECONDS", 0.2)
+        with pytest.raises(LeftOutError, match=r"did not end in 0\.2 s"):
+            run_apart([sys.executable, "-c", "import time; time.sleep(60)"], "rival")
+
+    def test_versions_are_told(self) -> None:
+        assert environments.version_in(Path(sys.executable), "numpy") == np.__version__
+        with pytest.raises(LeftOutError, match="no-such-package"):
+            environments.version_in(Path(sys.executable), "no-such-package")
+
     def test_it_knows_nothing_of_our_packages(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PYTHONPATH", "/somewhere")
         assert "PYTHONPATH" not in clean()
@@ -138,7 +153,7 @@ class TestEnvironment:
     def test_a_rival_that_is_left_out_is_not_tried_again(self) -> None:
         tried = []
 
-        def make() -> list[Deployed]:
+        def make() -> Offer:
             tried.append(1)
             raise LeftOutError("it can not be installed")
 
@@ -149,6 +164,27 @@ class TestEnvironment:
             contest.try_to_enter("rival", make)
             assert contest.entries == {}
         assert (len(tried), setting.left_out) == (1, {"rival": "it can not be installed"})
+
+    def test_what_can_not_be_prepared_is_left_out(self, tmp_path: Path) -> None:
+        def absent(may_install: bool, reporter: Reporter) -> Path:
+            raise LeftOutError(f"may install: {may_install}")
+
+        study: Any = None
+        setting = Setting(study, True, Reporters())
+        setting.prepare(["a", "b"], absent)
+        setting.prepare(["c"], lambda may_install, reporter: tmp_path)
+        assert setting.left_out == {"a": "may install: False", "b": "may install: False"}
+        assert setting.pythons == {"c": tmp_path}
+
+    def test_a_contest_tells_what_was_spent(self) -> None:
+        study: Any = None
+        contest = Contest(Setting(study, True, Reporters()))
+        contest.enter("searched", lambda: Offer([], 7), before=10.0)
+        contest.enter("quantized", lambda: Offer([]))
+        spent = contest.spent()
+        assert spent["searched_seconds"] > 10.0
+        assert spent["searched_evaluations"] == 7.0
+        assert set(spent) == {"searched_seconds", "searched_evaluations", "quantized_seconds"}
 
 
 def test_what_is_measured_is_measured_once(space: SearchSpace) -> None:
@@ -195,7 +231,12 @@ class TestSearches:
         ledger = Ledger(self.problem(space), 1000, seconds=0.0)
         with pytest.raises(SpentError):
             ledger.score(space.sample(3, np.random.default_rng(0)))
-        assert len(ledger.objectives) == 3
+        assert len(ledger) == len(ledger.objectives) == 3
+
+    def test_a_search_that_scored_nothing_is_left_out(self, space: SearchSpace) -> None:
+        problem = self.problem(space)
+        with pytest.raises(LeftOutError, match="had scored a candidate"):
+            front_of(problem, Ledger(problem, 10))
 
 
 _ASKS = """
@@ -290,6 +331,11 @@ class TestDeployed:
         real, rounded = run_openvino(network.model, images), run_openvino(int8.model, images)
         assert (real != rounded).any()
         assert np.abs(real - rounded).max() < 0.2 * np.abs(real).max()
+
+    def test_what_onnxruntime_can_not_quantize_is_left_out(self, network: Deployed) -> None:
+        images = np.zeros((2, 1, network.resolution + 1, 3), np.float32)
+        with pytest.raises(LeftOutError, match="quantize_static failed"):
+            int8_by_onnxruntime(network, images)
 
     def test_all_are_timed(self, network: Deployed) -> None:
         found = latencies(HostOpenVINO(rounds=2), [network, network], np.random.default_rng(0))

@@ -11,7 +11,7 @@ reads the QDQ models of ONNX Runtime's tool as well as NNCF's, which nothing els
 * ``nncf``: the same after NNCF's `quantize_with_accuracy_control`.
 * ``optuna_nsga2``, ``optuna_tpe``: Optuna over the same genes, with the same predictor and table, for as many
   evaluations as ours or ``_OPTUNA_SECONDS``, whichever ends first. NSGA-II takes some 5 ms for each, so that it
-  mostly has them all; TPE takes some 200 ms, so that its time ends it.
+  mostly has them all; TPE takes some 200 ms, so that its time ends it. ``_evaluations`` tells how many it were.
 * ``dynast_evolutionary``: DyNAS-T's evolutionary tactic over the same genes, with the same predictor, table and
   evaluations.
 * ``dynast_linas``: its LINAS, which learns predictors of its own from candidates that are truly measured, its
@@ -19,26 +19,34 @@ reads the QDQ models of ONNX Runtime's tool as well as NNCF's, which nothing els
 
 Those that take minutes (``_LONG``) run for the first seed alone, so that their figures have no interval.
 
-A rival that can not run here is left out, and the cause is told; ``RIVAL_ran`` says which did. Gains are ours
-minus theirs on the test split, of networks that the validation split chose: where we lose, they are negative.
+A rival that can not run here is left out: its goals are missed, the cause is a note, and ``RIVAL_ran`` says which
+did. Those that are installed (``_seconds`` has no part of that) are the newest that their bounds allow; notes tell
+the versions. Gains are ours minus theirs on the test split, of networks that the validation split chose: where we
+lose, they are negative.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from functools import partial
+
+import onnxruntime
+import optuna
 
 from bitfront.experiments.benchmarks.intervals import over_seeds
 from bitfront.experiments.benchmarks.result import BenchResult
 from bitfront.experiments.benchmarks.rivals.compared import OURS, compared, goals
-from bitfront.experiments.benchmarks.rivals.contest import Contest, Setting
+from bitfront.experiments.benchmarks.rivals.contest import Contest, Offer, Setting
 from bitfront.experiments.benchmarks.rivals.deployed import Deployed
 from bitfront.experiments.benchmarks.rivals.dynast_tactics import DynasT, dynast_python
-from bitfront.experiments.benchmarks.rivals.nncf_mixed import mixed_by_nncf
+from bitfront.experiments.benchmarks.rivals.environment import version_in
+from bitfront.experiments.benchmarks.rivals.nncf_mixed import mixed_by_nncf, nncf_python
 from bitfront.experiments.benchmarks.rivals.ort_int8 import int8_by_onnxruntime
 from bitfront.experiments.benchmarks.rivals.plot import rivals_figure
-from bitfront.experiments.benchmarks.rivals.searches import found_by, front_of, in_real_numbers
+from bitfront.experiments.benchmarks.rivals.searches import front_of, in_real_numbers, scored_by
 from bitfront.experiments.benchmarks.search_rivals import Ledger, Rival, optuna_nsga2, optuna_tpe, spend
-from bitfront.experiments.benchmarks.studied import budget, searched, studied_spec
+from bitfront.experiments.benchmarks.studied import budget, budget_words, searched, studied_spec
 from bitfront.experiments.benchmarks.study import study
 from bitfront.experiments.reporter import Reporter
 from bitfront.experiments.spec import Spec
@@ -48,6 +56,8 @@ _DEVICE = "host-openvino"
 _FP32, _ORT, _NNCF = "fp32", "ort_int8", "nncf"
 _OPTUNA: dict[str, Rival] = {"optuna_nsga2": optuna_nsga2, "optuna_tpe": optuna_tpe}
 _DYNAST = (_EVOLUTIONARY, _LINAS) = ("dynast_evolutionary", "dynast_linas")
+_RIVALS = (_ORT, _NNCF, *_OPTUNA, *_DYNAST)
+_INSTALLED = (_NNCF, *_DYNAST)  # in environments of their own
 _LINAS_EVALUATIONS, _QUICK_LINAS_EVALUATIONS = 250, 40
 _LINAS_POPULATION, _QUICK_LINAS_POPULATION = 50, 20
 _ASKED_AGAIN = 2  # times as many as are different: the ledger ends it
@@ -74,14 +84,40 @@ def run(quick: bool, seeds: int, reporter: Reporter) -> BenchResult:
     """Seeds are those of the searches. Quick: a barely trained supernet on digits, and nothing is installed."""
     with study(_spec(quick), reporter) as studied:
         setting = Setting(studied, quick, reporter)
+        setting.prepare([_NNCF], nncf_python)
+        setting.prepare(_DYNAST, dynast_python)
         contests = [_contest(setting, seed) for seed in range(seeds)]
         measured = [contest.measured() for contest in contests]
-    rows = [compared(methods) | contest.seconds() for methods, contest in zip(measured, contests, strict=True)]
-    figures = over_seeds(rows)
-    figures |= {f"{name}_ran": float(name not in setting.left_out) for name in (_ORT, _NNCF, *_OPTUNA, *_DYNAST)}
-    rivals = [name for name in measured[0] if name != OURS]
-    picture = rivals_figure(measured[0])
-    return BenchResult.of("rivals", seeds, figures, goals(figures, rivals), {"fronts": picture})
+    figures = over_seeds(
+        [compared(methods) | one.spent() for methods, one in zip(measured, contests, strict=True)]
+    )
+    figures |= {f"{name}_ran": float(name not in setting.left_out) for name in _RIVALS}
+    asked = [_FP32, *(name for name in _RIVALS if not quick or name not in _INSTALLED)]
+    picture = {"fronts": rivals_figure(measured[0])}
+    return BenchResult.of("rivals", seeds, figures, goals(figures, asked), picture, _notes(setting))
+
+
+def _notes(setting: Setting) -> list[str]:
+    most, (inner, _) = _linas(setting)[0], budget(setting.quick)
+    return [
+        f"Versions: {', '.join(_versions(setting))}.",
+        budget_words(setting.quick),
+        f"Optuna's searches end after {_optuna_seconds(setting):g} s, if not all are scored by then.",
+        f"LINAS measures {most} candidates and learns from these; inner loops have {inner:,} evaluations.",
+        "Times have no part of installing rivals, nor of samples and predictor, which all but LINAS find ready.",
+        f"The first seed alone: {', '.join(_LONG)}.",
+        *(f"{name} is left out: {why}" for name, why in setting.left_out.items()),
+    ]
+
+
+def _versions(setting: Setting) -> list[str]:
+    packages = {_NNCF: "nncf", _EVOLUTIONARY: "dynast"}
+    there = {package: setting.pythons.get(rival) for rival, package in packages.items()}
+    return [
+        f"onnxruntime {onnxruntime.__version__}",
+        f"optuna {optuna.__version__}",
+        *(f"{package} {version_in(python, package)}" for package, python in there.items() if python is not None),
+    ]
 
 
 def _spec(quick: bool) -> Spec:
@@ -93,51 +129,64 @@ def _contest(setting: Setting, seed: int) -> Contest:
     """What every method puts forward."""
     contest, studied = Contest(setting), setting.study
 
-    def ours(problem: Problem) -> list[Deployed]:
-        return setting.deployed(searched(problem, "nsga2", setting.quick, seed))
-
-    def by_optuna(rival: Rival) -> list[Deployed]:
-        seconds = _QUICK_OPTUNA_SECONDS if setting.quick else _OPTUNA_SECONDS
-        return setting.deployed(found_by(rival, studied.predicting(), setting.quick, seed, seconds))
+    def ours(problem: Problem) -> Offer:
+        return setting.offer(searched(problem, "nsga2", setting.quick, seed), budget(setting.quick)[0])
 
     contest.enter(OURS, partial(ours, studied.predicting()))
     fp32 = contest.enter(_FP32, partial(ours, studied.predicting(space=in_real_numbers(studied.space))))
-    contest.try_to_enter(_ORT, partial(_by_onnxruntime, setting, fp32.models), fp32.seconds)
-    contest.try_to_enter(_NNCF, partial(_by_nncf, setting, fp32.models), fp32.seconds)
-    for name, rival in _OPTUNA.items():
+    contest.try_to_enter(_ORT, partial(_by_onnxruntime, setting, fp32.offer.models), fp32.seconds)
+    contest.try_to_enter(_NNCF, partial(_by_nncf, setting, fp32.offer.models), fp32.seconds)
+    searches: dict[str, Callable[[], Offer]] = {
+        **{name: partial(_by_optuna, setting, rival, seed) for name, rival in _OPTUNA.items()},
+        _EVOLUTIONARY: partial(_by_evolution, setting, seed),
+        _LINAS: partial(_by_linas, setting, seed),
+    }
+    for name, make in searches.items():
         if seed == 0 or name not in _LONG:
-            contest.try_to_enter(name, partial(by_optuna, rival))
-    if seed == 0:
-        contest.try_to_enter(_EVOLUTIONARY, partial(_by_evolution, setting, seed))
-        contest.try_to_enter(_LINAS, partial(_by_linas, setting, seed))
+            contest.try_to_enter(name, make)
     return contest
 
 
-def _by_onnxruntime(setting: Setting, networks: list[Deployed]) -> list[Deployed]:
+def _by_onnxruntime(setting: Setting, networks: list[Deployed]) -> Offer:
     images = setting.evaluator.calibration_images
-    return [int8_by_onnxruntime(each, images(each.resolution).numpy()) for each in networks]
+    return Offer([int8_by_onnxruntime(each, images(each.resolution).numpy()) for each in networks])
 
 
-def _by_nncf(setting: Setting, networks: list[Deployed]) -> list[Deployed]:
-    return mixed_by_nncf(networks, setting.evaluator, not setting.quick, setting.reporter)
+def _by_nncf(setting: Setting, networks: list[Deployed]) -> Offer:
+    return Offer(mixed_by_nncf(networks, setting.evaluator, setting.pythons[_NNCF], setting.reporter))
 
 
-def _by_evolution(setting: Setting, seed: int) -> list[Deployed]:
+def _by_optuna(setting: Setting, rival: Rival, seed: int) -> Offer:
+    return _scored(setting, rival, seed, _optuna_seconds(setting))
+
+
+def _by_evolution(setting: Setting, seed: int) -> Offer:
     evaluations, _ = budget(setting.quick)
-    python = dynast_python(not setting.quick, setting.reporter)
-    rival = DynasT(python, "evolutionary", _ASKED_AGAIN * evaluations, 0)
-    return setting.deployed(found_by(rival, setting.study.predicting(), setting.quick, seed))
+    rival = DynasT(setting.pythons[_EVOLUTIONARY], "evolutionary", _ASKED_AGAIN * evaluations, 0)
+    return _scored(setting, rival, seed)
 
 
-def _by_linas(setting: Setting, seed: int) -> list[Deployed]:
+def _scored(setting: Setting, rival: Rival, seed: int, seconds: float = math.inf) -> Offer:
+    problem = setting.study.predicting()
+    ledger = scored_by(rival, problem, setting.quick, seed, seconds)
+    return setting.offer(front_of(problem, ledger), len(ledger))
+
+
+def _by_linas(setting: Setting, seed: int) -> Offer:
     inner, _ = budget(setting.quick)
-    python = dynast_python(not setting.quick, setting.reporter)
-    most, population = (
-        (_QUICK_LINAS_EVALUATIONS, _QUICK_LINAS_POPULATION)
-        if setting.quick
-        else (_LINAS_EVALUATIONS, _LINAS_POPULATION)
-    )
+    most, population = _linas(setting)
     problem = setting.measuring("measuring what LINAS asks for", most)
     ledger = Ledger(problem, most)
-    spend(DynasT(python, "linas", most, inner), problem, ledger, population, seed)
-    return setting.deployed(front_of(problem, ledger))
+    spend(DynasT(setting.pythons[_LINAS], "linas", most, inner), problem, ledger, population, seed)
+    return setting.offer(front_of(problem, ledger), len(ledger))
+
+
+def _optuna_seconds(setting: Setting) -> float:
+    return _QUICK_OPTUNA_SECONDS if setting.quick else _OPTUNA_SECONDS
+
+
+def _linas(setting: Setting) -> tuple[int, int]:
+    """Evaluations, and the population."""
+    if setting.quick:
+        return _QUICK_LINAS_EVALUATIONS, _QUICK_LINAS_POPULATION
+    return _LINAS_EVALUATIONS, _LINAS_POPULATION

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,14 @@ from bitfront.supernet.genes import Genomes
 _MODELS, _QUICK_MODELS = 8, 3
 
 
+@dataclass(frozen=True)
+class Offer:
+    """What a method puts forward, and how many candidates it scored for that; None where it did not search."""
+
+    models: list[Deployed]
+    evaluations: int | None = None
+
+
 @dataclass
 class Setting:
     """What all seeds share.
@@ -33,12 +42,23 @@ class Setting:
         quick: few networks, and nothing is installed.
         reporter: who is told.
         left_out: rivals that can not run here, and why.
+        pythons: those of environments that rivals have for themselves.
     """
 
     study: Study
     quick: bool
     reporter: Reporter
     left_out: dict[str, str] = field(default_factory=dict)
+    pythons: dict[str, Path] = field(default_factory=dict)
+
+    def prepare(self, names: Sequence[str], python: Callable[[bool, Reporter], Path]) -> None:
+        """Make the environment of some rivals before anything is timed; where that fails, they are left out."""
+        try:
+            made = python(not self.quick, self.reporter)
+        except LeftOutError as error:
+            self.left_out |= dict.fromkeys(names, str(error))
+        else:
+            self.pythons |= dict.fromkeys(names, made)
 
     @property
     def device(self) -> HostOpenVINO:
@@ -65,17 +85,17 @@ class Setting:
 
         return Problem(self.study.space, OBJECTIVES, predict, self.study.costs.cost)
 
-    def deployed(self, front: Front) -> list[Deployed]:
+    def offer(self, front: Front, evaluations: int) -> Offer:
         """As many members of a front as every method puts forward, spread over it, exported."""
         members = front.spread(_QUICK_MODELS if self.quick else _MODELS)
-        return exported(self.evaluator, front.genomes[members])
+        return Offer(exported(self.evaluator, front.genomes[members]), evaluations)
 
 
 @dataclass(frozen=True)
 class Entry:
     """What a method puts forward, and the seconds until it had that."""
 
-    models: list[Deployed]
+    offer: Offer
     seconds: float
 
 
@@ -86,7 +106,7 @@ class Contest:
         self.entries: dict[str, Entry] = {}
         self._setting = setting
 
-    def enter(self, name: str, make: Callable[[], list[Deployed]], before: float = 0.0) -> Entry:
+    def enter(self, name: str, make: Callable[[], Offer], before: float = 0.0) -> Entry:
         """``before``: the seconds of what the method goes on from.
 
         Raises:
@@ -97,31 +117,32 @@ class Contest:
         self.entries[name] = Entry(make(), before + time.perf_counter() - start)
         return self.entries[name]
 
-    def try_to_enter(self, name: str, make: Callable[[], list[Deployed]], before: float = 0.0) -> None:
-        """`enter` where that is possible; else the cause is told, and no further seed tries."""
+    def try_to_enter(self, name: str, make: Callable[[], Offer], before: float = 0.0) -> None:
+        """`enter` where that is possible; else the cause is kept, and no further seed tries."""
         if name in self._setting.left_out:
             return
         try:
             self.enter(name, make, before)
         except LeftOutError as error:
             self._setting.left_out[name] = str(error)
-            self._setting.reporter.say(f"{name} is left out: {error}")
 
     def measured(self) -> dict[str, Measured]:
         """Of each method: accuracies on both splits, and latencies, all of which are timed in the same rounds."""
-        models = [model for entry in self.entries.values() for model in entry.models]
+        models = [model for entry in self.entries.values() for model in entry.offer.models]
         top1 = self._accuracies(models)
         latency_ms = latencies(self._setting.device, models, np.random.default_rng(0))
-        ends = np.cumsum([len(entry.models) for entry in self.entries.values()])
+        ends = np.cumsum([len(entry.offer.models) for entry in self.entries.values()])
         parts = zip(np.split(top1, ends[:-1]), np.split(latency_ms, ends[:-1]), strict=True)
         return {
             name: Measured(rows[:, 0], rows[:, 1], times)
             for name, (rows, times) in zip(self.entries, parts, strict=True)
         }
 
-    def seconds(self) -> Figures:
-        """What each method took."""
-        return {f"{name}_seconds": entry.seconds for name, entry in self.entries.items()}
+    def spent(self) -> Figures:
+        """What each method took: seconds, and the candidates that it scored where it searched."""
+        figures = {f"{name}_seconds": entry.seconds for name, entry in self.entries.items()}
+        scored = {name: entry.offer.evaluations for name, entry in self.entries.items()}
+        return figures | {f"{name}_evaluations": float(n) for name, n in scored.items() if n is not None}
 
     def _accuracies(self, models: list[Deployed]) -> NDArray[np.float64]:
         progress, found = self._setting.reporter.progress("running exported models on images"), []

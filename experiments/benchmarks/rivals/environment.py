@@ -16,6 +16,7 @@ from bitfront.supernet.files import write_text
 
 _DONE = "installed.txt"
 _SAID = 400
+_MOST_SECONDS = 1800
 
 
 class LeftOutError(BitfrontError):
@@ -50,16 +51,30 @@ def environment(
     return python
 
 
+def version_in(python: Path, package: str) -> str:
+    """The version of a package of an environment.
+
+    Raises:
+        LeftOutError: it is not there.
+    """
+    code = "import importlib.metadata, sys; print(importlib.metadata.version(sys.argv[1]))"
+    return run_apart([str(python), "-I", "-c", code, package], package).strip()
+
+
 def run_apart(command: Sequence[str], name: str) -> str:
     """What a command of a rival says, in an environment that knows nothing of this process's packages.
 
     Raises:
-        LeftOutError: it fails; the message ends with what it said last.
+        LeftOutError: it fails, or takes half an hour; the message ends with what it said last.
     """
     try:
-        done = subprocess.run(command, env=clean(), capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, env=clean(), capture_output=True, text=True, check=False, timeout=_MOST_SECONDS
+        )
     except OSError as error:
         raise LeftOutError(f"{name} can not be started: {error}") from error
+    except subprocess.TimeoutExpired as error:
+        raise LeftOutError(f"{name} did not end in {error.timeout:g} s ({' '.join(command[:4])} ...)") from error
     if done.returncode:
         raise LeftOutError(f"{name} failed ({' '.join(command[:4])} ...): {done.stderr.strip()[-_SAID:]}")
     return done.stdout

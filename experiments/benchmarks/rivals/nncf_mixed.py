@@ -23,16 +23,16 @@ _REQUIREMENTS = ("nncf>=3.0,<4",)
 
 
 def mixed_by_nncf(
-    networks: Sequence[Deployed], evaluator: Evaluator, may_install: bool, reporter: Reporter
+    networks: Sequence[Deployed], evaluator: Evaluator, python: Path, reporter: Reporter
 ) -> list[Deployed]:
     """Networks in real numbers after NNCF's `quantize_with_accuracy_control`, in OpenVINO's own form.
 
-    Its ranges are of the images that calibrate batch norm, its accuracies of the validation split.
+    ``python`` is that of `nncf_python`. Ranges are of the images that calibrate batch norm, accuracies of the
+    validation split.
 
     Raises:
-        LeftOutError: NNCF is not here and can not be installed, or it fails.
+        LeftOutError: it fails.
     """
-    python = nncf_python(may_install, reporter)
     with tempfile.TemporaryDirectory(prefix="bitfront-nncf-") as name:
         folder = Path(name)
         _write(networks, evaluator, folder)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitfront.experiments.benchmarks.rivals.deployed import Deployed
+from bitfront.experiments.benchmarks.rivals.environment import LeftOutError
 
 _IMAGES_AT_ONCE = 64
 
@@ -19,6 +20,9 @@ def int8_by_onnxruntime(network: Deployed, images: NDArray[np.float32]) -> Deplo
 
     QuantizeLinear and DequantizeLinear around every layer that has a quantized form, weights per channel; ranges
     of activations are the least and most that they are on ``images`` (n, channels, r, r).
+
+    Raises:
+        LeftOutError: it fails.
     """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -34,9 +38,12 @@ def int8_by_onnxruntime(network: Deployed, images: NDArray[np.float32]) -> Deplo
     with tempfile.TemporaryDirectory(prefix="bitfront-ort-") as folder:
         given, prepared, written = (Path(folder) / f"{name}.onnx" for name in ("given", "prepared", "int8"))
         given.write_bytes(network.model)
-        quant_pre_process(given, prepared)
-        reader = Reader(_input_name(prepared))
-        quantize_static(prepared, written, reader, quant_format=QuantFormat.QDQ, per_channel=True)
+        try:
+            quant_pre_process(given, prepared)
+            reader = Reader(_input_name(prepared))
+            quantize_static(prepared, written, reader, quant_format=QuantFormat.QDQ, per_channel=True)
+        except Exception as error:  # its own errors have no common class
+            raise LeftOutError(f"quantize_static failed: {type(error).__name__}: {error}") from error
         return Deployed(written.read_bytes(), network.resolution)
 
 

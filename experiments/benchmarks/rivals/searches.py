@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from bitfront.experiments.benchmarks.rivals.environment import LeftOutError
 from bitfront.experiments.benchmarks.search_rivals import Ledger, Rival, spend
 from bitfront.experiments.benchmarks.studied import budget
 from bitfront.search.archive import non_dominated
@@ -21,16 +22,22 @@ def in_real_numbers(space: SearchSpace) -> SearchSpace:
     return space.restrict_formats(lambda op: _REAL)
 
 
-def found_by(rival: Rival, problem: Problem, quick: bool, seed: int, seconds: float = math.inf) -> Front:
-    """What is best of all that a rival scored, in as many evaluations as ours or so many seconds."""
+def scored_by(rival: Rival, problem: Problem, quick: bool, seed: int, seconds: float = math.inf) -> Ledger:
+    """All that a rival scored, in as many evaluations as ours or so many seconds."""
     evaluations, population = budget(quick)
     ledger = Ledger(problem, evaluations, seconds)
     spend(rival, problem, ledger, population, seed)
-    return front_of(problem, ledger)
+    return ledger
 
 
 def front_of(problem: Problem, ledger: Ledger) -> Front:
-    """The candidates of a ledger that none of its others dominates."""
+    """The candidates of a ledger that none of its others dominates.
+
+    Raises:
+        LeftOutError: nothing was scored.
+    """
+    if not len(ledger):
+        raise LeftOutError("it ended before it had scored a candidate")
     kept = np.flatnonzero(non_dominated(ledger.objectives))
     genomes = ledger.genomes[kept]
     metrics = problem.evaluate(genomes).metrics
