@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -18,6 +19,8 @@ from typing import IO
 Say = Callable[[str], None]
 
 _PATIENCE_SECONDS = 10.0
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _UNIT_OF_MEMORY = 1 if sys.platform == "darwin" else 1024
 
 
@@ -38,8 +41,8 @@ def run_child(
     """Run a program to its end; stderr goes line by line to ``log`` and ``say``, stdout nowhere.
 
     ``variables`` are added to this process's environment. It leads a session of its own, which is ended with it.
-    Where this process is interrupted, so is the program; where this one is killed, the program ends with the next
-    line that it writes.
+    Where this process is interrupted, so is the program. Where this one is killed, so is the program under Linux;
+    elsewhere it ends with the next line that it writes.
 
     Raises:
         KeyboardInterrupt: this process was interrupted, and the program has ended.
@@ -48,17 +51,7 @@ def run_child(
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_bytes(b"")
     start = time.monotonic()
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-        env={**os.environ, **variables},
-    )
-    assert process.stderr is not None
+    process = _started(command, variables)
     listener = Thread(target=_listen, args=(process.stderr, log, say), daemon=True)
     listener.start()
     try:
@@ -77,6 +70,29 @@ def run_child(
         usage.ru_maxrss * _UNIT_OF_MEMORY,
         log.read_text(errors="replace"),
     )
+
+
+def _started(command: Sequence[str], variables: Mapping[str, str]) -> subprocess.Popen[str]:
+    parent = os.getpid()
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        env={**os.environ, **variables},
+        preexec_fn=None if _LIBC is None else lambda: _end_with(parent),
+    )
+
+
+def _end_with(parent: int) -> None:
+    """Called in the program's process before it begins: whoever kills its parent kills it too."""
+    assert _LIBC is not None
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # killed meanwhile
+        os._exit(1)
 
 
 def _listen(stream: IO[str], log: Path, say: Say) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from bitfront.experiments.pace import duration
 from bitfront.experiments.results.claim import Claim
 from bitfront.experiments.results.record import Record
 from bitfront.experiments.results.section import published_verdict, section, verdict
@@ -23,6 +24,8 @@ page from the JSON that they leave in `{folder}/`. Nothing here is typed by hand
   predictor, or *counted*. Accuracies of networks are those on test images, on which no choice depended.
 - **±** is half of Student's 95 % interval of a mean over seeds, as far as they have the figure. Seeds are those of
   the search; supernet, predictor and test images are the same for all, and pictures of fronts show the first seed.
+- **Took** is the time of the run that is told of. Benchmarks run in the order of this page, and find the samples
+  and tables that those before them measured{took}.
 """
 _QUICK = """\
 > **These are quick runs**: small versions, for a look. They say nothing about the claims.
@@ -47,8 +50,17 @@ def page(claims: Sequence[Claim], records: Mapping[str, Record], pictures: str) 
     return "\n".join(_lines(claims, records, pictures)).rstrip("\n") + "\n"
 
 
+def _took(records: Mapping[str, Record]) -> str:
+    if not records:
+        return ""
+    seconds, cpu_seconds = (
+        sum(getattr(record, name) for record in records.values()) for name in ("seconds", "cpu_seconds")
+    )
+    return f"; all {len(records)} together took {duration(seconds)}, {duration(cpu_seconds)} of processor"
+
+
 def _lines(claims: Sequence[Claim], records: Mapping[str, Record], pictures: str) -> Iterator[str]:
-    yield _HEAD.format(folder=pictures)
+    yield _HEAD.format(folder=pictures, took=_took(records))
     if any(record.quick for record in records.values()):
         yield _QUICK
     yield from ("| claim | verdict | published figures |", "|---|---|---|")

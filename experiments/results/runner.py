@@ -115,6 +115,8 @@ class Runner:
         variables = {"BITFRONT_HOME": str(self.home_of_benchmarks())}
         ran = run_child(self.program_of(asked, output), log, self.say, variables)
         found, error = _outcome(ran, output)
+        if found is not None:
+            found = found.model_copy(update={"notes": tuple(map(self._without_places, found.notes))})
         record = Record(
             bench=asked.bench,
             quick=asked.quick,
@@ -125,7 +127,7 @@ class Runner:
             seconds=round(ran.seconds, 1),
             cpu_seconds=round(ran.cpu_seconds, 1),
             peak_memory_bytes=ran.peak_memory_bytes,
-            error=None if error is None else _without_places(error, self.folder),
+            error=None if error is None else self._without_places(error),
             found=found,
             pictures=self._pictures(
                 asked.bench, [] if found is None else sorted(work.glob(f"{asked.bench}-*.png"))
@@ -134,6 +136,13 @@ class Runner:
         record.write(self.folder)
         shutil.rmtree(work, ignore_errors=True)
         return record
+
+    def _without_places(self, text: str) -> str:
+        """Where people keep their things is nobody else's matter."""
+        names = {self.home_of_benchmarks(): "BITFRONT_HOME", home(): "BITFRONT_HOME"}
+        for place, name in (names | {self.folder.absolute(): self.folder.name, Path.home(): "~"}).items():
+            text = text.replace(str(place), name)
+        return text
 
     def _pictures(self, bench: str, drawn: Sequence[Path]) -> dict[str, str]:
         """Take pictures into the folder; an earlier result and those of its pictures that are not replaced go.
@@ -174,13 +183,6 @@ def _told_error(words: str) -> str:
     lines = words.splitlines()
     starts = [place for place, line in enumerate(lines) if line.startswith(_ERROR)]
     return "\n".join(lines[starts[-1] :][:_MOST_LINES]).removeprefix(_ERROR) if starts else ""
-
-
-def _without_places(text: str, folder: Path) -> str:
-    """Where people keep their things is nobody else's matter."""
-    for place, name in ((home(), "BITFRONT_HOME"), (folder.absolute(), folder.name), (Path.home(), "~")):
-        text = text.replace(str(place), name)
-    return text
 
 
 def _earlier_pictures(folder: Path, bench: str) -> list[str]:

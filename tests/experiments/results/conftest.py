@@ -97,7 +97,7 @@ pathlib.Path(sys.argv[2]).open("a").write("x")
 print("working", file=sys.stderr, flush=True)
 {body}
 goal = {{"figure": "gain", "goal": ">= 1", "value": 2.0, "holds": True}}
-output.write_text(json.dumps({{"seeds": 3, "figures": {{"gain": 2.0}}, "goals": [goal], "notes": ["so"]}}))
+output.write_text(json.dumps({{"seeds": 3, "figures": {{"gain": 2.0}}, "goals": [goal], "notes": [{note}]}}))
 (output.parent / (output.stem + "-front.png")).write_bytes({png!r})
 """
 
@@ -110,9 +110,10 @@ class Fakes:
     bodies: dict[str, str] = field(default_factory=dict)
     conditions: Conditions = HERE
     said: list[str] = field(default_factory=list)
+    note: str = "so it is"
 
     def program(self, asked: Asked, output: Path) -> list[str]:
-        source = _WORKS.format(body=self.bodies.get(asked.bench, ""), png=PNG)
+        source = _WORKS.format(body=self.bodies.get(asked.bench, ""), note=repr(self.note), png=PNG)
         return [sys.executable, "-c", source, str(output), str(self.folder / f"{asked.bench}.runs")]
 
     def runs(self, bench: str) -> int:

@@ -54,6 +54,7 @@ class TestPage:
         assert ["BitFusion: accuracy 1", "≥ 90 %", "87.5 %", "**MISSED**"] in rows(text)
         assert ["BitFusion: ratio", "≥ 1 times", "1.5 times", "holds"] in rows(text)
         assert ["BitFusion: ratio", "≥ 2 times", "1.5 times", "**not reached**"] in rows(text)
+        assert "all 1 together took 12 s, 11 s of processor." in text
         assert "\n- One | two is left out.\n" in text
         assert "![The first one is better: fronts](results/first-fronts.png)" in text
 

@@ -41,7 +41,6 @@ class TestRun:
             assert (record.error, record.command) == (None, f"bitfront bench {name} --seeds 3")
             assert record.found is not None
             assert record.found.figures == {"gain": 2.0}
-            assert record.found.notes == ("so",)
             assert list(record.pictures) == [f"{name}-front.png"]
             assert record.peak_memory_bytes > 2**20
             assert record.seconds >= 0.2
@@ -85,6 +84,12 @@ class TestRun:
         fakes.bodies["one"] = f"print('error: {home}/x and {folder}/y', file=sys.stderr); sys.exit(1)"
         record = fakes.runner(folder).run([ONE])["one"]
         assert (record.error or "").splitlines()[0] == "BITFRONT_HOME/x and results/y"
+
+    def test_nor_do_notes(self, fakes: Any, folder: Path, home: Path) -> None:
+        fakes.note = f"see {home}/x, {fakes.folder}/homes/{fakes.conditions.key}/y and {folder}/z"
+        found = fakes.runner(folder).run([ONE])["one"].found
+        assert found is not None
+        assert found.notes == ("see BITFRONT_HOME/x, BITFRONT_HOME/y and results/z",)
 
     def test_what_a_program_leaves_running_does_not_hold_it_up(self, fakes: Any, folder: Path) -> None:
         fakes.bodies["one"] = (
@@ -243,19 +248,30 @@ _ENDLESS = """
 import os, pathlib, sys, time
 pathlib.Path(sys.argv[2] + ".pid").write_text(str(os.getpid()))
 while True:
-    print("still working", file=sys.stderr, flush=True)
+    {says}
     time.sleep(0.05)
 """
+_SAYS = 'print("still working", file=sys.stderr, flush=True)'
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        *((number, _SAYS) for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)),
+        pytest.param(signal.SIGKILL, "", marks=pytest.mark.skipif(sys.platform != "linux", reason="Linux's own")),
+    ],
+)
 def test_a_killed_runner_goes_on_where_it_was(
-    fakes: Any, folder: Path, tmp_path: Path, number: signal.Signals
+    fakes: Any, folder: Path, tmp_path: Path, number: signal.Signals, says: str
 ) -> None:
     runs = tmp_path / "one.runs"
     works = fakes.program(ONE, tmp_path)[2]
     source = _INTERRUPTED.format(
-        program=_ENDLESS, here=fakes.conditions.model_dump_json(), works=works, runs=runs, folder=folder
+        program=_ENDLESS.format(says=says),
+        here=fakes.conditions.model_dump_json(),
+        works=works,
+        runs=runs,
+        folder=folder,
     )
     process = subprocess.Popen(
         [sys.executable, "-c", source], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
