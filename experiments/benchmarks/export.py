@@ -41,7 +41,7 @@ data: fashion_mnist
 device: {device}
 objectives: [top1, latency_ms, size_bytes]
 fixed: {fixed}
-front: {{measure: 20}}
+front: {{measure: 40}}
 export: {{pick: none}}
 """
 _QUICK_SPEC = """

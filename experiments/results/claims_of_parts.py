@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bitfront.experiments.results.claim import MILLISECONDS, PERCENT, PLAIN, POINTS, TIMES, Claim, Shown, Unit
+from bitfront.experiments.results.papers import APQ
 
-_APQ = "[APQ](https://arxiv.org/abs/2006.08509) (Wang et al., CVPR 2020)"
 _TESTED = "measured on test images"
 _COUNTED = "counted"
 _HELD_OUT = "measured on held-out pairs"
@@ -21,7 +21,7 @@ TRANSFER = Claim(
     "A predictor that has learned fp32 samples tells quantized networks apart after few quantized ones; one from "
     "scratch needs several times as many, and scikit-learn's best does no better. Accuracy is pairwise here: how "
     "often the better of two networks is told.",
-    f"the transfer of {_APQ}; how much it saves is bitfront's own claim",
+    f"the transfer of {APQ}; how much it saves is bitfront's own claim",
     "transfer",
     shown=(
         Shown(
