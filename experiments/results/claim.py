@@ -17,6 +17,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     "device": _DEVICES,
     "other": _DEVICES,
     "rival": {
+        "ours": "joint search (ours)",
         "fp32": "the same search in fp32",
         "ort_int8": "ONNX Runtime's int8",
         "nncf": "NNCF with accuracy control",
@@ -62,34 +63,49 @@ PLAIN = Unit("")
 
 @dataclass(frozen=True)
 class Shown:
-    """Figures of a benchmark that a claim shows, one row each.
+    """Figures of a benchmark that a claim shows: a row each, or a column of a table.
 
     Attributes:
         figure: their name. ``{device}``, ``{pool}`` and the other names of `WORDS` stand for any of theirs,
             ``{n}`` for a number.
-        label: what they are; a place in braces is filled with what stands there in the figure's name.
+        row: what they are; a place in braces is filled with what stands there in the figure's name. Where they are
+            a column: what they are of.
         unit: what they are told in.
         known: how they are known, such as ``measured``, ``predicted`` or ``modelled``.
         published: what a paper reports of them, such as ``>= 2``, in the figure's own unit; empty where none does.
+        column: the heading of their column, without places; empty where they are rows by themselves.
+        table: what the rows are of the table that the column belongs to.
     """
 
     figure: str
-    label: str
+    row: str
     unit: Unit
     known: str
     published: str = ""
+    column: str = ""
+    table: str = ""
 
     def labelled(self, figure: str) -> str | None:
-        """The label of one figure; None where its name is another."""
-        found = self._form.fullmatch(figure)
-        if found is None:
-            return None
-        return _PLACE.sub(lambda place: _word(place[1], found[place[1]]), self.label)
+        """The label of one figure, by itself; None where its name is another."""
+        return self._filled(self.label, figure)
+
+    def row_of(self, figure: str) -> str | None:
+        """The row of one figure; None where its name is another."""
+        return self._filled(self.row, figure)
+
+    @property
+    def label(self) -> str:
+        """What figures are that stand by themselves."""
+        return f"{self.row}: {self.column}" if self.column else self.row
 
     @property
     def label_of_any(self) -> str:
         """The label of what is in no figure's name."""
         return _PLACE.sub(lambda place: f"any {place[1]}", self.label)
+
+    def _filled(self, text: str, figure: str) -> str | None:
+        found = self._form.fullmatch(figure)
+        return found and _PLACE.sub(lambda place: _word(place[1], found[place[1]]), text)
 
     @cached_property
     def _form(self) -> re.Pattern[str]:

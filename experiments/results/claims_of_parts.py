@@ -11,8 +11,9 @@ _HELD_OUT = "measured on held-out pairs"
 _HELD_AGAINST = "predicted, against measured"
 
 
-def _by_samples(end: str, label: str, unit: Unit) -> Shown:
-    return Shown(f"{{pool}}_{end}_{{n}}", f"{{pool}}, {{n}} quantized samples: {label}", unit, _HELD_OUT)
+def _by_samples(end: str, column: str, unit: Unit) -> Shown:
+    row = "{pool}, {n} quantized samples"
+    return Shown(f"{{pool}}_{end}_{{n}}", row, unit, _HELD_OUT, column=column, table="predictors with")
 
 
 TRANSFER = Claim(
@@ -37,6 +38,12 @@ TRANSFER = Claim(
         _by_samples("coverage", "pairs that 90 % intervals hold", PERCENT),
     ),
 )
+
+
+def _of_case(name: str, column: str, unit: Unit, known: str) -> Shown:
+    return Shown(f"{name}_{{case}}", "{case}", unit, known, column=column, table="runtime and input")
+
+
 LUT_FIDELITY = Claim(
     "lut-fidelity",
     "Tables predict the latency of whole networks",
@@ -46,19 +53,30 @@ LUT_FIDELITY = Claim(
     "lut-fidelity",
     seeds=2,
     shown=(
-        Shown("mape_{case}", "{case}: mean error of predicted latency", PERCENT, _HELD_AGAINST),
-        Shown("mape_macs_{case}", "{case}: the same, by counting MACs", PERCENT, _HELD_AGAINST),
-        Shown("mape_later_{case}", "{case}: mean error minutes later", PERCENT, _HELD_AGAINST),
-        Shown("truth_moved_{case}", "{case}: by how much the truth moved since", PERCENT, "measured"),
-        Shown("tau_{case}", "{case}: Kendall's tau", PLAIN, _HELD_AGAINST),
-        Shown("truth_tau_{case}", "{case}: the truth's tau with itself", PLAIN, "measured twice"),
-        Shown("tau_over_least_{case}", "{case}: tau above what is asked", PLAIN, _HELD_AGAINST),
-        Shown("tau_macs_{case}", "{case}: tau by counting MACs", PLAIN, _HELD_AGAINST),
-        Shown("shortest_ms_{case}", "{case}: the fastest network", MILLISECONDS, "measured"),
-        Shown("longest_ms_{case}", "{case}: the slowest network", MILLISECONDS, "measured"),
+        _of_case("mape", "mean error of predicted latency", PERCENT, _HELD_AGAINST),
+        _of_case("mape_macs", "the same, by counting MACs", PERCENT, _HELD_AGAINST),
+        _of_case("mape_later", "mean error minutes later", PERCENT, _HELD_AGAINST),
+        _of_case("truth_moved", "by how much the truth moved since", PERCENT, "measured"),
+        _of_case("tau", "Kendall's tau", PLAIN, _HELD_AGAINST),
+        _of_case("truth_tau", "the truth's tau with itself", PLAIN, "measured twice"),
+        _of_case("tau_over_least", "tau above what is asked", PLAIN, _HELD_AGAINST),
+        _of_case("tau_macs", "tau by counting MACs", PLAIN, _HELD_AGAINST),
+        _of_case("shortest_ms", "the fastest network", MILLISECONDS, "measured"),
+        _of_case("longest_ms", "the slowest network", MILLISECONDS, "measured"),
     ),
 )
 _AGAINST_FILE = "predicted, against the file"
+
+
+def _of_device(end: str, column: str, unit: Unit, known: str) -> Shown:
+    return Shown(f"{{device}}_{end}", "{device}", unit, known, column=column, table="networks for")
+
+
+def _in_runtime(middle: str, end: str, column: str, unit: Unit, known: str) -> Shown:
+    figure = f"{{device}}_{{runtime}}_{middle}{end}"
+    return Shown(figure, "for {device}, run in {runtime}", unit, known, column=column, table="ONNX")
+
+
 EXPORT = Claim(
     "export",
     "Exported networks keep what was promised",
@@ -68,50 +86,24 @@ EXPORT = Claim(
     "export",
     seeds=1,
     shown=(
-        Shown(
-            "{device}_{runtime}_agreement_least", "{device}: same answers in {runtime}, least", PERCENT, _TESTED
-        ),
-        Shown(
-            "{device}_{runtime}_top1_difference_most",
-            "{device}: change of accuracy in {runtime}, most",
-            POINTS,
-            _TESTED,
-        ),
-        Shown(
-            "{device}_integer_agreement_least", "{device}: same answers in integers alone, least", PERCENT, _TESTED
-        ),
-        Shown(
-            "{device}_integer_top1_difference_most",
-            "{device}: change of accuracy in integers, most",
-            POINTS,
-            _TESTED,
-        ),
-        Shown(
-            "{device}_torch_differs_most", "{device}: images on which torch differs from integers", PLAIN, _TESTED
-        ),
-        Shown("{device}_c_differs_most", "{device}: images on which C differs from integers", PLAIN, _TESTED),
-        Shown("{device}_c_bytes_differs_most", "{device}: the same, of images as bytes", PLAIN, _TESTED),
-        Shown("{device}_c_times_numpy_least", "{device}: speed of C over NumPy, least", TIMES, "measured"),
+        _in_runtime("agreement", "_least", "same answers, least", PERCENT, _TESTED),
+        _in_runtime("top1_difference", "_most", "change of accuracy, most", POINTS, _TESTED),
+        _in_runtime("onnx_size_error", "_most", "error of the file's size, most", PERCENT, _AGAINST_FILE),
+        _in_runtime("onnx_constants_error", "_most", "the same, of constants alone", PERCENT, _AGAINST_FILE),
         Shown(
             "{device}_{form}_size_error_most",
             "{device}: error of the size in {form}, most",
             PERCENT,
             _AGAINST_FILE,
         ),
-        Shown(
-            "{device}_{runtime}_onnx_size_error_most",
-            "{device}: error of the size in ONNX for {runtime}, most",
-            PERCENT,
-            _AGAINST_FILE,
-        ),
-        Shown(
-            "{device}_{runtime}_onnx_constants_error_most",
-            "{device}: the same for {runtime}, of constants alone",
-            PERCENT,
-            _AGAINST_FILE,
-        ),
-        Shown("{device}_latency_error_median", "{device}: error of latency, median", PERCENT, _HELD_AGAINST),
-        Shown("{device}_latency_error_most", "{device}: error of latency, most", PERCENT, _HELD_AGAINST),
-        Shown("{device}_points", "{device}: networks that were exported", PLAIN, _COUNTED),
+        _of_device("integer_agreement_least", "same answers in integers alone, least", PERCENT, _TESTED),
+        _of_device("integer_top1_difference_most", "change of accuracy in integers, most", POINTS, _TESTED),
+        _of_device("torch_differs_most", "images on which torch differs from integers", PLAIN, _TESTED),
+        _of_device("c_differs_most", "images on which C differs from integers", PLAIN, _TESTED),
+        _of_device("c_bytes_differs_most", "bytes of C that are not the manifest's", PLAIN, _COUNTED),
+        _of_device("c_times_numpy_least", "speed of C over NumPy, least", TIMES, "measured"),
+        _of_device("latency_error_median", "error of latency, median", PERCENT, _HELD_AGAINST),
+        _of_device("latency_error_most", "error of latency, most", PERCENT, _HELD_AGAINST),
+        _of_device("points", "networks that were exported", PLAIN, _COUNTED),
     ),
 )

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from bitfront.experiments.results.claim import MILLISECONDS, PERCENT, PLAIN, POINTS, SECONDS, TIMES, Claim, Shown
+from bitfront.experiments.results.claim import (
+    MILLISECONDS,
+    PERCENT,
+    PLAIN,
+    POINTS,
+    SECONDS,
+    TIMES,
+    Claim,
+    Shown,
+    Unit,
+)
 
 _TESTED = "measured on test images, as exported"
 _TIMED = "measured"
 _COUNTED = "counted"
+
+
+def _of_rival(figure: str, column: str, unit: Unit, known: str) -> Shown:
+    return Shown(figure, "{rival}", unit, known, column=column, table="method")
+
+
+def _at_latency(figure: str, column: str, unit: Unit, known: str) -> Shown:
+    return Shown(figure, "beside {rival}, latency {n}", unit, known, column=column, table="below a latency")
+
 
 RIVALS = Claim(
     "rivals",
@@ -18,19 +37,16 @@ RIVALS = Claim(
     "rivals",
     seeds=3,
     shown=(
-        Shown("ours_over_{rival}_gain", "over {rival}: accuracy gained, mean over latencies", POINTS, _TESTED),
-        Shown("ours_over_{rival}_least_gain", "over {rival}: accuracy gained, least", POINTS, _TESTED),
-        Shown("ours_over_{rival}_gain_{n}", "over {rival}: accuracy gained at latency {n}", POINTS, _TESTED),
-        Shown("{rival}_latency_ms_{n}", "beside {rival}: latency {n}", MILLISECONDS, _TIMED),
-        Shown("{rival}_latency_ms_ratio", "latency of {rival} at equal accuracy, over ours", TIMES, _TIMED),
-        Shown("{rival}_latency_ms_equalled", "{rival}: networks that ours match in accuracy", PERCENT, _COUNTED),
-        Shown("ours_equalled_by_{rival}", "ours: networks that {rival} matches in accuracy", PERCENT, _COUNTED),
-        Shown("ours_hypervolume", "ours: share of the box that the front covers", PLAIN, _TESTED),
-        Shown("{rival}_hypervolume", "{rival}: share of the box that the front covers", PLAIN, _TESTED),
-        Shown("ours_seconds", "ours: time for search and export, the predictor at hand", SECONDS, _TIMED),
-        Shown("{rival}_seconds", "{rival}: time for search and export", SECONDS, _TIMED),
-        Shown("ours_evaluations", "ours: candidates that were scored", PLAIN, _COUNTED),
-        Shown("{rival}_evaluations", "{rival}: candidates that were scored", PLAIN, _COUNTED),
-        Shown("{rival}_ran", "{rival}: could run here (1 is yes)", PLAIN, _COUNTED),
+        _of_rival("{rival}_hypervolume", "share of the box that the front covers", PLAIN, _TESTED),
+        _of_rival("ours_over_{rival}_gain", "accuracy that ours gain at equal latency, mean", POINTS, _TESTED),
+        _of_rival("ours_over_{rival}_least_gain", "the same, least", POINTS, _TESTED),
+        _of_rival("{rival}_latency_ms_ratio", "latency at equal accuracy, over ours", TIMES, _TIMED),
+        _of_rival("{rival}_latency_ms_equalled", "networks that ours match in accuracy", PERCENT, _COUNTED),
+        _of_rival("ours_equalled_by_{rival}", "networks of ours that it matches", PERCENT, _COUNTED),
+        _of_rival("{rival}_evaluations", "candidates scored", PLAIN, _COUNTED),
+        _of_rival("{rival}_seconds", "time for search and export", SECONDS, _TIMED),
+        _of_rival("{rival}_ran", "could run here", PLAIN, "1 is yes"),
+        _at_latency("{rival}_latency_ms_{n}", "latency", MILLISECONDS, _TIMED),
+        _at_latency("ours_over_{rival}_gain_{n}", "accuracy that ours gain", POINTS, _TESTED),
     ),
 )

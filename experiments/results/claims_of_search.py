@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from bitfront.experiments.results.claim import (
     KILOJOULES,
     MILLISECONDS,
@@ -12,12 +14,18 @@ from bitfront.experiments.results.claim import (
     TIMES,
     Claim,
     Shown,
+    Unit,
 )
 from bitfront.experiments.results.papers import APQ, SIMQ_NAS
 
 _TESTED = "measured on test images"
 _OF_TABLE = "predicted by the cost table"
 _COUNTED = "counted"
+
+
+def _at_latency(figure: str, column: str, unit: Unit, known: str) -> Shown:
+    return Shown(figure, "{device}, latency {n}", unit, known, column=column, table="below a latency")
+
 
 JOINT = Claim(
     "joint",
@@ -32,50 +40,39 @@ JOINT = Claim(
             "{device}_joint_gain", "{device}: gain, mean over all latencies", POINTS, _TESTED, published=">= 0.023"
         ),
         Shown("{device}_largest_joint_gain", "{device}: gain at the best latency", POINTS, _TESTED),
-        Shown("{device}_joint_gain_{n}", "{device}: gain at latency {n}", POINTS, _TESTED),
-        Shown("{device}_latency_ms_{n}", "{device}: latency {n}", MILLISECONDS, _OF_TABLE),
-        Shown("{device}_joint_test_top1_{n}", "{device}: accuracy at latency {n}, joint", PERCENT, _TESTED),
-        Shown(
-            "{device}_sequential_test_top1_{n}", "{device}: accuracy at latency {n}, sequential", PERCENT, _TESTED
-        ),
         Shown(
             "{device}_points_where_joint_is_better",
             "{device}: latencies with a gain beyond its interval",
             PLAIN,
             _COUNTED,
         ),
+        _at_latency("{device}_latency_ms_{n}", "latency", MILLISECONDS, _OF_TABLE),
+        _at_latency("{device}_joint_test_top1_{n}", "accuracy, joint", PERCENT, _TESTED),
+        _at_latency("{device}_sequential_test_top1_{n}", "accuracy, sequential", PERCENT, _TESTED),
+        _at_latency("{device}_joint_gain_{n}", "gain", POINTS, _TESTED),
     ),
 )
 
 
-def _against(rival: str, words: str, published: dict[str, str]) -> tuple[Shown, ...]:
-    """Ratios to a rival at equal accuracy; ``published`` by the end of a figure's name."""
-    metrics = (("latency_ms", "latency"), ("energy_mj", "energy"), ("size_bytes", "size"))
-    ratios = (
-        Shown(
-            f"{{device}}_{rival}_{metric}_{end}",
-            f"{{device}}: {name}, that of {words} over joint's, {how}",
-            TIMES,
-            _OF_TABLE,
-            published.get(f"{metric}_{end}", ""),
-        )
-        for metric, name in metrics
-        for end, how in (("ratio", "mean"), ("largest_ratio", "largest"))
+def _against(rival: str, words: str, published: dict[str, str]) -> Iterator[Shown]:
+    """What a rival costs at equal accuracy; ``published`` by the end of a figure's name."""
+    columns = (
+        ("ratio", "rival's over joint's, mean", TIMES, _OF_TABLE),
+        ("largest_ratio", "rival's over joint's, largest", TIMES, _OF_TABLE),
+        ("equalled", "networks of the rival that joint ones match in accuracy", PERCENT, _COUNTED),
+        ("test_top1_gain", "accuracy that these gain", POINTS, _TESTED),
     )
-    beside = (
-        Shown(f"{{device}}_{rival}_{metric}_{end}", f"{{device}}: {name}, {told}", unit, how)
-        for metric, name in metrics
-        for end, told, unit, how in (
-            (
-                "equalled",
-                f"share of {words} that joint ones match in accuracy",
-                PERCENT,
-                _COUNTED,
-            ),
-            ("test_top1_gain", f"accuracy that these gain over {words} on test images", POINTS, _TESTED),
-        )
-    )
-    return (*ratios, *beside)
+    for metric, name in (("latency_ms", "latency"), ("energy_mj", "energy"), ("size_bytes", "size")):
+        for end, column, unit, known in columns:
+            yield Shown(
+                f"{{device}}_{rival}_{metric}_{end}",
+                f"{{device}}, {words}, {name}",
+                unit,
+                known,
+                published.get(f"{metric}_{end}", ""),
+                column,
+                "at equal accuracy",
+            )
 
 
 AGAINST_FIXED = Claim(
@@ -98,18 +95,19 @@ AGAINST_INT8 = Claim(
     "than networks in int8. There those are single networks; here it is the front of a search among them.",
     SIMQ_NAS,
     "against-int8",
-    shown=_against(
-        "int8", "int8 networks", {"latency_ms_largest_ratio": ">= 4.8", "size_bytes_largest_ratio": ">= 3.44"}
+    shown=tuple(
+        _against("int8", "int8", {"latency_ms_largest_ratio": ">= 4.8", "size_bytes_largest_ratio": ">= 3.44"})
     ),
 )
 _TIMED = "measured"
 _ENERGY = "estimated of processor time, or RAPL's where it can be read"
 
 
-def _paid(name: str, seconds: str, joules: str = "") -> tuple[Shown, ...]:
-    """Rows of what something costs; the names of its figures."""
-    rows = (Shown(seconds, f"{name}: seconds", SECONDS, _TIMED),)
-    return (*rows, Shown(joules, f"{name}: energy", KILOJOULES, _ENERGY)) if joules else rows
+def _paid(name: str, seconds: str, joules: str = "", published: str = "") -> Iterator[Shown]:
+    """What something costs; the names of its figures."""
+    yield Shown(seconds, name, SECONDS, _TIMED, published, "time", "cost of")
+    if joules:
+        yield Shown(joules, name, KILOJOULES, _ENERGY, column="energy", table="cost of")
 
 
 SEARCH_COST = Claim(
@@ -121,39 +119,35 @@ SEARCH_COST = Claim(
     "search-cost",
     seeds=1,
     shown=(
-        Shown(
-            "seconds_per_further_device",
-            "a further modelled device: seconds",
-            SECONDS,
-            _TIMED,
-            published="<= 1800",
-        ),
-        Shown("joules_per_further_device", "a further modelled device: energy", KILOJOULES, _ENERGY),
-        Shown(
-            "apq_joules_per_further_device",
-            "APQ's half a GPU hour: energy at 250 W",
-            KILOJOULES,
-            "of a V100's board power",
-        ),
+        *_paid("a further modelled device", "seconds_per_further_device", "joules_per_further_device", "<= 1800"),
         *_paid("a further limit", "seconds_per_further_constraint", "joules_per_further_constraint"),
         *_paid("a measured device", "measured_device_seconds", "measured_device_joules"),
-        *_paid("of that its table", "measured_device_table_seconds"),
+        *_paid("a measured device's table alone", "measured_device_table_seconds"),
+        *_paid("{n} modelled devices together", "devices_{n}_seconds", "devices_{n}_joules"),
+        *_paid("{n} limits together", "constraints_{n}_seconds", "constraints_{n}_joules"),
+        *_paid("the samples, once", "once_samples_seconds", "once_samples_joules"),
+        *_paid("the predictor, once", "once_predictor_seconds", "once_predictor_joules"),
         Shown("devices_growth", "cost of each of many devices, over that of each of fewer", TIMES, _TIMED),
         Shown("constraints_growth", "cost of each of many limits, over that of each of fewer", TIMES, _TIMED),
-        Shown("devices_{n}_seconds", "{n} modelled devices together: seconds", SECONDS, _TIMED),
-        Shown("constraints_{n}_seconds", "{n} limits together: seconds", SECONDS, _TIMED),
-        *_paid("once, samples", "once_samples_seconds", "once_samples_joules"),
-        *_paid("once, predictor", "once_predictor_seconds", "once_predictor_joules"),
         Shown(
-            "once_training_recorded_seconds",
-            "once, training of the supernet: seconds",
-            SECONDS,
-            "by its own record",
+            "once_training_recorded_seconds", "time for training the supernet, once", SECONDS, "by its own record"
+        ),
+        Shown(
+            "apq_joules_per_further_device",
+            "energy of APQ's half a GPU hour at 250 W",
+            KILOJOULES,
+            "of a V100's board power",
         ),
         Shown("measured_members", "members of a front that are measured", PLAIN, _COUNTED),
     ),
 )
-_PAIR = "found for {device}, run on {other}"
+
+
+def _crossed(end: str, column: str, unit: Unit, known: str) -> Shown:
+    row = "found for {device}, run on {other}"
+    return Shown(f"{{device}}_on_{{other}}_{end}", row, unit, known, column=column, table="networks")
+
+
 ONE_FAMILY = Claim(
     "one-family",
     "Each device deserves a search of its own",
@@ -169,14 +163,9 @@ ONE_FAMILY = Claim(
         Shown("mean_top1_lost_at_least", "the mean less half of its interval", POINTS, _TESTED),
         Shown("pairs_that_gain", "pairs where another device's networks are more accurate", PLAIN, _COUNTED),
         Shown("least_equalled", "share of networks that the device's own match, least of all", PERCENT, _COUNTED),
-        Shown("{device}_on_{other}_top1_lost", f"{_PAIR}: accuracy lost", POINTS, _TESTED),
-        Shown("{device}_on_{other}_latency_ms_ratio", f"{_PAIR}: latency at equal accuracy", TIMES, _OF_TABLE),
-        Shown(
-            "{device}_on_{other}_latency_ms_equalled",
-            f"{_PAIR}: share that own ones match",
-            PERCENT,
-            _COUNTED,
-        ),
-        Shown("{device}_on_{other}_changed", f"{_PAIR}: share that needs other formats", PERCENT, _COUNTED),
+        _crossed("top1_lost", "accuracy lost", POINTS, _TESTED),
+        _crossed("latency_ms_ratio", "latency at equal accuracy, over own ones'", TIMES, _OF_TABLE),
+        _crossed("latency_ms_equalled", "those that own ones match in accuracy", PERCENT, _COUNTED),
+        _crossed("changed", "those that need other formats", PERCENT, _COUNTED),
     ),
 )

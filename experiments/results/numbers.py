@@ -19,11 +19,14 @@ def is_interval(figure: str) -> bool:
 
 def figure_text(figures: Mapping[str, float], name: str, unit: Unit) -> str:
     """A figure with its interval, where it has one, and its unit."""
+    return f"{number_with_interval(figures, name, unit)} {unit.name}".rstrip()
+
+
+def number_with_interval(figures: Mapping[str, float], name: str, unit: Unit) -> str:
+    """A figure with its interval, where it has one, in its unit."""
     half = figures.get(name + _HALF_INTERVAL)
     text = number_text(figures[name] * unit.scale)
-    if half is not None:
-        text += f" ± {number_text(half * unit.scale, 2)}"
-    return f"{text} {unit.name}".rstrip()
+    return text if half is None else f"{text} ± {number_text(half * unit.scale, 2)}"
 
 
 def goal_texts(goal: Goal, unit: Unit) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -10,10 +11,9 @@ from dataclasses import dataclass
 from bitfront.experiments.benchmarks.result import Goal, judged
 from bitfront.experiments.pace import duration
 from bitfront.experiments.results.claim import PLAIN, Claim, Shown, Unit
-from bitfront.experiments.results.numbers import figure_text, goal_texts, is_interval
+from bitfront.experiments.results.grid import Row, grids
+from bitfront.experiments.results.numbers import goal_texts
 from bitfront.experiments.results.record import Found, Record
-
-Row = Sequence[str]
 
 
 def verdict(record: Record | None) -> str:
@@ -66,14 +66,8 @@ def _found(claim: Claim, found: Found) -> Iterator[str]:
     yield from (*(f"- {_line_of(note)}" for note in found.notes), *([""] if found.notes else []))
     published = [each.row for each in _published(claim, found)]
     yield from _table(("published elsewhere", "there", "here", ""), published)
-    yield from _table(
-        ("figure", "found", "how it is known"),
-        [
-            (label, figure_text(found.figures, name, shown.unit), shown.known)
-            for name, label, shown in claim.rows(found.figures)
-            if not is_interval(name)
-        ],
-    )
+    for grid in grids(claim, found.figures):
+        yield from _table(grid.head, grid.rows)
 
 
 def _goal_row(claim: Claim, goal: Goal) -> Row:
@@ -152,7 +146,16 @@ def _run(record: Record) -> Iterator[str]:
         ("versions", ", ".join(f"{name} {version}" for name, version in conditions.versions.items())),
     ]
     rows += [("kept, although", "; ".join(record.kept))] if record.kept else []
-    yield from _table(("run", ""), rows)
+    short = (
+        f"`{record.command}`, {seeds} {'seed' if seeds == 1 else 'seeds'}, {duration(record.seconds)}, {parts[0]}"
+    )
+    yield from (f"<details><summary>{_html(short)}</summary>", "")
+    yield from (*_table(("run", ""), rows), "</details>", "")
+
+
+def _html(text: str) -> str:
+    """In a summary, Markdown says nothing."""
+    return re.sub("`(.*?)`", r"<code>\1</code>", html.escape(text, quote=False))
 
 
 def _table(head: Row, rows: Sequence[Row]) -> Iterator[str]:
