@@ -10,6 +10,7 @@ CVPR 2020) found 2.3 points between a joint search and one of architecture, then
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ from bitfront.experiments.benchmarks.intervals import half_interval, summarised
 from bitfront.experiments.benchmarks.result import BenchResult
 from bitfront.experiments.benchmarks.studied import DEVICES, budget_words, searched, studied_spec
 from bitfront.experiments.benchmarks.study import Study, study
+from bitfront.experiments.benchmarks.tasks import tasks, words
 from bitfront.experiments.reporter import Reporter
 from bitfront.search.front import Front
 
@@ -41,21 +43,20 @@ class Compared:
 
 def run(quick: bool, seeds: int, reporter: Reporter) -> BenchResult:
     """Seeds are those of the searches. Quick: a barely trained supernet on digits, on modelled BitFusion alone."""
-    found = {}
-    for device in DEVICES[:1] if quick else DEVICES:
-        with study(studied_spec(device, quick), reporter) as studied:
-            found[device] = _compared(studied, quick, seeds, reporter)
+    found, known = {}, tasks(quick)
+    for task, device in itertools.product(known, DEVICES[:1] if quick else DEVICES):
+        with study(studied_spec(device, quick, **task.sections), reporter) as studied:
+            found[task.name, device] = _compared(studied, quick, seeds, reporter)
+    names = {place: "_".join(place).replace("-", "_") for place in found}
     figures: dict[str, float] = {}
-    for device, compared in found.items():
-        figures |= _figures(device.replace("-", "_"), compared)
-    goals = [f"{device.replace('-', '_')}_points_where_joint_is_better >= 3" for device in found]
-    panels = {device: _lines(compared) for device, compared in found.items()}
+    for place, compared in found.items():
+        figures |= _figures(names[place], compared)
+    goals = [f"{name}_points_where_joint_is_better >= 3" for name in names.values()]
+    panels = {", ".join(place): _lines(compared) for place, compared in found.items()}
     picture = intervals_figure(panels, "latency of the table, ms", "test accuracy, %")
-    notes = [
-        f"{budget_words(quick)} Below each latency {MEASURED} candidates of each search are measured.",
-        "Fashion-MNIST alone: no trained supernet for CIFAR-10 comes with bitfront.",
-    ]
-    return BenchResult.of("joint", seeds, figures, goals, {"accuracy": picture}, notes[: 1 if quick else None])
+    notes = [f"{budget_words(quick)} Below each latency {MEASURED} candidates of each search are measured."]
+    notes += [] if quick else [words(known)]
+    return BenchResult.of("joint", seeds, figures, goals, {"accuracy": picture}, notes)
 
 
 def _compared(studied: Study, quick: bool, seeds: int, reporter: Reporter) -> Compared:

@@ -26,7 +26,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "dynast_evolutionary": "DyNAS-T's evolutionary tactic",
         "dynast_linas": "DyNAS-T's LINAS",
     },
-    "pool": {"digits": "digits", "fashion": "Fashion-MNIST"},
+    "pool": {"digits": "digits", "fashion": "Fashion-MNIST", "cifar10": "CIFAR-10"},
     "case": {
         f"{target}_{size}": f"{words}, {pixels}"
         for size, pixels in ((224, "224 pixels"), (32, "32 pixels, batch 8"), (12, "12 pixels, batch 8"))

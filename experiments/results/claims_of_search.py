@@ -24,7 +24,7 @@ _COUNTED = "counted"
 
 
 def _at_latency(figure: str, column: str, unit: Unit, known: str) -> Shown:
-    return Shown(figure, "{device}, latency {n}", unit, known, column=column, table="below a latency")
+    return Shown(figure, "{pool}, {device}, latency {n}", unit, known, column=column, table="below a latency")
 
 
 JOINT = Claim(
@@ -37,19 +37,23 @@ JOINT = Claim(
     "joint",
     shown=(
         Shown(
-            "{device}_joint_gain", "{device}: gain, mean over all latencies", POINTS, _TESTED, published=">= 0.023"
+            "{pool}_{device}_joint_gain",
+            "{pool}, {device}: gain, mean over all latencies",
+            POINTS,
+            _TESTED,
+            published=">= 0.023",
         ),
-        Shown("{device}_largest_joint_gain", "{device}: gain at the best latency", POINTS, _TESTED),
+        Shown("{pool}_{device}_largest_joint_gain", "{pool}, {device}: gain at the best latency", POINTS, _TESTED),
         Shown(
-            "{device}_points_where_joint_is_better",
-            "{device}: latencies with a gain beyond its interval",
+            "{pool}_{device}_points_where_joint_is_better",
+            "{pool}, {device}: latencies with a gain beyond its interval",
             PLAIN,
             _COUNTED,
         ),
-        _at_latency("{device}_latency_ms_{n}", "latency", MILLISECONDS, _OF_TABLE),
-        _at_latency("{device}_joint_test_top1_{n}", "accuracy, joint", PERCENT, _TESTED),
-        _at_latency("{device}_sequential_test_top1_{n}", "accuracy, sequential", PERCENT, _TESTED),
-        _at_latency("{device}_joint_gain_{n}", "gain", POINTS, _TESTED),
+        _at_latency("{pool}_{device}_latency_ms_{n}", "latency", MILLISECONDS, _OF_TABLE),
+        _at_latency("{pool}_{device}_joint_test_top1_{n}", "accuracy, joint", PERCENT, _TESTED),
+        _at_latency("{pool}_{device}_sequential_test_top1_{n}", "accuracy, sequential", PERCENT, _TESTED),
+        _at_latency("{pool}_{device}_joint_gain_{n}", "gain", POINTS, _TESTED),
     ),
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,8 +19,12 @@ from bitfront.experiments.benchmarks.best_below import MEASURED, best_below, com
 from bitfront.experiments.benchmarks.equal_accuracy import MeasuredFront, equals, ratios
 from bitfront.experiments.benchmarks.interval_plot import Line, intervals_figure
 from bitfront.experiments.benchmarks.result import BenchResult
+from bitfront.experiments.benchmarks.studied import studied_spec
+from bitfront.experiments.benchmarks.tasks import tasks, words
 from bitfront.experiments.reporter import Reporters
 from bitfront.search.front import Front
+from bitfront.supernet.errors import UnsupportedError
+from bitfront.supernet.files import write_json
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.space import SearchSpace
 from bitfront.supernet.spaces import SPACES
@@ -202,6 +207,32 @@ class TestComparedFronts:
         assert (goal.figure, goal.value, goal.holds) == ("bitfusion_other_latency_ms_equalled", 0.0, False)
         _, note = result.notes
         assert "bitfusion_other_latency_ms_ratio >= 1" in note
+
+
+class TestTasks:
+    @pytest.fixture(autouse=True)
+    def _folders(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("bitfront.experiments.benchmarks.tasks.data_folders", lambda: [tmp_path])
+
+    def test_cifar10_is_one_where_its_supernet_is_at_hand(self, tmp_path: Path) -> None:
+        write_json(tmp_path / "cifar10-supernet" / "manifest.json", {"space": "digits", "data": "cifar10"})
+        fashion, cifar10 = tasks(quick=False)
+        assert (fashion.name, fashion.sections) == ("fashion", {})
+        spec = studied_spec("bitfusion", False, **cifar10.sections)
+        assert (cifar10.name, spec.space.name, spec.data.name) == ("cifar10", "digits", "cifar10")
+        assert spec.supernet.weights == str(tmp_path / "cifar10-supernet")
+        assert words([fashion, cifar10]).startswith("CIFAR-10 has the supernet")
+
+    def test_else_people_are_told(self) -> None:
+        found = tasks(quick=False)
+        assert [task.name for task in found] == ["fashion"]
+        assert "Nothing is said of CIFAR-10" in words(found)
+        assert [task.name for task in tasks(quick=True)] == ["digits"]
+
+    def test_a_supernet_of_other_data_is_refused(self, tmp_path: Path) -> None:
+        write_json(tmp_path / "cifar10-supernet" / "manifest.json", {"space": "digits", "data": "digits"})
+        with pytest.raises(UnsupportedError, match="supernet of data 'digits'"):
+            tasks(quick=False)
 
 
 def test_a_fixed_network_has_policies_alone(space: SearchSpace) -> None:

@@ -137,7 +137,7 @@ class TestPage:
     @given(values=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=5))
     def test_every_figure_that_is_shown_is_there(self, values: list[float]) -> None:
         claim = CLAIMS[0]
-        figures = {f"bitfusion_joint_gain_{n}": value for n, value in enumerate(values, start=1)}
+        figures = {f"fashion_bitfusion_joint_gain_{n}": value for n, value in enumerate(values, start=1)}
         assert len(claim.rows(figures)) == len(values)
         for name in figures:
             text = figure_text(figures, name, POINTS)
