@@ -20,14 +20,14 @@ def best_below(study: Study, front: Front, metric: str, limits: Floats, measured
     """Of each limit the member (n_limits, n_genes) that is to be deployed there.
 
     Of those whose predicted ``metric`` is no more than the limit, the ``measured`` with the best predicted
-    accuracy are measured, and the one that is most accurate on the validation split is taken. The test split is
-    not looked at.
+    accuracy are measured. Of all that were measured, below this limit or a lower one, that is taken which is most
+    accurate on the validation split. The test split is not looked at.
     """
     rows = [_best_predicted(front, metric, limit, measured) for limit in limits]
     every = np.unique(np.concatenate(rows))
-    valid = dict(zip(every.tolist(), study.top1(front.genomes[every], "validation").tolist(), strict=True))
-    chosen = [max(each.tolist(), key=lambda row: valid[row]) for each in rows]
-    result: Genomes = front.genomes[chosen]
+    known, valid = front.predicted[metric][every], study.top1(front.genomes[every], "validation")
+    met = [meeting(known, limit) for limit in limits]
+    result: Genomes = front.genomes[[every[each[np.argmax(valid[each])]] for each in met]]
     return result
 
 

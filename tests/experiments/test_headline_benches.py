@@ -84,6 +84,13 @@ class TestBestBelow:
         chosen = best_below(study, front(predicted), "latency_ms", np.array([1.0, 4.0, 9.0]))
         assert chosen[:, 0].tolist() == [0, 3, 8]
 
+    def test_what_was_measured_below_a_lower_limit_is_known(self) -> None:
+        predicted = np.linspace(0.1, 0.9, 9)
+        valid = np.where(np.arange(9) == 1, 0.8, predicted / 2)
+        study: Any = Measured(valid, valid)
+        chosen = best_below(study, front(predicted), "latency_ms", np.array([1.0, 2.0, 9.0]), measured=1)
+        assert chosen[:, 0].tolist() == [0, 1, 1]
+
     def test_limits_are_those_at_which_every_front_has_something(self) -> None:
         fast, slow = front(np.linspace(0.1, 0.9, 9)), front(np.linspace(0.1, 0.9, 16), first=3)
         limits = common_limits([fast, slow], "latency_ms", 3)
