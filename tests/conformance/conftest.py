@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy import NullPool, create_engine
 
+from bitfront.experiments.store.records import SupernetRecord
 from bitfront.experiments.store.sql import SqlStore
 
 _NUMBERS = itertools.count()
@@ -34,6 +36,35 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     _execute(server, f"CREATE DATABASE {name} TEMPLATE template_store")
     yield server.format(name)
     _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def opener(store_url: str) -> Callable[[], SqlStore]:
+    """Opens one and the same store, each time it is called."""
+    return lambda: SqlStore(store_url)
+
+
+@pytest.fixture
+def store(opener: Callable[[], SqlStore]) -> Iterator[SqlStore]:
+    """The store, opened."""
+    with opener() as opened:
+        yield opened
+
+
+@pytest.fixture
+def experiment(store: SqlStore) -> str:
+    """A QUEUED experiment of the store."""
+    return store.create_experiment("digits", {"space": "digits"}, 0).id
+
+
+@pytest.fixture
+def supernet() -> SupernetRecord:
+    """Of a supernet that is being trained, not yet in the store."""
+    return SupernetRecord(
+        id="ab12", space="digits", space_hash="s1", data="digits", data_hash="d1", training={"epochs": 3},
+        path="supernets/ab12.safetensors", metrics={}, state="training",
+        created_at=datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=UTC),
+    )  # fmt: skip
 
 
 def _execute(server: str, statement: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -18,10 +18,10 @@ GENOMES = np.arange(6, dtype=np.uint8).reshape(2, 3)
 
 
 @pytest.fixture
-def store(store_url: str) -> Iterator[SqlStore]:
-    with SqlStore(store_url) as opened:
-        opened.put_table(TableRecord("t", "host", "h", "p", {}))
-        yield opened
+def store(store: SqlStore) -> SqlStore:
+    """One with a table."""
+    store.put_table(TableRecord("t", "host", "h", "p", {}))
+    return store
 
 
 @pytest.fixture
