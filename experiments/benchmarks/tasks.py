@@ -30,6 +30,12 @@ class Task:
     sections: Mapping[str, Any] = field(default_factory=dict)
 
 
+def cifar10_supernet() -> Path | None:
+    """The folder with a trained supernet of CIFAR-10 that lies where data is looked for."""
+    folders = (place / CIFAR10_SUPERNET for place in data_folders())
+    return next((folder for folder in folders if (folder / MANIFEST).is_file()), None)
+
+
 def tasks(quick: bool) -> list[Task]:
     """Fashion-MNIST, and CIFAR-10 where its trained supernet is at hand; ``quick``: digits.
 
@@ -39,24 +45,26 @@ def tasks(quick: bool) -> list[Task]:
     """
     if quick:
         return [Task("digits")]
-    folder = next((found for place in data_folders() if (found := place / CIFAR10_SUPERNET).is_dir()), None)
+    folder = cifar10_supernet()
     return [Task("fashion"), *([] if folder is None else [_cifar10(folder)])]
 
 
 def words(found: list[Task]) -> str:
-    """What people need to know of tasks that are not there."""
+    """What people need to know of CIFAR-10."""
     if any(task.sections for task in found):
         return f"CIFAR-10 has the supernet of the folder {CIFAR10_SUPERNET} beside the data."
     return (
-        f"Nothing is said of CIFAR-10: its supernet takes a GPU to train (experiments/recipes), and no folder "
-        f"{CIFAR10_SUPERNET} lies beside the data."
+        "Nothing is said of CIFAR-10: its supernet takes a GPU to train (experiments/recipes), and no folder "
+        f"{CIFAR10_SUPERNET} with one lies where data is looked for."
     )
 
 
 def _cifar10(folder: Path) -> Task:
     manifest = read_json(folder / MANIFEST)
-    if manifest.get("data") != _DATA:
-        found = manifest.get("data")
-        raise UnsupportedError(f"{folder} holds a supernet of data {found!r}: put one of {_DATA!r} there, or none")
-    sections = {"space": manifest["space"], "data": _DATA, "supernet": {"weights": str(folder)}}
-    return Task(_DATA, sections)
+    space, data = (manifest.get(name) if isinstance(manifest, dict) else None for name in ("space", "data"))
+    if data != _DATA or not isinstance(space, str):
+        raise UnsupportedError(
+            f"{folder} holds a supernet of space {space!r} and data {data!r}: put one of data {_DATA!r} there, "
+            "or none"
+        )
+    return Task(_DATA, {"space": space, "data": _DATA, "supernet": {"weights": str(folder)}})

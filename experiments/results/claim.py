@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from bitfront.experiments.benchmarks.rivals.names import NAMES
+
 _DEVICES = {
     "bitfusion": "BitFusion",
     "roofline": "a roofline accelerator",
@@ -16,16 +18,7 @@ _DEVICES = {
 WORDS: Mapping[str, Mapping[str, str]] = {
     "device": _DEVICES,
     "other": _DEVICES,
-    "rival": {
-        "ours": "joint search (ours)",
-        "fp32": "the same search in fp32",
-        "ort_int8": "ONNX Runtime's int8",
-        "nncf": "NNCF with accuracy control",
-        "optuna_nsga2": "Optuna's NSGA-II",
-        "optuna_tpe": "Optuna's TPE",
-        "dynast_evolutionary": "DyNAS-T's evolutionary tactic",
-        "dynast_linas": "DyNAS-T's LINAS",
-    },
+    "rival": NAMES,
     "pool": {"digits": "digits", "fashion": "Fashion-MNIST", "cifar10": "CIFAR-10"},
     "case": {
         f"{target}_{size}": f"{words}, {pixels}"

@@ -32,7 +32,7 @@ JOINT = Claim(
     "Joint search beats one decision after the other",
     "Architecture, pruning and bits that are chosen together are more accurate at the same latency than an "
     "architecture, then its pruning, then its bits: by 2.3 points on ImageNet, against ProxylessNAS, AMC and HAQ, "
-    "which hand on one network. The sequential search here hands on eight that lie apart: a stronger rival.",
+    "each of which hands on one network.",
     APQ,
     "joint",
     shown=(
@@ -84,7 +84,7 @@ AGAINST_FIXED = Claim(
     "Joint search beats a fixed network with searched bits",
     "At equal accuracy a network that is found together with its bits has half the latency and 1.3 times less "
     "energy than MobileNetV2 with the bits of HAQ. Here the fixed networks are the supernet's largest and its "
-    "median one.",
+    "median one, each with the bits of two searches, NSGA-II and integer programs; the joint front is of one.",
     APQ,
     "against-fixed",
     shown=(

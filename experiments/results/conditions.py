@@ -9,11 +9,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from bitfront.experiments.benchmarks.tasks import CIFAR10_SUPERNET, cifar10_supernet
 from bitfront.experiments.machine import installed_version, this_machine, versions
-from bitfront.experiments.results.sources import FOLDERS, sources_digest
+from bitfront.experiments.results.sources import FOLDERS, sources, sources_digest
+from bitfront.supernet.files import read_bytes
+from bitfront.supernet.training.trained import MANIFEST
 
+_TASKS = "bitfront.experiments.benchmarks.tasks"
 _OPTIONAL = ("openvino",)
 _DECISIVE = {"cpu": "CPU", "isa": "set of instructions", "cores": "number of cores", "python": "Python"}
 """Parts of a machine that make another one of it, and their names."""
@@ -27,6 +31,7 @@ class Conditions(BaseModel):
         commit: of the checkout, ``+`` behind it where its code has been changed; None where there is no checkout.
         versions: of bitfront and what it needs.
         machine: as `Machine.to_json` gives it.
+        at_hand: what else decides, by name, as a digest: trained supernets that lie beside the data.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +40,7 @@ class Conditions(BaseModel):
     commit: str | None
     versions: Mapping[str, str]
     machine: Mapping[str, Any]
+    at_hand: Mapping[str, str] = Field(default_factory=dict)
 
     @classmethod
     def here(cls, module: str) -> Self:
@@ -45,6 +51,7 @@ class Conditions(BaseModel):
             commit=_commit(),
             versions=dict(sorted(found.items(), key=lambda each: (each[0] != "bitfront", each[0].lower()))),
             machine=this_machine().to_json(),
+            at_hand=_at_hand() if _TASKS in sources(module) else {},
         )
 
     @property
@@ -66,6 +73,14 @@ class Conditions(BaseModel):
             before, after = self.machine.get(part), now.machine.get(part)
             if before != after:
                 yield f"the {name} was {_text(before)} and is {_text(after)}"
+        for name in sorted({*self.at_hand, *now.at_hand}):
+            if self.at_hand.get(name) != now.at_hand.get(name):
+                yield f"{name} has come, changed or gone"
+
+
+def _at_hand() -> dict[str, str]:
+    folder = cifar10_supernet()
+    return {} if folder is None else {CIFAR10_SUPERNET: hashlib.sha256(read_bytes(folder / MANIFEST)).hexdigest()}
 
 
 def _text(value: Any) -> str:

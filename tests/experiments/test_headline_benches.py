@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -22,6 +23,7 @@ from bitfront.experiments.benchmarks.result import BenchResult
 from bitfront.experiments.benchmarks.studied import studied_spec
 from bitfront.experiments.benchmarks.tasks import tasks, words
 from bitfront.experiments.reporter import Reporters
+from bitfront.experiments.results.conditions import Conditions
 from bitfront.search.front import Front
 from bitfront.supernet.errors import UnsupportedError
 from bitfront.supernet.files import write_json
@@ -230,16 +232,33 @@ class TestTasks:
         assert spec.supernet.weights == str(tmp_path / "cifar10-supernet")
         assert words([fashion, cifar10]).startswith("CIFAR-10 has the supernet")
 
-    def test_else_people_are_told(self) -> None:
+    @pytest.mark.parametrize("is_there", [False, True])
+    def test_else_people_are_told(self, is_there: bool, tmp_path: Path) -> None:
+        if is_there:
+            (tmp_path / "cifar10-supernet").mkdir()  # still in training
         found = tasks(quick=False)
         assert [task.name for task in found] == ["fashion"]
         assert "Nothing is said of CIFAR-10" in words(found)
         assert [task.name for task in tasks(quick=True)] == ["digits"]
 
     def test_a_supernet_of_other_data_is_refused(self, tmp_path: Path) -> None:
-        write_json(tmp_path / "cifar10-supernet" / "manifest.json", {"space": "digits", "data": "digits"})
-        with pytest.raises(UnsupportedError, match="supernet of data 'digits'"):
-            tasks(quick=False)
+        path = tmp_path / "cifar10-supernet" / "manifest.json"
+        manifests: list[Any] = [{"space": "digits", "data": "digits"}, {"data": "cifar10"}, []]
+        for manifest in manifests:
+            write_json(path, manifest)
+            with pytest.raises(UnsupportedError, match=r"holds a supernet of space .* put one of data 'cifar10'"):
+                tasks(quick=False)
+
+    def test_a_result_is_outdated_where_it_comes_or_changes(self, tmp_path: Path) -> None:
+        path, found = tmp_path / "cifar10-supernet" / "manifest.json", []
+        for values in (None, {"seed": 0}, {"seed": 1}):
+            if values is not None:
+                write_json(path, values)
+            found.append(Conditions.here("bitfront.experiments.benchmarks.joint"))
+        for before, now in itertools.pairwise(found):
+            assert list(before.changes_to(now)) == ["cifar10-supernet has come, changed or gone"]
+        other = Conditions.here("bitfront.experiments.benchmarks.transfer")
+        assert other.at_hand == {}
 
 
 def test_a_fixed_network_has_policies_alone(space: SearchSpace) -> None:

@@ -14,17 +14,19 @@ from numpy.typing import NDArray
 
 from bitfront.experiments.benchmarks.intervals import over_seeds
 from bitfront.experiments.benchmarks.result import BenchResult
+from bitfront.experiments.benchmarks.rivals import dynast_tactics
 from bitfront.experiments.benchmarks.rivals import environment as environments
-from bitfront.experiments.benchmarks.rivals.compared import OURS, Measured, compared, goals
+from bitfront.experiments.benchmarks.rivals.compared import Measured, compared, goals
 from bitfront.experiments.benchmarks.rivals.contest import Contest, Offer, Setting
 from bitfront.experiments.benchmarks.rivals.deployed import Deployed, latencies
 from bitfront.experiments.benchmarks.rivals.dynast_script import Interface, Runner
 from bitfront.experiments.benchmarks.rivals.dynast_tactics import answer_script
 from bitfront.experiments.benchmarks.rivals.environment import LeftOutError, clean, environment, run_apart
+from bitfront.experiments.benchmarks.rivals.names import NAMES, OURS
 from bitfront.experiments.benchmarks.rivals.nncf_script import _validated
 from bitfront.experiments.benchmarks.rivals.ort_int8 import int8_by_onnxruntime
 from bitfront.experiments.benchmarks.rivals.plot import rivals_figure
-from bitfront.experiments.benchmarks.rivals.searches import front_of, in_real_numbers
+from bitfront.experiments.benchmarks.rivals.searches import counted, front_of, in_real_numbers
 from bitfront.experiments.benchmarks.search_rivals import Ledger, SpentError, optuna_nsga2, optuna_tpe, spend
 from bitfront.experiments.reporter import Reporter, Reporters
 from bitfront.latency_lut.devices.host_openvino import HostOpenVINO
@@ -102,8 +104,7 @@ class TestCompared:
         assert over_seeds([{"a": 1.0, "b": 4.0}, {"a": 3.0}])["b"] == 4.0
 
     def test_the_picture(self) -> None:
-        names = [OURS, *"abcdefg"]
-        assert rivals_figure({name: measured([0.5, 0.6], [1, 2]) for name in names}).startswith(b"\x89PNG")
+        assert rivals_figure({name: measured([0.5, 0.6], [1, 2]) for name in NAMES}).startswith(b"\x89PNG")
 
 
 class TestEnvironment:
@@ -136,10 +137,9 @@ class TestEnvironment:
         with pytest.raises(LeftOutError, match="can not be started"):
             run_apart(["/nowhere/python"], "rival")
 
-    def test_one_that_hangs_is_left_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(environments, "_MOST_SECONDS", 0.2)
+    def test_one_that_hangs_is_left_out(self) -> None:
         with pytest.raises(LeftOutError, match=r"did not end in 0\.2 s"):
-            run_apart([sys.executable, "-c", "import time; time.sleep(60)"], "rival")
+            run_apart([sys.executable, "-c", "import time; time.sleep(60)"], "rival", 0.2)
 
     def test_versions_are_told(self) -> None:
         assert environments.version_in(Path(sys.executable), "numpy") == np.__version__
@@ -164,6 +164,7 @@ class TestEnvironment:
             contest.try_to_enter("rival", make)
             assert contest.entries == {}
         assert (len(tried), setting.left_out) == (1, {"rival": "it can not be installed"})
+        assert setting.shares() == {"rival_ran": 0.0}
 
     def test_what_can_not_be_prepared_is_left_out(self, tmp_path: Path) -> None:
         def absent(may_install: bool, reporter: Reporter) -> Path:
@@ -171,10 +172,29 @@ class TestEnvironment:
 
         study: Any = None
         setting = Setting(study, True, Reporters())
-        setting.prepare(["a", "b"], absent)
-        setting.prepare(["c"], lambda may_install, reporter: tmp_path)
-        assert setting.left_out == {"a": "may install: False", "b": "may install: False"}
-        assert setting.pythons == {"c": tmp_path}
+        setting.prepare(["a", "b"], "numpy", absent)
+        setting.prepare(["c"], "numpy", lambda may_install, reporter: Path(sys.executable))
+        setting.prepare(["broken"], "numpy", lambda may_install, reporter: tmp_path / "python")
+        assert set(setting.left_out) == {"a", "b", "broken"}
+        assert setting.left_out["a"] == setting.left_out["b"] == "may install: False"
+        assert setting.pythons == {"c": Path(sys.executable)}
+        assert setting.versions == {"numpy": np.__version__}
+
+    def test_the_share_of_seeds_in_which_a_rival_ran_is_told(self) -> None:
+        study: Any = None
+        setting = Setting(study, True, Reporters())
+        offers: list[Offer | LeftOutError] = [Offer([]), LeftOutError("it broke")]
+
+        def make() -> Offer:
+            offer = offers.pop(0)
+            if isinstance(offer, LeftOutError):
+                raise offer
+            return offer
+
+        for _ in range(4):
+            Contest(setting).try_to_enter("rival", make)
+        assert setting.shares() == {"rival_ran": 0.25}
+        assert offers == []
 
     def test_a_contest_tells_what_was_spent(self) -> None:
         study: Any = None
@@ -227,6 +247,13 @@ class TestSearches:
         assert 1 <= len(front) <= 25
         assert not front.dominated.any()
 
+    def test_what_is_scored_is_counted(self, space: SearchSpace) -> None:
+        problem, scored = counted(self.problem(space))
+        genomes = space.sample(3, np.random.default_rng(0))
+        np.testing.assert_array_equal(problem.evaluate(genomes).F, self.problem(space).evaluate(genomes).F)
+        problem.evaluate(genomes[:1])
+        assert scored() == 4
+
     def test_time_ends_a_search_too(self, space: SearchSpace) -> None:
         ledger = Ledger(self.problem(space), 1000, seconds=0.0)
         with pytest.raises(SpentError):
@@ -275,6 +302,27 @@ class TestDynast:
     def test_one_that_is_killed_is_left_out_too(self, space: SearchSpace, tmp_path: Path) -> None:
         with pytest.raises(LeftOutError, match="failed"):
             self.answered(space, tmp_path, 100, end="import os; os.kill(os.getpid(), 11)")
+
+    def test_one_that_hangs_is_left_out(
+        self, space: SearchSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(dynast_tactics, "_MOST_SECONDS", 1.0)
+        with pytest.raises(LeftOutError, match="failed"):
+            self.answered(space, tmp_path, 100, end="import time; time.sleep(60)")
+
+    def test_one_that_can_not_be_started_is_left_out(self, space: SearchSpace, tmp_path: Path) -> None:
+        ledger = Ledger(TestSearches.problem(space), 10)
+        with pytest.raises(LeftOutError, match="can not be started"):
+            answer_script(["/nowhere/python"], space, ledger, tmp_path)
+
+    def test_one_that_does_not_wait_for_an_answer_is_told_by_its_end(
+        self, space: SearchSpace, tmp_path: Path
+    ) -> None:
+        genome = space.sample(1, np.random.default_rng(0))[0].tolist()
+        code = f"import os; os.close(0); print({genome}, flush=True); raise SystemExit('gone')"
+        ledger = Ledger(TestSearches.problem(space), 10)
+        with pytest.raises(LeftOutError, match="gone"):
+            answer_script([sys.executable, "-c", code], space, ledger, tmp_path)
 
     @pytest.mark.parametrize("stray", ["a warning", "[1, 2, 300]", "{}"])
     def test_lines_that_are_no_genes_are_told(self, space: SearchSpace, tmp_path: Path, stray: str) -> None:

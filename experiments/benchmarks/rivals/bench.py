@@ -19,10 +19,10 @@ reads the QDQ models of ONNX Runtime's tool as well as NNCF's, which nothing els
 
 Those that take minutes (``_LONG``) run for the first seed alone, so that their figures have no interval.
 
-A rival that can not run here is left out: its goals are missed, the cause is a note, and ``RIVAL_ran`` says which
-did. Those that are installed (``_seconds`` has no part of that) are the newest that their bounds allow; notes tell
-the versions. Gains are ours minus theirs on the test split, of networks that the validation split chose: where we
-lose, they are negative.
+A rival that can not run here is left out: its goals are missed, the cause is a note, and ``RIVAL_ran`` says in
+what share of its seeds it ran. Those that are installed (``_seconds`` has no part of that) are the newest that
+their bounds allow; notes tell the versions. Gains are ours minus theirs on the test split, of networks that the
+validation split chose: where we lose, they are negative.
 """
 
 from __future__ import annotations
@@ -30,23 +30,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import onnxruntime
 import optuna
 
 from bitfront.experiments.benchmarks.intervals import over_seeds
 from bitfront.experiments.benchmarks.result import BenchResult
-from bitfront.experiments.benchmarks.rivals.compared import OURS, compared, goals
+from bitfront.experiments.benchmarks.rivals.compared import compared, goals
 from bitfront.experiments.benchmarks.rivals.contest import Contest, Offer, Setting
 from bitfront.experiments.benchmarks.rivals.deployed import Deployed
 from bitfront.experiments.benchmarks.rivals.dynast_tactics import DynasT, dynast_python
-from bitfront.experiments.benchmarks.rivals.environment import version_in
+from bitfront.experiments.benchmarks.rivals.names import NAMES, OURS
 from bitfront.experiments.benchmarks.rivals.nncf_mixed import mixed_by_nncf, nncf_python
 from bitfront.experiments.benchmarks.rivals.ort_int8 import int8_by_onnxruntime
 from bitfront.experiments.benchmarks.rivals.plot import rivals_figure
-from bitfront.experiments.benchmarks.rivals.searches import front_of, in_real_numbers, scored_by
+from bitfront.experiments.benchmarks.rivals.searches import counted, front_of, in_real_numbers, scored_by
 from bitfront.experiments.benchmarks.search_rivals import Ledger, Rival, optuna_nsga2, optuna_tpe, spend
-from bitfront.experiments.benchmarks.studied import budget, budget_words, searched, studied_spec
+from bitfront.experiments.benchmarks.studied import budget, searched, studied_spec
 from bitfront.experiments.benchmarks.study import study
 from bitfront.experiments.reporter import Reporter
 from bitfront.experiments.spec import Spec
@@ -58,8 +59,6 @@ _OPTUNA: dict[str, Rival] = {"optuna_nsga2": optuna_nsga2, "optuna_tpe": optuna_
 _DYNAST = (_EVOLUTIONARY, _LINAS) = ("dynast_evolutionary", "dynast_linas")
 _RIVALS = (_ORT, _NNCF, *_OPTUNA, *_DYNAST)
 _INSTALLED = (_NNCF, *_DYNAST)  # in environments of their own
-_LINAS_EVALUATIONS, _QUICK_LINAS_EVALUATIONS = 250, 40
-_LINAS_POPULATION, _QUICK_LINAS_POPULATION = 50, 20
 _ASKED_AGAIN = 2  # times as many as are different: the ledger ends it
 _OPTUNA_SECONDS, _QUICK_OPTUNA_SECONDS = 120.0, 2.0
 _LONG = ("optuna_tpe", *_DYNAST)
@@ -84,39 +83,32 @@ def run(quick: bool, seeds: int, reporter: Reporter) -> BenchResult:
     """Seeds are those of the searches. Quick: a barely trained supernet on digits, and nothing is installed."""
     with study(_spec(quick), reporter) as studied:
         setting = Setting(studied, quick, reporter)
-        setting.prepare([_NNCF], nncf_python)
-        setting.prepare(_DYNAST, dynast_python)
+        setting.prepare([_NNCF], "nncf", nncf_python)
+        setting.prepare(_DYNAST, "dynast", dynast_python)
         contests = [_contest(setting, seed) for seed in range(seeds)]
         measured = [contest.measured() for contest in contests]
     figures = over_seeds(
         [compared(methods) | one.spent() for methods, one in zip(measured, contests, strict=True)]
     )
-    figures |= {f"{name}_ran": float(name not in setting.left_out) for name in _RIVALS}
+    figures |= setting.shares()
     asked = [_FP32, *(name for name in _RIVALS if not quick or name not in _INSTALLED)]
     picture = {"fronts": rivals_figure(measured[0])}
     return BenchResult.of("rivals", seeds, figures, goals(figures, asked), picture, _notes(setting))
 
 
 def _notes(setting: Setting) -> list[str]:
-    most, (inner, _) = _linas(setting)[0], budget(setting.quick)
+    (evaluations, population), linas = budget(setting.quick), _linas(setting)
+    versions = {"onnxruntime": onnxruntime.__version__, "optuna": optuna.__version__, **setting.versions}
     return [
-        f"Versions: {', '.join(_versions(setting))}.",
-        budget_words(setting.quick),
+        f"Versions: {', '.join(f'{name} {version}' for name, version in versions.items())}.",
+        f"Searches score up to {evaluations:,} candidates by one predictor, in populations of {population}.",
         f"Optuna's searches end after {_optuna_seconds(setting):g} s, if not all are scored by then.",
-        f"LINAS measures {most} candidates and learns from these; inner loops have {inner:,} evaluations.",
+        f"LINAS measures {linas.evaluations} candidates and learns from these alone; its inner loops have "
+        f"{evaluations:,} evaluations.",
+        f"Of each front, up to {setting.models} networks are exported and measured.",
         "Times have no part of installing rivals, nor of samples and predictor, which all but LINAS find ready.",
-        f"The first seed alone: {', '.join(_LONG)}.",
-        *(f"{name} is left out: {why}" for name, why in setting.left_out.items()),
-    ]
-
-
-def _versions(setting: Setting) -> list[str]:
-    packages = {_NNCF: "nncf", _EVOLUTIONARY: "dynast"}
-    there = {package: setting.pythons.get(rival) for rival, package in packages.items()}
-    return [
-        f"onnxruntime {onnxruntime.__version__}",
-        f"optuna {optuna.__version__}",
-        *(f"{package} {version_in(python, package)}" for package, python in there.items() if python is not None),
+        f"The first seed alone: {', '.join(NAMES[name] for name in _LONG)}.",
+        *(f"{NAMES[name]}: left out, as {why}" for name, why in setting.left_out.items()),
     ]
 
 
@@ -130,7 +122,9 @@ def _contest(setting: Setting, seed: int) -> Contest:
     contest, studied = Contest(setting), setting.study
 
     def ours(problem: Problem) -> Offer:
-        return setting.offer(searched(problem, "nsga2", setting.quick, seed), budget(setting.quick)[0])
+        problem, scored = counted(problem)
+        front = searched(problem, "nsga2", setting.quick, seed)
+        return setting.offer(front, scored())
 
     contest.enter(OURS, partial(ours, studied.predicting()))
     fp32 = contest.enter(_FP32, partial(ours, studied.predicting(space=in_real_numbers(studied.space))))
@@ -173,11 +167,11 @@ def _scored(setting: Setting, rival: Rival, seed: int, seconds: float = math.inf
 
 
 def _by_linas(setting: Setting, seed: int) -> Offer:
-    inner, _ = budget(setting.quick)
-    most, population = _linas(setting)
-    problem = setting.measuring("measuring what LINAS asks for", most)
-    ledger = Ledger(problem, most)
-    spend(DynasT(setting.pythons[_LINAS], "linas", most, inner), problem, ledger, population, seed)
+    (inner, _), own = budget(setting.quick), _linas(setting)
+    problem = setting.measuring("measuring what LINAS asks for", own.evaluations)
+    ledger = Ledger(problem, own.evaluations)
+    rival = DynasT(setting.pythons[_LINAS], "linas", own.evaluations, inner)
+    spend(rival, problem, ledger, own.population, seed)
     return setting.offer(front_of(problem, ledger), len(ledger))
 
 
@@ -185,8 +179,10 @@ def _optuna_seconds(setting: Setting) -> float:
     return _QUICK_OPTUNA_SECONDS if setting.quick else _OPTUNA_SECONDS
 
 
-def _linas(setting: Setting) -> tuple[int, int]:
-    """Evaluations, and the population."""
-    if setting.quick:
-        return _QUICK_LINAS_EVALUATIONS, _QUICK_LINAS_POPULATION
-    return _LINAS_EVALUATIONS, _LINAS_POPULATION
+class _Linas(NamedTuple):
+    evaluations: int
+    population: int
+
+
+def _linas(setting: Setting) -> _Linas:
+    return _Linas(40, 20) if setting.quick else _Linas(250, 50)

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from bitfront.experiments.benchmarks.best_below import meeting
 from bitfront.experiments.benchmarks.equal_accuracy import MOST, MeasuredFront, ratios
+from bitfront.experiments.benchmarks.rivals.names import OURS
 from bitfront.search.hypervolume import hypervolume, reference_point
 
-OURS = "ours"
 LATENCY = "latency_ms"
 _POINTS = 5
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bitfront.experiments.benchmarks.rivals.compared import Figures, Measured
 from bitfront.experiments.benchmarks.rivals.deployed import Deployed, accuracy, exported, latencies
-from bitfront.experiments.benchmarks.rivals.environment import LeftOutError
+from bitfront.experiments.benchmarks.rivals.environment import LeftOutError, version_in
 from bitfront.experiments.benchmarks.study import OBJECTIVES, Study
 from bitfront.experiments.reporter import Reporter
 from bitfront.latency_lut.devices.host_openvino import HostOpenVINO
@@ -41,8 +41,10 @@ class Setting:
         study: the supernet on its device, which is `HostOpenVINO`.
         quick: few networks, and nothing is installed.
         reporter: who is told.
-        left_out: rivals that can not run here, and why.
+        left_out: rivals that can not run here, or fail, and why.
         pythons: those of environments that rivals have for themselves.
+        versions: of what is installed there.
+        ran: of each rival, in how many seeds it ran, and in how many it was asked to.
     """
 
     study: Study
@@ -50,15 +52,22 @@ class Setting:
     reporter: Reporter
     left_out: dict[str, str] = field(default_factory=dict)
     pythons: dict[str, Path] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    ran: dict[str, tuple[int, int]] = field(default_factory=dict)
 
-    def prepare(self, names: Sequence[str], python: Callable[[bool, Reporter], Path]) -> None:
+    def prepare(self, names: Sequence[str], package: str, python: Callable[[bool, Reporter], Path]) -> None:
         """Make the environment of some rivals before anything is timed; where that fails, they are left out."""
         try:
             made = python(not self.quick, self.reporter)
+            self.versions[package] = version_in(made, package)
         except LeftOutError as error:
             self.left_out |= dict.fromkeys(names, str(error))
         else:
             self.pythons |= dict.fromkeys(names, made)
+
+    def shares(self) -> Figures:
+        """Of the seeds in which each rival was asked to run, the share in which it did."""
+        return {f"{name}_ran": ran / asked for name, (ran, asked) in self.ran.items()}
 
     @property
     def device(self) -> HostOpenVINO:
@@ -71,6 +80,11 @@ class Setting:
         """Of the study's supernet; it also has the images as networks take them."""
         ground = self.study.ground
         return Evaluator(ground.supernet, ground.run.dataset(), ground.run.spec.supernet.calibration_images)
+
+    @property
+    def models(self) -> int:
+        """How many networks every method puts forward, where its front has them."""
+        return _QUICK_MODELS if self.quick else _MODELS
 
     def measuring(self, label: str, most: int) -> Problem:
         """Each candidate is truly measured, once, on the validation split; ``most`` of them are expected."""
@@ -87,7 +101,7 @@ class Setting:
 
     def offer(self, front: Front, evaluations: int) -> Offer:
         """As many members of a front as every method puts forward, spread over it, exported."""
-        members = front.spread(_QUICK_MODELS if self.quick else _MODELS)
+        members = front.spread(self.models)
         return Offer(exported(self.evaluator, front.genomes[members]), evaluations)
 
 
@@ -119,12 +133,16 @@ class Contest:
 
     def try_to_enter(self, name: str, make: Callable[[], Offer], before: float = 0.0) -> None:
         """`enter` where that is possible; else the cause is kept, and no further seed tries."""
+        ran, asked = self._setting.ran.get(name, (0, 0))
+        self._setting.ran[name] = ran, asked + 1
         if name in self._setting.left_out:
             return
         try:
             self.enter(name, make, before)
         except LeftOutError as error:
             self._setting.left_out[name] = str(error)
+        else:
+            self._setting.ran[name] = ran + 1, asked + 1
 
     def measured(self) -> dict[str, Measured]:
         """Of each method: accuracies on both splits, and latencies, all of which are timed in the same rounds."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Timer
+from typing import IO
 
 import numpy as np
 
@@ -22,6 +25,7 @@ NAME = "dynast"
 _SEARCHES_WITH = ("pymoo>=0.6,<0.7", "numba", "pandas", "scikit-learn", "scipy", "autograd", "requests")
 _ALONE = ("dynast==1.6.0",)
 _SAID = 400
+_MOST_SECONDS = 1800.0
 
 
 @dataclass(frozen=True)
@@ -70,26 +74,42 @@ def answer_script(command: list[str], space: SearchSpace, ledger: Ledger, folder
 
     Raises:
         SpentError: the ledger's budget is used; the command is ended.
-        LeftOutError: the command fails.
+        LeftOutError: the command can not be started, fails, or is not done in time.
     """
     said = folder / "said.txt"
-    with (
-        said.open("w") as errors,
-        subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=clean()
-        ) as process,
-    ):
-        assert process.stdin is not None
-        assert process.stdout is not None
+    with said.open("w") as errors, _started(command, errors) as process:
+        late = Timer(_MOST_SECONDS, process.kill)
+        late.start()
         try:
-            for line in process.stdout:
-                genome = space.repair(_genome(line))
-                print(json.dumps(ledger.score(genome)[0].tolist()), file=process.stdin, flush=True)
-            process.wait()
+            _answer(process, space, ledger)
         finally:
+            late.cancel()
             process.kill()
     if process.returncode:
         raise LeftOutError(f"{NAME} failed ({' '.join(command[:2])} ...): {said.read_text().strip()[-_SAID:]}")
+
+
+def _started(command: list[str], errors: IO[str]) -> subprocess.Popen[str]:
+    try:
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=clean()
+        )
+    except OSError as error:
+        raise LeftOutError(f"{NAME} can not be started: {error}") from error
+
+
+def _answer(process: subprocess.Popen[str], space: SearchSpace, ledger: Ledger) -> None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    for line in process.stdout:
+        answer = json.dumps(ledger.score(space.repair(_genome(line)))[0].tolist())
+        try:
+            print(answer, file=process.stdin, flush=True)
+        except BrokenPipeError:  # its exit code tells
+            break
+    with suppress(BrokenPipeError):
+        process.stdin.close()
+    process.wait()
 
 
 def _genome(line: str) -> Genomes:

@@ -16,7 +16,7 @@ from bitfront.supernet.files import write_text
 
 _DONE = "installed.txt"
 _SAID = 400
-_MOST_SECONDS = 1800
+_INSTALLING_SECONDS = 1800.0
 
 
 class LeftOutError(BitfrontError):
@@ -61,15 +61,15 @@ def version_in(python: Path, package: str) -> str:
     return run_apart([str(python), "-I", "-c", code, package], package).strip()
 
 
-def run_apart(command: Sequence[str], name: str) -> str:
+def run_apart(command: Sequence[str], name: str, most_seconds: float = _INSTALLING_SECONDS) -> str:
     """What a command of a rival says, in an environment that knows nothing of this process's packages.
 
     Raises:
-        LeftOutError: it fails, or takes half an hour; the message ends with what it said last.
+        LeftOutError: it fails, or is not done in time; the message ends with what it said last.
     """
     try:
         done = subprocess.run(
-            command, env=clean(), capture_output=True, text=True, check=False, timeout=_MOST_SECONDS
+            command, env=clean(), capture_output=True, text=True, check=False, timeout=most_seconds
         )
     except OSError as error:
         raise LeftOutError(f"{name} can not be started: {error}") from error

@@ -17,6 +17,7 @@ from bitfront.experiments.reporter import Reporter
 from bitfront.supernet.evaluation import Evaluator
 
 NAME = "nncf"
+_SECONDS_EACH = 600.0
 MAX_DROP = 0.005
 """Accuracy on the validation split that a network may lose before NNCF takes layers back to real numbers."""
 _REQUIREMENTS = ("nncf>=3.0,<4",)
@@ -37,7 +38,7 @@ def mixed_by_nncf(
         folder = Path(name)
         _write(networks, evaluator, folder)
         reporter.say(f"quantizing {len(networks)} networks with {NAME}")
-        run_apart([str(python), "-I", nncf_script.__file__, str(folder)], NAME)
+        run_apart([str(python), "-I", nncf_script.__file__, str(folder)], NAME, len(networks) * _SECONDS_EACH)
         return [
             Deployed(
                 (folder / f"{number}.xml").read_bytes(),

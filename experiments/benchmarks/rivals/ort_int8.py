@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +39,17 @@ def int8_by_onnxruntime(network: Deployed, images: NDArray[np.float32]) -> Deplo
     with tempfile.TemporaryDirectory(prefix="bitfront-ort-") as folder:
         given, prepared, written = (Path(folder) / f"{name}.onnx" for name in ("given", "prepared", "int8"))
         given.write_bytes(network.model)
-        try:
-            quant_pre_process(given, prepared)
-            reader = Reader(_input_name(prepared))
-            quantize_static(prepared, written, reader, quant_format=QuantFormat.QDQ, per_channel=True)
-        except Exception as error:  # its own errors have no common class
-            raise LeftOutError(f"quantize_static failed: {type(error).__name__}: {error}") from error
+        _tried(quant_pre_process, given, prepared)
+        reader = Reader(_input_name(prepared))
+        _tried(quantize_static, prepared, written, reader, quant_format=QuantFormat.QDQ, per_channel=True)
         return Deployed(written.read_bytes(), network.resolution)
+
+
+def _tried(tool: Callable[..., None], *given: Any, **options: Any) -> None:
+    try:
+        tool(*given, **options)
+    except Exception as error:  # its own errors have no common class
+        raise LeftOutError(f"{tool.__name__} failed: {type(error).__name__}: {error}") from error
 
 
 def _input_name(path: Path) -> str:

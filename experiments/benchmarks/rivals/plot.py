@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from bitfront.experiments.benchmarks.interval_plot import dress
-from bitfront.experiments.benchmarks.rivals.compared import LATENCY, OURS, Measured
+from bitfront.experiments.benchmarks.rivals.compared import LATENCY, Measured
+from bitfront.experiments.benchmarks.rivals.names import NAMES, OURS
 from bitfront.experiments.plot_png import BLUE, GREY
 
 _COLOURS = ("#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b", GREY)
@@ -32,7 +33,7 @@ def rivals_figure(methods: Mapping[str, Measured]) -> bytes:
         panel.scatter(measured.latency_ms, 100 * measured.test, color=colour, marker=marker, s=22, alpha=0.45)
         panel.plot(
             front.costs[LATENCY][order], 100 * front.test[order], color=colour, marker=marker, markersize=5,
-            linewidth=2.4 if is_ours else 1.2, zorder=3 if is_ours else 2, label=name.replace("_", " "),
+            linewidth=2.4 if is_ours else 1.2, zorder=3 if is_ours else 2, label=NAMES[name],
         )  # fmt: skip
     dress(panel, "exported models in one runtime", "measured latency, ms", "measured test accuracy, %")
     image = io.BytesIO()
