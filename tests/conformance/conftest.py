@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from sqlalchemy import NullPool, create_engine
 
-from bitfront.experiments.store.records import SupernetRecord
+from bitfront.experiments.store.records import Candidate, CandidateBatch, Generation, SupernetRecord, utc_now
 from bitfront.experiments.store.sql import SqlStore
 
 _NUMBERS = itertools.count()
@@ -65,6 +67,32 @@ def supernet() -> SupernetRecord:
         path="supernets/ab12.safetensors", metrics={}, state="training",
         created_at=datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=UTC),
     )  # fmt: skip
+
+
+@pytest.fixture
+def at(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
+    """Put the clock of the store forward, or back."""
+
+    def put(offset: timedelta) -> None:
+        monkeypatch.setattr(store, "_clock", lambda: utc_now() + offset)
+
+    return put
+
+
+@pytest.fixture
+def add(store: SqlStore) -> Callable[..., list[Candidate]]:
+    """Store candidates with these metrics as the first generation, with the places of its front; returns all."""
+
+    def stored(
+        experiment: str, predicted: dict[str, NDArray[np.float64]], front: Sequence[int] = ()
+    ) -> list[Candidate]:
+        numbers = np.arange(len(next(iter(predicted.values()))))
+        genomes = np.stack([numbers // 256**i % 256 for i in range(3)], axis=1).astype(np.uint8)
+        batch = CandidateBatch(genomes, predicted)
+        store.add_generation(experiment, Generation(0, 1, 0.1), batch, genomes[list(front)], {})
+        return list(store.candidates(experiment, limit=10_000).items)
+
+    return stored
 
 
 def _execute(server: str, statement: str) -> None:

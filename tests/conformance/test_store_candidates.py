@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -140,6 +141,21 @@ class TestGenerations:
         ]
         assert len(everything(store, experiment, 10, on_front=True)) == 5
         assert store.last_generation(other) == (Generation(0, 5, 0.7), {"mine": 2})
+
+
+class TestAskingAgain:
+    def test_the_newest_generation_once_more(
+        self, store: Store, experiment: str, rng: np.random.Generator
+    ) -> None:
+        genomes = genomes_of(rng, 4)
+        batch, one = CandidateBatch(genomes, {"top1": np.zeros(4)}), Generation(0, 4, 0.1)
+        store.add_generation(experiment, one, batch, genomes[:1], {"i": 0})
+        store.add_generation(experiment, one, batch, genomes[:1], {"i": 0})
+        assert store.generations(experiment) == (one,)
+        with pytest.raises(ConflictError, match="1 comes next"):
+            store.add_generation(
+                experiment, replace(one, created_at=one.created_at + timedelta(seconds=1)), batch, genomes[:1], {}
+            )
 
 
 class TestCandidates:

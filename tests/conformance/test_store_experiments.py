@@ -16,11 +16,12 @@ import pytest
 from bitfront.experiments.store.base import MOST_PER_PAGE, SILENCE, Store
 from bitfront.experiments.store.errors import ConflictError, CursorError, StatusError
 from bitfront.experiments.store.owner import Owner
-from bitfront.experiments.store.records import PredictorRecord, SupernetRecord, TableRecord, utc_now
+from bitfront.experiments.store.records import PredictorRecord, SupernetRecord, TableRecord
 from bitfront.experiments.store.statuses import Status
 from bitfront.supernet.errors import UnknownNameError
 
 Opener = Callable[[], Store]
+At = Callable[[timedelta], None]
 
 
 class TestExperiments:
@@ -248,14 +249,12 @@ class TestLife:
         assert f"process {child.pid}" in store.get(ids[0]).reason
         assert store.mark_interrupted() == ()
 
-    def test_a_silent_process_of_another_host_is_given_up(
-        self, store: Store, experiment: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_silent_process_of_another_host_is_given_up(self, store: Store, experiment: str, at: At) -> None:
         store.claim(experiment, Owner("elsewhere", 1, ""))
         assert store.mark_interrupted() == ()
-        monkeypatch.setattr(store, "_clock", lambda: utc_now() + SILENCE - timedelta(seconds=30))
+        at(SILENCE - timedelta(seconds=30))
         assert store.mark_interrupted() == ()
-        monkeypatch.setattr(store, "_clock", lambda: utc_now() + SILENCE + timedelta(seconds=30))
+        at(SILENCE + timedelta(seconds=30))
         assert store.mark_interrupted() == (experiment,)
         with pytest.raises(StatusError, match="must stop"):
             store.heartbeat(experiment, Owner("elsewhere", 1, ""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -92,3 +93,27 @@ class TestShared:
         with opener() as other:
             other.set_stage(experiment, "search")
             assert store.get(experiment).stage == "search"
+
+    def test_several_that_store_one_thing_at_once(self, opener: Opener, store: Store) -> None:
+        """Two workers that made the same table: both have it, and neither is refused."""
+        begin, failed = threading.Barrier(6), list[BaseException]()
+
+        def put(number: int) -> None:
+            try:
+                with opener() as mine:
+                    for round_ in range(10):
+                        begin.wait(30)
+                        mine.put_table(TableRecord(f"t{round_}", "host", "h", str(number), {}))
+                        mine.put_supernet(
+                            SupernetRecord(f"s{round_}", "a", "h", "d", "h", {}, str(number), {}, "ready")
+                        )
+            except BaseException as error:
+                failed.append(error)
+
+        threads = [threading.Thread(target=put, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failed == []
+        assert len(store.tables()) == 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from bitfront.experiments.stages.exporting import export_candidate
 from bitfront.experiments.stages.supernet import supernet_folder
 from bitfront.experiments.store.base import Store
 from bitfront.experiments.store.home import open_store, store_file
+from bitfront.experiments.store.owner import Owner
 from bitfront.experiments.store.records import (
     CandidateBatch,
     ExportRecord,
@@ -30,6 +32,7 @@ from bitfront.experiments.store.records import (
     SupernetRecord,
     TableRecord,
 )
+from bitfront.experiments.store.statuses import Status
 from bitfront.supernet.data.dataset import Dataset
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.spaces import SPACES
@@ -114,6 +117,59 @@ def find(home: Path) -> Find:
         (folder / "front.html").write_text("<html></html>")
 
     return leave
+
+
+@pytest.fixture
+def done(store: Store, spec: dict[str, Any], find: Find) -> str:
+    """A COMPLETED experiment."""
+    one = store.create_experiment("digits-host", spec, 0).id
+    store.claim(one)
+    store.set_stage(one, "7 export")
+    find(store, one)
+    store.set_status(one, Status.COMPLETED)
+    return one
+
+
+@pytest.fixture
+def dead() -> Owner:
+    """A process of this machine that is no more."""
+    return Owner(socket.gethostname(), 2**22 + 1, "no boot:0")
+
+
+@pytest.fixture
+def spec_file(tmp_path: Path) -> Path:
+    """A valid spec as it is written."""
+    path = tmp_path / "spec.yaml"
+    path.write_text("{name: digits-host, space: digits, data: digits, device: bitfusion, seed: 3}")
+    return path
+
+
+@pytest.fixture
+def one_error() -> Callable[..., None]:
+    """A command's only line on stderr is an error with these words; its exit code is 1 and stdout is empty."""
+
+    def check(result: Result, *words: str) -> None:
+        assert result.exit_code == 1, result.output
+        assert result.stdout == ""
+        (line,) = result.stderr.splitlines()
+        assert line.startswith("error: ")
+        for word in words:
+            assert word in line
+
+    return check
+
+
+@pytest.fixture
+def usage_error() -> Callable[..., None]:
+    """A command line is refused with these words: the exit code is 2 and stdout is empty."""
+
+    def check(result: Result, *words: str) -> None:
+        assert result.exit_code == 2, result.output
+        assert result.stdout == ""
+        for word in words:
+            assert word in result.stderr
+
+    return check
 
 
 def _search(store: Store, experiment_id: str) -> None:
