@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -19,8 +19,16 @@ from typing import IO
 Say = Callable[[str], None]
 
 _PATIENCE_SECONDS = 10.0
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+_GUARDED = """
+import os, signal, sys
+if os.fork() == 0:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.read(0, 1)  # nothing is ever written: it ends with whoever holds the other end
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+"""Becomes a program, beside a guard that ends all of its session when this process is gone."""
 _UNIT_OF_MEMORY = 1 if sys.platform == "darwin" else 1024
 
 
@@ -40,29 +48,36 @@ def run_child(
 ) -> Ran:
     """Run a program to its end; stderr goes line by line to ``log`` and ``say``, stdout nowhere.
 
-    ``variables`` are added to this process's environment. It leads a session of its own, which is ended with it.
-    Where this process is interrupted, so is the program. Where this one is killed, so is the program under Linux;
-    elsewhere it ends with the next line that it writes.
+    ``variables`` are added to this process's environment. The program leads a session of its own, and what is left
+    of that ends with it. One that can not be started ends with 1, and says why. Where this process is interrupted,
+    so is the program; where this one is killed, so are the program and all that it started in its session.
 
     Raises:
         KeyboardInterrupt: this process was interrupted, and the program has ended.
-        OSError: the program can not be started, or the log not be written.
+        OSError: the log can not be written.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_bytes(b"")
     start = time.monotonic()
-    process = _started(command, variables)
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _GUARDED, *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        env={**os.environ, **variables},
+    )
     listener = Thread(target=_listen, args=(process.stderr, log, say), daemon=True)
     listener.start()
     try:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    except BaseException:
-        _interrupt(process)
-        raise
+        usage = _ended(process)
     finally:
         _signal(process, signal.SIGKILL)  # what it left running would hold its stderr open
         listener.join(_PATIENCE_SECONDS)
+        assert process.stdin is not None
+        process.stdin.close()
     return Ran(
         process.returncode,
         time.monotonic() - start,
@@ -72,27 +87,15 @@ def run_child(
     )
 
 
-def _started(command: Sequence[str], variables: Mapping[str, str]) -> subprocess.Popen[str]:
-    parent = os.getpid()
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-        env={**os.environ, **variables},
-        preexec_fn=None if _LIBC is None else lambda: _end_with(parent),
-    )
-
-
-def _end_with(parent: int) -> None:
-    """Called in the program's process before it begins: whoever kills its parent kills it too."""
-    assert _LIBC is not None
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # killed meanwhile
-        os._exit(1)
+def _ended(process: subprocess.Popen[str]) -> resource.struct_rusage:
+    """What it used, once it has ended."""
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+    except BaseException:
+        _interrupt(process)
+        raise
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return usage
 
 
 def _listen(stream: IO[str], log: Path, say: Say) -> None:

@@ -54,7 +54,7 @@ LUT_FIDELITY = Claim(
     seeds=2,
     shown=(
         _of_case("mape", "mean error of predicted latency", PERCENT, _HELD_AGAINST),
-        _of_case("mape_macs", "the same, by counting MACs", PERCENT, _HELD_AGAINST),
+        _of_case("mape_macs", "mean error by counting MACs", PERCENT, _HELD_AGAINST),
         _of_case("mape_later", "mean error minutes later", PERCENT, _HELD_AGAINST),
         _of_case("truth_moved", "by how much the truth moved since", PERCENT, "measured"),
         _of_case("tau", "Kendall's tau", PLAIN, _HELD_AGAINST),
@@ -89,7 +89,7 @@ EXPORT = Claim(
         _in_runtime("agreement", "_least", "same answers, least", PERCENT, _TESTED),
         _in_runtime("top1_difference", "_most", "change of accuracy, most", POINTS, _TESTED),
         _in_runtime("onnx_size_error", "_most", "error of the file's size, most", PERCENT, _AGAINST_FILE),
-        _in_runtime("onnx_constants_error", "_most", "the same, of constants alone", PERCENT, _AGAINST_FILE),
+        _in_runtime("onnx_constants_error", "_most", "error of constants' size, most", PERCENT, _AGAINST_FILE),
         Shown(
             "{device}_{form}_size_error_most",
             "{device}: error of the size in {form}, most",

@@ -162,9 +162,9 @@ ONE_FAMILY = Claim(
     seeds=3,
     shown=(
         Shown("mean_top1_lost", "accuracy lost with another device's networks, mean", POINTS, _TESTED),
-        Shown("largest_top1_lost", "the same, at the worst pair of devices", POINTS, _TESTED),
+        Shown("largest_top1_lost", "accuracy lost at the worst pair of devices", POINTS, _TESTED),
         Shown("largest_latency_ratio", "latency at equal accuracy, worst pair", TIMES, _OF_TABLE),
-        Shown("mean_top1_lost_at_least", "the mean less half of its interval", POINTS, _TESTED),
+        Shown("mean_top1_lost_at_least", "mean accuracy lost, less half of its interval", POINTS, _TESTED),
         Shown("pairs_that_gain", "pairs where another device's networks are more accurate", PLAIN, _COUNTED),
         Shown("least_equalled", "share of networks that the device's own match, least of all", PERCENT, _COUNTED),
         _crossed("top1_lost", "accuracy lost", POINTS, _TESTED),

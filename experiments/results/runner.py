@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,10 +21,12 @@ from bitfront.experiments.results.child import Ran, Say, run_child
 from bitfront.experiments.results.conditions import Conditions
 from bitfront.experiments.results.record import Found, Record, picture_digest, result_path
 from bitfront.experiments.store.home import home
+from bitfront.supernet.data.places import data_folders
 from bitfront.supernet.errors import BitfrontError, CorruptFileError, StorageError
 from bitfront.supernet.files import read_json, write_bytes
 
 _ERROR = "error: "
+_CHECKOUT = Path(__file__).resolve().parents[2]
 _MOST_LINES = 20
 _SHARED = "bitfront.experiments.benchmarks.study"
 
@@ -139,9 +143,18 @@ class Runner:
 
     def _without_places(self, text: str) -> str:
         """Where people keep their things is nobody else's matter."""
-        names = {self.home_of_benchmarks(): "BITFRONT_HOME", home(): "BITFRONT_HOME"}
-        for place, name in (names | {self.folder.absolute(): self.folder.name, Path.home(): "~"}).items():
-            text = text.replace(str(place), name)
+        names = {
+            self.home_of_benchmarks(): "BITFRONT_HOME",
+            home(): "BITFRONT_HOME",
+            self.folder.absolute(): self.folder.name,
+            **dict.fromkeys(data_folders(), "DATA"),
+            _CHECKOUT: "bitfront",
+            Path(sys.prefix): "PYTHON",
+            Path(tempfile.gettempdir()): "TMP",
+            Path.home(): "~",
+        }
+        for place in sorted(names, key=lambda each: -len(str(each))):
+            text = text.replace(str(place), names[place])
         return text
 
     def _pictures(self, bench: str, drawn: Sequence[Path]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bitfront.experiments.benchmarks.result import Goal, judged
@@ -63,7 +63,7 @@ def _found(claim: Claim, found: Found) -> Iterator[str]:
     yield from _table(
         ("goal", "asked", "found", ""), [_goal_row(claim, goal) for goal in _missed_first(found.goals)]
     )
-    yield from (*(f"- {_line_of(note)}" for note in found.notes), *([""] if found.notes else []))
+    yield from (*(f"- {_plain(note)}" for note in found.notes), *([""] if found.notes else []))
     published = [each.row for each in _published(claim, found)]
     yield from _table(("published elsewhere", "there", "here", ""), published)
     for grid in grids(claim, found.figures):
@@ -120,45 +120,48 @@ def _published(claim: Claim, found: Found) -> list[_Published]:
 
 def _run(record: Record) -> Iterator[str]:
     """What it takes to do it again, and what it was done with."""
-    conditions, machine = record.conditions, record.conditions.machine
-    memory = machine["memory_bytes"]
-    parts = [
-        str(machine["cpu"]),
-        f"{machine['cores']} cores",
-        str(machine["system"]),
-        f"Python {machine['python']}",
-    ]
-    if memory:
-        parts.insert(2, f"{memory / 2**30:.1f} GiB")
+    cpu, *_ = machine = _machine(record)
+    told = html.escape(f", {_seeds(record)}, {duration(record.seconds)}, {cpu}", quote=False)
+    yield from (f"<details><summary><code>{html.escape(record.command)}</code>{told}</summary>", "")
+    yield from (*_table(("run", ""), _run_rows(record, machine)), "</details>", "")
+
+
+def _seeds(record: Record) -> str:
     seeds = record.asked_seeds if record.found is None else record.found.seeds
-    rows = [
-        ("command", f"`{record.command}`"),
-        ("seeds", str(seeds)),
-        ("begun", f"{record.started_at:%Y-%m-%d %H:%M} UTC"),
-        (
-            "took",
-            f"{duration(record.seconds)} ({duration(record.cpu_seconds)} of processor), "
-            f"at most {record.peak_memory_bytes / 2**20:,.0f} MiB",
-        ),
-        ("machine", ", ".join(parts)),
-        ("instructions", ", ".join(machine["isa"])),
-        ("code", f"commit {conditions.commit or 'unknown'}, sources {conditions.sources[:12]}"),
-        ("versions", ", ".join(f"{name} {version}" for name, version in conditions.versions.items())),
-    ]
-    rows += [("kept, although", "; ".join(record.kept))] if record.kept else []
-    short = (
-        f"`{record.command}`, {seeds} {'seed' if seeds == 1 else 'seeds'}, {duration(record.seconds)}, {parts[0]}"
-    )
-    yield from (f"<details><summary>{_html(short)}</summary>", "")
-    yield from (*_table(("run", ""), rows), "</details>", "")
+    return f"{seeds} {'seed' if seeds == 1 else 'seeds'}"
 
 
-def _html(text: str) -> str:
-    """In a summary, Markdown says nothing."""
-    return re.sub("`(.*?)`", r"<code>\1</code>", html.escape(text, quote=False))
+def _machine(record: Record) -> list[str]:
+    machine = record.conditions.machine
+    memory = [f"{machine['memory_bytes'] / 2**30:.1f} GiB"] if machine["memory_bytes"] else []
+    system = str(machine["system"])
+    return [str(machine["cpu"]), f"{machine['cores']} cores", *memory, system, f"Python {machine['python']}"]
 
 
-def _table(head: Row, rows: Sequence[Row]) -> Iterator[str]:
+def _run_rows(record: Record, machine: Sequence[str]) -> Iterator[Row]:
+    conditions = record.conditions
+    memory = f"{record.peak_memory_bytes / 2**20:,.0f} MiB"
+    yield "command", f"`{record.command}`"
+    yield "seeds", _seeds(record).partition(" ")[0]
+    yield "begun", f"{record.started_at:%Y-%m-%d %H:%M} UTC"
+    yield "took", f"{duration(record.seconds)} ({duration(record.cpu_seconds)} of processor), at most {memory}"
+    yield "machine", ", ".join(machine)
+    yield "instructions", ", ".join(conditions.machine["isa"])
+    yield "code", f"commit {conditions.commit or 'unknown'}, sources {conditions.sources[:12]}"
+    yield "versions", ", ".join(f"{name} {version}" for name, version in conditions.versions.items())
+    for name, digest in conditions.at_hand.items():
+        yield name, digest[:12]
+    if record.kept:
+        yield "kept, although", "; ".join(record.kept)
+
+
+def _plain(text: str) -> str:
+    """A line that says in Markdown what it says, whatever is in it."""
+    return re.sub(r"([\\`*\[\]<>|#]|(?<!\w)_|_(?!\w))", r"\\\1", _line_of(text))
+
+
+def _table(head: Row, some: Iterable[Row]) -> Iterator[str]:
+    rows = list(some)
     if rows:
         yield from (_line(head), _line(["---"] * len(head)), *map(_line, rows), "")
 

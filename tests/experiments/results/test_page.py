@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from bitfront.experiments.benchmarks.result import Goal, judged
 from bitfront.experiments.results.claim import PERCENT, PLAIN, POINTS, Claim, Unit
 from bitfront.experiments.results.claims import CLAIMS
+from bitfront.experiments.results.conditions import Conditions
 from bitfront.experiments.results.numbers import figure_text, goal_texts, number_text
 from bitfront.experiments.results.page import page, records_in
 from bitfront.experiments.results.record import Record, result_path
@@ -55,7 +57,11 @@ class TestPage:
         assert ["BitFusion: ratio", "≥ 1 times", "1.5 times", "holds"] in rows(text)
         assert ["BitFusion: ratio", "≥ 2 times", "1.5 times", "**not reached**"] in rows(text)
         assert "all 1 together took 12 s, 11 s of processor." in text
-        assert "\n- One | two is left out.\n" in text
+        assert "\n- One \\| two is left out.\n" in text
+        assert (
+            "<details><summary><code>bitfront bench first --seeds 3</code>, 3 seeds, 12 s, A | CPU</summary>"
+            in text
+        )
         assert "![The first one is better: fronts](results/first-fronts.png)" in text
 
     def test_missed_goals_come_first_and_are_in_the_summary(self, kept: Path, claims: tuple[Claim, ...]) -> None:
@@ -81,6 +87,25 @@ class TestPage:
         assert found["code"] == f"commit 0123456789ab, sources {'ab' * 6}"
         assert found["versions"] == "bitfront 0.1.0"
         assert "kept, although" not in found
+
+    def test_notes_are_no_markup(self, record_of: RecordOf, claims: tuple[Claim, ...]) -> None:
+        note = 'File "x.py", in <module>: *all* of _it_ and a_name, `code` [link](x)'
+        record = record_of({"bitfusion_ratio": 2.5})
+        assert record.found is not None
+        found = record.found.model_copy(update={"notes": (note,)})
+        text = page(claims, {"first": record.model_copy(update={"found": found})}, "r")
+        (line,) = [line for line in text.splitlines() if line.startswith("- File")]
+        shown = next(part for part in MarkdownIt("commonmark").parse(line) if part.type == "inline").children
+        assert shown is not None
+        assert {part.type for part in shown} <= {"text", "text_special"}
+        assert "".join(part.content for part in shown) == note
+
+    def test_what_lay_beside_data_is_told(
+        self, record_of: RecordOf, claims: tuple[Claim, ...], here: Conditions
+    ) -> None:
+        conditions = here.model_copy(update={"at_hand": {"a-supernet": "ef" * 32}})
+        text = page(claims, {"first": record_of({"bitfusion_ratio": 2.5}, conditions=conditions)}, "r")
+        assert ["a-supernet", "ef" * 6] in rows(text)
 
     def test_what_was_kept_is_told(self, record_of: RecordOf, claims: tuple[Claim, ...]) -> None:
         record = record_of({"bitfusion_ratio": 2.0}, kept=("the code has changed", "numpy is another"))

@@ -86,10 +86,10 @@ class TestRun:
         assert (record.error or "").splitlines()[0] == "BITFRONT_HOME/x and results/y"
 
     def test_nor_do_notes(self, fakes: Any, folder: Path, home: Path) -> None:
-        fakes.note = f"see {home}/x, {fakes.folder}/homes/{fakes.conditions.key}/y and {folder}/z"
+        fakes.note = f"see {home}/x, {fakes.folder}/homes/{fakes.conditions.key}/y, {sys.prefix}/v and {folder}/z"
         found = fakes.runner(folder).run([ONE])["one"].found
         assert found is not None
-        assert found.notes == ("see BITFRONT_HOME/x, BITFRONT_HOME/y and results/z",)
+        assert found.notes == ("see BITFRONT_HOME/x, BITFRONT_HOME/y, PYTHON/v and results/z",)
 
     def test_what_a_program_leaves_running_does_not_hold_it_up(self, fakes: Any, folder: Path) -> None:
         fakes.bodies["one"] = (
@@ -245,8 +245,9 @@ with terminated_as_interrupted():
     runner.run([Asked("one", False, 3), Asked("two", False, 3)])
 """
 _ENDLESS = """
-import os, pathlib, sys, time
-pathlib.Path(sys.argv[2] + ".pid").write_text(str(os.getpid()))
+import os, pathlib, subprocess, sys, time
+started = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+pathlib.Path(sys.argv[2] + ".pid").write_text(f"{{os.getpid()}} {{started.pid}} .")
 while True:
     {says}
     time.sleep(0.05)
@@ -256,10 +257,7 @@ _SAYS = 'print("still working", file=sys.stderr, flush=True)'
 
 @pytest.mark.parametrize(
     ("number", "says"),
-    [
-        *((number, _SAYS) for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)),
-        pytest.param(signal.SIGKILL, "", marks=pytest.mark.skipif(sys.platform != "linux", reason="Linux's own")),
-    ],
+    [(signal.SIGKILL, ""), *((number, _SAYS) for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT))],
 )
 def test_a_killed_runner_goes_on_where_it_was(
     fakes: Any, folder: Path, tmp_path: Path, number: signal.Signals, says: str
@@ -276,10 +274,11 @@ def test_a_killed_runner_goes_on_where_it_was(
     process = subprocess.Popen(
         [sys.executable, "-c", source], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    pid = _waited_for(runs.with_name("one.runs.pid"))
+    pids = _waited_for(runs.with_name("one.runs.pid"))
     os.kill(process.pid, number)
     process.wait(30)
-    _wait_until_gone(pid)
+    for pid in pids:
+        _wait_until_gone(pid)
     assert (folder / "one.json").exists()
     assert not (folder / "two.json").exists()
     records = fakes.runner(folder).run([ONE, TWO])
@@ -287,11 +286,12 @@ def test_a_killed_runner_goes_on_where_it_was(
     assert (fakes.runs("one"), fakes.runs("two")) == (1, 1)
 
 
-def _waited_for(path: Path) -> int:
+def _waited_for(path: Path) -> list[int]:
+    """The benchmark, and a process that it started."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if path.exists() and path.read_text():
-            return int(path.read_text())
+        if path.exists() and path.read_text().endswith("."):
+            return [int(pid) for pid in path.read_text().split()[:-1]]
         time.sleep(0.05)
     raise AssertionError(f"{path} was never written")
 
@@ -304,6 +304,17 @@ def _wait_until_gone(pid: int) -> None:
             return
         time.sleep(0.05)
     raise AssertionError("the benchmark outlived its runner")
+
+
+def test_a_child_that_can_not_be_started_is_told(tmp_path: Path) -> None:
+    ran = run_child(["/nowhere/program"], tmp_path / "log", lambda line: None)
+    assert ran.code == 1
+    assert "No such file" in ran.words
+
+
+def test_a_child_has_no_input(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import sys; sys.exit(len(sys.stdin.read()))"]
+    assert run_child(command, tmp_path / "log", lambda line: None).code == 0
 
 
 def test_a_child_is_told_of_as_it_goes(tmp_path: Path) -> None:
