@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not gpu" -q
+JOBS ?= 2
 RESULTS := $(if $(QUICK),.bitfront/results-quick,docs/results)
 SOURCES := supernet predictors latency_lut search experiments tests docs/examples
 
@@ -13,10 +14,10 @@ demo: $(STAMP)
 	$(BIN)/bitfront run experiments/demo/host.yaml
 	$(BIN)/bitfront run experiments/demo/bitfusion.yaml
 
-# Every headline claim, measured: hours; `make results QUICK=1` has small versions, for a look. To go on after an
-# interruption, give the same command. The page is written also where a benchmark failed.
+# Every headline claim, measured: hours; `make results QUICK=1` has small versions, for a look. Up to JOBS at once, but
+# those that time the machine. To go on after an interruption, give the same command. The page is written also where a benchmark failed.
 results: $(STAMP)
-	$(BIN)/bitfront results run $(if $(QUICK),--quick) -o $(RESULTS); ended=$$?; \
+	$(BIN)/bitfront results run $(if $(QUICK),--quick) -j $(JOBS) -o $(RESULTS); ended=$$?; \
 	$(BIN)/bitfront results page $(RESULTS) && exit $$ended
 
 test: lint types imports pytest

@@ -30,6 +30,10 @@ def run(
     keep: Annotated[
         bool, typer.Option("--keep", help="Results of other code, versions or machines will do; the page tells.")
     ] = False,
+    jobs: Annotated[
+        int,
+        typer.Option("-j", "--jobs", min=1, metavar="N", help="How many at once, of those that time nothing."),
+    ] = 1,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -56,7 +60,7 @@ def run(
 
     benches = asked_of(CLAIMS, quick, only or ())
     with terminated_as_interrupted():
-        records = Runner(output or _folder(quick), keep, tell).run(benches)
+        records = Runner(output or _folder(quick), keep, tell, jobs=jobs).run(benches)
     err().print(outcome_table(list(records.values())))
     failed = [bench for bench, record in records.items() if record.error is not None]
     if failed:

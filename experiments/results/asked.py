@@ -15,11 +15,12 @@ _QUICK_SEEDS = 1
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A benchmark, whether its small version is meant, and how many seeds."""
+    """A benchmark, whether its small version is meant, how many seeds, and whether nothing may run beside it."""
 
     bench: str
     quick: bool
     seeds: int
+    alone: bool = False
 
     @property
     def words(self) -> list[str]:
@@ -47,4 +48,4 @@ def asked_of(claims: Sequence[Claim], quick: bool, only: Sequence[str] = ()) -> 
         if name not in known:
             raise UnknownNameError("benchmark of a claim", name, known)
     chosen = [claim for name, claim in known.items() if not only or name in only]
-    return [Asked(claim.bench, quick, _QUICK_SEEDS if quick else claim.seeds) for claim in chosen]
+    return [Asked(claim.bench, quick, _QUICK_SEEDS if quick else claim.seeds, claim.alone) for claim in chosen]

@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from types import MappingProxyType
 from typing import IO
 
 Say = Callable[[str], None]
 
 _PATIENCE_SECONDS = 10.0
+_LOOK_SECONDS = 0.05
 _GUARDED = """
 import os, signal, sys
 if os.fork() == 0:
@@ -43,36 +44,35 @@ class Ran:
     words: str
 
 
+class StoppedError(Exception):
+    """A program was interrupted, as whoever started it was."""
+
+
 def run_child(
-    command: Sequence[str], log: Path, say: Say, variables: Mapping[str, str] = MappingProxyType({})
+    command: Sequence[str],
+    log: Path,
+    say: Say,
+    variables: Mapping[str, str] = MappingProxyType({}),
+    stop: Event | None = None,
 ) -> Ran:
     """Run a program to its end; stderr goes line by line to ``log`` and ``say``, stdout nowhere.
 
     ``variables`` are added to this process's environment. The program leads a session of its own, and what is left
-    of that ends with it. One that can not be started ends with 1, and says why. Where this process is interrupted,
-    so is the program; where this one is killed, so are the program and all that it started in its session.
+    of that ends with it. One that can not be started ends with 1, and says why. It is interrupted where ``stop``
+    is set; where this process is killed, so are the program and all that it started in its session.
 
     Raises:
-        KeyboardInterrupt: this process was interrupted, and the program has ended.
+        StoppedError: ``stop`` was set, and the program has ended.
         OSError: the log can not be written.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_bytes(b"")
     start = time.monotonic()
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _GUARDED, *command],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-        env={**os.environ, **variables},
-    )
+    process = _started(command, variables)
     listener = Thread(target=_listen, args=(process.stderr, log, say), daemon=True)
     listener.start()
     try:
-        usage = _ended(process)
+        usage = _ended(process, stop or Event())
     finally:
         _signal(process, signal.SIGKILL)  # what it left running would hold its stderr open
         listener.join(_PATIENCE_SECONDS)
@@ -87,15 +87,29 @@ def run_child(
     )
 
 
-def _ended(process: subprocess.Popen[str]) -> resource.struct_rusage:
+def _started(command: Sequence[str], variables: Mapping[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _GUARDED, *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        env={**os.environ, **variables},
+    )
+
+
+def _ended(process: subprocess.Popen[str], stop: Event) -> resource.struct_rusage:
     """What it used, once it has ended."""
-    try:
-        _, status, usage = os.wait4(process.pid, 0)
-    except BaseException:
-        _interrupt(process)
-        raise
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return usage
+    while True:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return usage
+        if stop.wait(_LOOK_SECONDS):
+            _interrupt(process)
+            raise StoppedError
 
 
 def _listen(stream: IO[str], log: Path, say: Say) -> None:

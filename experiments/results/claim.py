@@ -118,6 +118,7 @@ class Claim:
         source: who claims it, in Markdown.
         bench: the benchmark that tests it, by its name.
         seeds: how many seeds that has, in full.
+        alone: whether it times this machine, so that no other benchmark may run beside it.
         shown: the figures that are told beside its goals; all of them where this is empty.
     """
 
@@ -127,6 +128,7 @@ class Claim:
     source: str
     bench: str
     seeds: int = 5
+    alone: bool = False
     shown: tuple[Shown, ...] = ()
 
     def row(self, figure: str) -> tuple[str, Shown] | None:

@@ -24,4 +24,4 @@ CLAIMS: tuple[Claim, ...] = (
     LUT_FIDELITY,
     EXPORT,
 )
-"""In the order of the page. Benchmarks are run in this order, and each finds what those before it measured."""
+"""In the order of the page."""

@@ -52,6 +52,7 @@ LUT_FIDELITY = Claim(
     "bitfront's own claim",
     "lut-fidelity",
     seeds=2,
+    alone=True,
     shown=(
         _of_case("mape", "mean error of predicted latency", PERCENT, _HELD_AGAINST),
         _of_case("mape_macs", "mean error by counting MACs", PERCENT, _HELD_AGAINST),
@@ -85,6 +86,7 @@ EXPORT = Claim(
     "bitfront's own claim",
     "export",
     seeds=1,
+    alone=True,
     shown=(
         _in_runtime("agreement", "_least", "same answers, least", PERCENT, _TESTED),
         _in_runtime("top1_difference", "_most", "change of accuracy, most", POINTS, _TESTED),

@@ -36,6 +36,7 @@ RIVALS = Claim(
     "bitfront's own claim",
     "rivals",
     seeds=3,
+    alone=True,
     shown=(
         _of_rival("{rival}_hypervolume", "share of the box that the front covers", PLAIN, _TESTED),
         _of_rival("ours_over_{rival}_gain", "accuracy that ours gain at equal latency, mean", POINTS, _TESTED),

@@ -122,6 +122,7 @@ SEARCH_COST = Claim(
     APQ,
     "search-cost",
     seeds=1,
+    alone=True,
     shown=(
         *_paid("a further modelled device", "seconds_per_further_device", "joules_per_further_device", "<= 1800"),
         *_paid("a further limit", "seconds_per_further_constraint", "joules_per_further_constraint"),

@@ -24,8 +24,9 @@ page from the JSON that they leave in `{folder}/`. Nothing here is typed by hand
   predictor, or *counted*. Accuracies of networks are those on test images, on which no choice depended.
 - **±** is half of Student's 95 % interval of a mean over seeds, as far as they have the figure. Seeds are those of
   the search; supernet, predictor and test images are the same for all, and pictures of fronts show the first seed.
-- **Took** is the time of the run that ended, without any that were interrupted before. Benchmarks run in the order
-  of this page, and most find the samples and tables that those before them measured{took}.
+- **Took** is the time of the run that ended, without any that were interrupted before. Benchmarks that time this
+  machine run first, one by one; the others may run beside each other. Most find the samples and tables that those
+  before them measured{took}.
 """
 _QUICK = """\
 > **These are quick runs**: small versions, for a look. They say nothing about the claims.

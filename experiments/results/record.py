@@ -46,6 +46,7 @@ class Record(BaseModel):
         conditions: code, versions and machine.
         started_at: when, with a time zone.
         seconds, cpu_seconds: how long it took, and of how much processor.
+        jobs: how many benchmarks were run at once.
         peak_memory_bytes: the most that one of its processes had in memory.
         error: why it found nothing; None where it did.
         found: None where it failed.
@@ -63,6 +64,7 @@ class Record(BaseModel):
     started_at: AwareDatetime
     seconds: float = Field(ge=0)
     cpu_seconds: float = Field(ge=0)
+    jobs: int = Field(default=1, ge=1)
     peak_memory_bytes: int = Field(ge=0)
     error: str | None = None
     found: Found | None = None

@@ -1,15 +1,15 @@
-"""Runs the benchmarks of claims one after the other, and keeps what each found as soon as it ends."""
+"""Runs the benchmarks of claims, and keeps what each found as soon as it ends."""
 
 from __future__ import annotations
 
 import shutil
-import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from threading import Event
 
 from filelock import FileLock, Timeout
 
@@ -19,14 +19,14 @@ from bitfront.experiments.pace import duration
 from bitfront.experiments.results.asked import Asked
 from bitfront.experiments.results.child import Ran, Say, run_child
 from bitfront.experiments.results.conditions import Conditions
+from bitfront.experiments.results.hidden_places import without_places
 from bitfront.experiments.results.record import Found, Record, picture_digest, result_path
+from bitfront.experiments.results.together import done_together
 from bitfront.experiments.store.home import home
-from bitfront.supernet.data.places import data_folders
 from bitfront.supernet.errors import BitfrontError, CorruptFileError, StorageError
 from bitfront.supernet.files import read_json, write_bytes
 
 _ERROR = "error: "
-_CHECKOUT = Path(__file__).resolve().parents[2]
 _MOST_LINES = 20
 _SHARED = "bitfront.experiments.benchmarks.study"
 
@@ -54,6 +54,7 @@ class Runner:
         folder: where results and their pictures are kept.
         keep: results of other code, versions or machines will do; this is told in them.
         say: told what goes on, line by line.
+        jobs: how many benchmarks run at once, where none of them has to be alone.
         program_of, conditions_of: how a benchmark is run, and with what.
         home_of_benchmarks: the home that they have; what was measured otherwise is not found there.
     """
@@ -64,6 +65,7 @@ class Runner:
     program_of: Callable[[Asked, Path], Sequence[str]] = program_of
     conditions_of: Callable[[str], Conditions] = conditions_of
     home_of_benchmarks: Callable[[], Path] = home_of_benchmarks
+    jobs: int = 1
 
     def run(self, benches: Sequence[Asked]) -> dict[str, Record]:
         """What the folder holds of each in the end; those that it holds already are not run again.
@@ -75,31 +77,38 @@ class Runner:
             KeyboardInterrupt: it was interrupted; what has ended is kept, and the next run goes on from there.
         """
         with _alone():
-            return {asked.bench: self._result(asked) for asked in benches}
+            found, left = self._found(benches)
+            for alone in (True, False):
+                part = [each for each in left if each[0].alone is alone]
+                jobs = 1 if alone else min(self.jobs, max(len(part), 1))
+                records = done_together([partial(self._run, *each, jobs) for each in part], jobs)
+                found |= {record.bench: record for record in records}
+        return {asked.bench: found[asked.bench] for asked in benches}
 
-    def _result(self, asked: Asked) -> Record:
-        self.say(f"== {asked.command} ==")
-        conditions, before = self.conditions_of(asked.bench), self._before(asked)
-        if before is not None:
-            changes = tuple(before.conditions.changes_to(conditions))
-            if not changes or self.keep:
-                return self._kept(before, changes)
-            self.say(f"run again, as {'; '.join(changes)} (--keep keeps it all the same)")
-        record = self._run(asked, conditions)
-        took = f"{duration(record.seconds)}, at most {record.peak_memory_bytes / 2**20:.0f} MiB"
-        self.say(f"{asked.bench} {'is done' if record.error is None else 'failed'}: {took}")
-        return record
+    def _found(self, benches: Sequence[Asked]) -> tuple[dict[str, Record], list[tuple[Asked, Conditions]]]:
+        """What is there already, and what is left to run, with its conditions."""
+        found, left = {}, []
+        for asked in benches:
+            conditions, before = self.conditions_of(asked.bench), self._before(asked)
+            changes = () if before is None else tuple(before.conditions.changes_to(conditions))
+            if before is not None and (not changes or self.keep):
+                found[asked.bench] = self._kept(before, changes)
+                continue
+            if changes:
+                self.say(f"{asked.bench}: run again, as {'; '.join(changes)} (--keep keeps it all the same)")
+            left.append((asked, conditions))
+        return found, left
 
     def _before(self, asked: Asked) -> Record | None:
         """An earlier result of what is asked, whatever it was found with; None is told why."""
         try:
             record = Record.read(self.folder, asked.bench)
         except BitfrontError as error:
-            self.say(f"run again: {error}")
+            self.say(f"{asked.bench}: run again: {error}")
             return None
         why = None if record is None else _unfit(record, asked)
         if why is not None:
-            self.say(f"run again, as {why}")
+            self.say(f"{asked.bench}: run again, as {why}")
         return record if why is None else None
 
     def _kept(self, record: Record, changes: tuple[str, ...]) -> Record:
@@ -110,14 +119,24 @@ class Runner:
             record.write(self.folder)
         return record
 
-    def _run(self, asked: Asked, conditions: Conditions) -> Record:
-        place = home() / "bench" / "results"
+    def _run(self, asked: Asked, conditions: Conditions, jobs: int, stop: Event) -> Record:
+        say = self.say if jobs == 1 else lambda line: self.say(f"{asked.bench}: {line}")
+        self.say(f"== {asked.command} ==")
+        place, started = home() / "bench" / "results", datetime.now(UTC)
         work, log = place / asked.bench, place / f"{asked.bench}.log"
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
-        output, started = work / f"{asked.bench}.json", datetime.now(UTC)
-        variables = {"BITFRONT_HOME": str(self.home_of_benchmarks())}
-        ran = run_child(self.program_of(asked, output), log, self.say, variables)
+        output, variables = work / f"{asked.bench}.json", {"BITFRONT_HOME": str(self.home_of_benchmarks())}
+        ran = run_child(self.program_of(asked, output), log, say, variables, stop)
+        record = self._recorded(asked, conditions, jobs, started, ran, output)
+        shutil.rmtree(work, ignore_errors=True)
+        took = f"{duration(record.seconds)}, at most {record.peak_memory_bytes / 2**20:.0f} MiB"
+        self.say(f"{asked.bench} {'is done' if record.error is None else 'failed'}: {took}")
+        return record
+
+    def _recorded(
+        self, asked: Asked, conditions: Conditions, jobs: int, started: datetime, ran: Ran, output: Path
+    ) -> Record:
         found, error = _outcome(ran, output)
         if found is not None:
             found = found.model_copy(update={"notes": tuple(map(self._without_places, found.notes))})
@@ -130,32 +149,20 @@ class Runner:
             started_at=started.replace(microsecond=0),
             seconds=round(ran.seconds, 1),
             cpu_seconds=round(ran.cpu_seconds, 1),
+            jobs=jobs,
             peak_memory_bytes=ran.peak_memory_bytes,
             error=None if error is None else self._without_places(error),
             found=found,
             pictures=self._pictures(
-                asked.bench, [] if found is None else sorted(work.glob(f"{asked.bench}-*.png"))
+                asked.bench, [] if found is None else sorted(output.parent.glob(f"{asked.bench}-*.png"))
             ),
         )
         record.write(self.folder)
-        shutil.rmtree(work, ignore_errors=True)
         return record
 
     def _without_places(self, text: str) -> str:
-        """Where people keep their things is nobody else's matter."""
-        names = {
-            self.home_of_benchmarks(): "BITFRONT_HOME",
-            home(): "BITFRONT_HOME",
-            self.folder.absolute(): self.folder.name,
-            **dict.fromkeys(data_folders(), "DATA"),
-            _CHECKOUT: "bitfront",
-            Path(sys.prefix): "PYTHON",
-            Path(tempfile.gettempdir()): "TMP",
-            Path.home(): "~",
-        }
-        for place in sorted(names, key=lambda each: -len(str(each))):
-            text = text.replace(str(place), names[place])
-        return text
+        own = {self.home_of_benchmarks(): "BITFRONT_HOME", self.folder.absolute(): self.folder.name}
+        return without_places(text, own)
 
     def _pictures(self, bench: str, drawn: Sequence[Path]) -> dict[str, str]:
         """Take pictures into the folder; an earlier result and those of its pictures that are not replaced go.

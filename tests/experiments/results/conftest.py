@@ -121,7 +121,7 @@ class Fakes:
         path = self.folder / f"{bench}.runs"
         return len(path.read_text()) if path.exists() else 0
 
-    def runner(self, folder: Path, keep: bool = False) -> Runner:
+    def runner(self, folder: Path, keep: bool = False, jobs: int = 1) -> Runner:
         return Runner(
             folder,
             keep,
@@ -129,6 +129,7 @@ class Fakes:
             self.program,
             lambda bench: self.conditions,
             lambda: self.folder / "homes" / self.conditions.key,
+            jobs,
         )
 
 

@@ -21,15 +21,16 @@ Call = Callable[..., Result]
 def made_up(fakes: Any, claims: tuple[Claim, ...], monkeypatch: pytest.MonkeyPatch) -> Any:
     """The command knows made-up claims alone."""
     monkeypatch.setattr(listed, "CLAIMS", claims)
-    monkeypatch.setattr(running, "Runner", lambda folder, keep, say: fakes.runner(folder, keep))
+    monkeypatch.setattr(running, "Runner", lambda folder, keep, say, jobs: fakes.runner(folder, keep, jobs))
     return fakes
 
 
 class TestCommands:
     def test_run_and_page(self, call: Call, made_up: Any, claims: tuple[Claim, ...], tmp_path: Path) -> None:
         folder = tmp_path / "docs" / "results"
-        result = call("results", "run", "-o", folder)
+        result = call("results", "run", "-o", folder, "--jobs", 2)
         assert (result.exit_code, result.stdout) == (0, "")
+        assert {record.jobs for record in records_in(folder, claims).values()} == {2}
         assert set(records_in(folder, claims)) == {"first", "second"}
         assert call("results", "page", folder).exit_code == 0
         text = (tmp_path / "docs" / "results.md").read_text()

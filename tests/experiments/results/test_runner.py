@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from bitfront.experiments.results.claims import CLAIMS
 from bitfront.experiments.results.conditions import Conditions
 from bitfront.experiments.results.record import Record
 from bitfront.experiments.results.runner import Runner
+from bitfront.experiments.results.together import done_together
 from bitfront.supernet.errors import StorageError, UnknownNameError
 
 ONE = Asked("one", False, 3)
@@ -146,6 +149,61 @@ class TestRun:
         assert [line for line in fakes.said if line.startswith("found")] == ["found 0", "found 1", "found 0"]
 
 
+class TestTogether:
+    def test_as_many_at_once_as_are_asked_for_but_those_that_are_alone(self, fakes: Any, folder: Path) -> None:
+        """Each waits until it has seen as many others at work as there should be."""
+        waits = (
+            "import os, time; here = pathlib.Path(sys.argv[2]).parent / 'at-work'; here.mkdir(exist_ok=True)\n"
+            "mine = here / sys.argv[2].rpartition('/')[2]; mine.touch()\n"
+            "most = 0; end = time.monotonic() + {seconds}\n"
+            "while most < {wanted} and time.monotonic() < end:\n"
+            "    most = max(most, len(list(here.iterdir()))); time.sleep(0.01)\n"
+            "print('at once:', most, file=sys.stderr); mine.unlink()"
+        )
+        alone = Asked("alone", False, 3, alone=True)
+        fakes.bodies = {
+            "alone": waits.format(seconds=1, wanted=2),
+            "one": waits.format(seconds=30, wanted=2),
+            "two": waits.format(seconds=30, wanted=2),
+        }
+        records = fakes.runner(folder, jobs=2).run([ONE, alone, TWO])
+        assert list(records) == ["one", "alone", "two"]
+        assert {name: record.jobs for name, record in records.items()} == {"one": 2, "alone": 1, "two": 2}
+        said = [line for line in fakes.said if "at once" in line]
+        assert said[0] == "at once: 1"
+        assert sorted(said[1:]) == ["one: at once: 2", "two: at once: 2"]
+
+    def test_where_one_can_not_be_kept_the_others_stop(
+        self, fakes: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fakes.bodies["two"] = "import time; time.sleep(600)"
+
+        def full(self: Record, folder: Path) -> None:
+            raise StorageError("the disk is full")
+
+        monkeypatch.setattr(Record, "write", full)
+        start = time.monotonic()
+        with pytest.raises(StorageError, match="disk is full"):
+            fakes.runner(folder, jobs=2).run([ONE, TWO])
+        assert time.monotonic() - start < 60
+
+    def test_pieces_that_have_not_begun_are_not_begun(self) -> None:
+        begun: list[int] = []
+
+        def piece(number: int, stop: Event) -> int:
+            begun.append(number)
+            if number == 1:
+                raise ValueError("one")
+            if number == 5:
+                assert stop.wait(30)
+            return number
+
+        assert done_together([partial(piece, number) for number in (2, 3, 4)], 2) == [2, 3, 4]
+        with pytest.raises(ValueError, match="one"):
+            done_together([partial(piece, number) for number in (1, 5, 6)], 1)
+        assert 6 not in begun
+
+
 class TestConditions:
     def test_the_key_is_that_of_what_decides(self, here: Conditions) -> None:
         assert here.model_copy(update={"commit": "f" * 12}).key == here.key
@@ -186,7 +244,7 @@ class TestAgain:
         assert fakes.runs("one") == 1
         again = fakes.runner(folder).run([ONE])["one"]
         assert (fakes.runs("one"), again.kept, again.conditions) == (2, (), fakes.conditions)
-        assert any(line.startswith(f"run again, as {told}") for line in fakes.said)
+        assert any(line.startswith(f"one: run again, as {told}") for line in fakes.said)
 
     @pytest.mark.parametrize(
         ("part", "value"), [("cpu", "Another"), ("python", "3.12.1"), ("isa", ["neon"]), ("cores", 64)]
@@ -217,7 +275,7 @@ class TestAgain:
         fakes.runner(folder, keep=True).run([ONE])
         fakes.bodies.clear()
         assert fakes.runner(folder, keep=True).run([ONE])["one"].error is None
-        assert "run again, as it failed" in fakes.said
+        assert "one: run again, as it failed" in fakes.said
 
     @pytest.mark.parametrize("name", ["one.json", "one-front.png"])
     def test_what_was_damaged_is_run_again(self, fakes: Any, folder: Path, name: str) -> None:
