@@ -15,7 +15,8 @@ demo: $(STAMP)
 	$(BIN)/bitfront run experiments/demo/bitfusion.yaml
 
 # Every headline claim, measured: hours; `make results QUICK=1` has small versions, for a look. Up to JOBS at once, but
-# those that time the machine. To go on after an interruption, give the same command. The page is written also where a benchmark failed.
+# those that time the machine. To go on after an interruption, give the same command. The page is written also where
+# a benchmark failed.
 results: $(STAMP)
 	$(BIN)/bitfront results run $(if $(QUICK),--quick) -j $(JOBS) -o $(RESULTS); ended=$$?; \
 	$(BIN)/bitfront results page $(RESULTS) && exit $$ended
