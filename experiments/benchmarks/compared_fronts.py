@@ -2,7 +2,8 @@
 
 Each metric has searches of its own, of accuracy and that metric. A joint front reaches further than that of a part
 of its space; of its members those are measured that are predicted to be as accurate as the rival's least accurate
-one, so that both are measured as densely where they can be equal.
+one, and to cost no more than ``_ROOM`` times as much as its most costly one, so that both are measured as densely
+where they can be equal.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from bitfront.supernet.space import SearchSpace
 JOINT = "joint"
 _METRIC = "latency_ms"
 _MEASURED, _QUICK_MEASURED = 20, 6
+_ROOM = 1.25
 
 Searches = Mapping[str, Sequence[tuple[SearchSpace, str]]]
 """By name the searches whose fronts count as one: a part of the space, and a strategy."""
@@ -70,18 +72,30 @@ def compared_fronts(
     for device in DEVICES[:1] if quick else DEVICES:
         with study(studied_spec(device, quick), reporter) as studied:
             cases[device] = _case(studied, rivals_of(studied), metrics, quick, seeds, reporter)
+    return _told(bench, cases, goals, quick, seeds)
+
+
+def _told(bench: str, cases: Mapping[str, _Case], goals: Sequence[str], quick: bool, seeds: int) -> BenchResult:
     figures: dict[str, float] = {}
     for device, case in cases.items():
         figures |= over_seeds(case.figures, f"{device.replace('-', '_')}_")
-    judged, notes = list[str](), [budget_words(quick)]
+    asked, notes = list[str](), [budget_words(quick), _measured_words(quick)]
     for device, case in cases.items():
         known, unknown = _judged(device, case, goals, figures)
-        judged, notes = judged + known, notes + unknown
+        asked, notes = asked + known, notes + unknown
     panels = {
         device: {name: _line(front) for name, front in case.fronts.items()} for device, case in cases.items()
     }
     picture = intervals_figure(panels, "latency of the table, ms", "test accuracy, %")
-    return BenchResult.of(bench, seeds, figures, judged, {"fronts": picture}, notes)
+    return BenchResult.of(bench, seeds, figures, asked, {"fronts": picture}, notes)
+
+
+def _measured_words(quick: bool) -> str:
+    return (
+        f"Of each front up to {_QUICK_MEASURED if quick else _MEASURED} members are measured; of joint ones those "
+        "count that are predicted to be as accurate as the rival's least accurate one, and to cost no more than "
+        f"{_ROOM:g} times as much as its most costly one."
+    )
 
 
 def _judged(
@@ -130,9 +144,10 @@ def _pairs(studied: Study, rivals: Searches, metric: str, quick: bool, seed: int
     for name, searches in rivals.items():
         theirs = [front(*each) for each in searches]
         least = min(float(one.predicted["top1"].min()) for one in theirs)
+        room = _ROOM * max(float(one.predicted[metric].max()) for one in theirs)
         pairs[name] = (
             MeasuredFront.of(studied, theirs, metric, most),
-            MeasuredFront.of(studied, [joint], metric, most, least),
+            MeasuredFront.of(studied, [joint], metric, most, least, room),
         )
     return pairs
 

@@ -24,6 +24,8 @@ page from the JSON that they leave in `{folder}/`. Nothing here is typed by hand
   predictor, or *counted*. Accuracies of networks are those on test images, on which no choice depended.
 - **±** is half of Student's 95 % interval of a mean over seeds, as far as they have the figure. Seeds are those of
   the search; supernet, predictor and test images are the same for all, and pictures of fronts show the first seed.
+  What chance has in a finite test split is not in it: where two networks disagree on a share d of n images, their
+  accuracies differ by up to some 2√(d/n) by chance alone.
 - **Took** is the time of the run that ended, without any that were interrupted before. Benchmarks that time this
   machine run first, one by one; the others may run beside each other. Most find the samples and tables that those
   before them measured{took}.

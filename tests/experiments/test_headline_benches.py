@@ -122,6 +122,14 @@ class TestEqualAccuracy:
         MeasuredFront.of(study, [front(valid)], "latency_ms", 4, least_top1=0.99)
         assert study.asked[2][1] == [7], "the nearest to it"
 
+    def test_members_that_cost_more_than_is_of_use_are_passed_over(self) -> None:
+        valid = np.linspace(0.1, 0.8, 8)
+        study: Any = Measured(valid, valid)
+        MeasuredFront.of(study, [front(valid)], "latency_ms", 8, least_top1=0.35, most_cost=6.0)
+        assert sorted(study.asked[0][1]) == [3, 4, 5]
+        MeasuredFront.of(study, [front(valid)], "latency_ms", 8, least_top1=0.35, most_cost=1.0)
+        assert study.asked[2][1] == [3], "the cheapest that is accurate enough"
+
     def test_fronts_together_are_a_front(self) -> None:
         one, other = measured_front([0.5, 0.7], [1.0, 4.0]), measured_front([0.6, 0.65], [0.5, 8.0])
         both = MeasuredFront.together([one, other], "latency_ms")
@@ -205,8 +213,9 @@ class TestComparedFronts:
             ("bitfusion_other_latency_ms_ratio", True),
         ]
         assert result.figures["bitfusion_other_latency_ms_equalled"] == 1.0
-        (budget,) = result.notes
+        budget, measured = result.notes
         assert "300 candidates" in budget
+        assert "up to 6 members" in measured
 
     def test_where_nothing_is_as_accurate_a_goal_fails_and_it_is_noted(
         self, compared: Callable[..., BenchResult]
@@ -214,7 +223,7 @@ class TestComparedFronts:
         result = compared(rival=np.array([0.9, 0.95]), joint=np.array([0.7, 0.8]))
         (goal,) = result.goals
         assert (goal.figure, goal.value, goal.holds) == ("bitfusion_other_latency_ms_equalled", 0.0, False)
-        _, note = result.notes
+        *_, note = result.notes
         assert "bitfusion_other_latency_ms_ratio >= 1" in note
 
 
