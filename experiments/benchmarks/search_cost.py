@@ -14,6 +14,7 @@ ImageNet: what compares is what a user pays for a further device, not the same w
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitfront.experiments.benchmarks.further_devices import further_devices
 from bitfront.experiments.benchmarks.growth_plot import Growth, growth_figure
@@ -39,6 +41,7 @@ _COUNTS, _QUICK_COUNTS = (1, 5, 20), (1, 2, 4)
 _MEASURED, _QUICK_MEASURED = 4, 3
 _QUICK_SEARCH = {"population": 20, "generations": 10}
 _CONSTRAINED, _PROFILED = "bitfusion", "host-onnxruntime"
+_GOLDEN = (1 + math.sqrt(5)) / 2
 _ROOM = 1.05  # of the least latency, so that the first limit leaves a choice
 _APQ_GPU_HOURS, _GPU_WATTS = 0.5, 250.0
 _PIECES = {
@@ -165,9 +168,19 @@ def _growth(paid: Sequence[Paid]) -> Growth:
 
 
 def _limits(store: Store, experiment: str, n: int) -> list[str]:
-    """Constraints in equal ratios over the latencies of an experiment's front."""
+    """Constraints in equal ratios over the latencies of an experiment's front, in `mixed` order."""
     latency = read_front(store, experiment).predicted["latency_ms"]
-    return [f"latency_ms <= {limit:.6g}" for limit in np.geomspace(_ROOM * latency.min(), latency.max(), n)]
+    limits = np.geomspace(_ROOM * latency.min(), latency.max(), n)[mixed(n)]
+    return [f"latency_ms <= {limit:.6g}" for limit in limits]
+
+
+def mixed(n: int) -> NDArray[np.intp]:
+    """Places (n,) in an order in which the first few are spread over all, as networks of loose limits cost more.
+
+    Steps of the golden section, of which any number are spread well (Weyl 1916).
+    """
+    step = next(step for step in range(round(n / _GOLDEN), n + 1) if math.gcd(step, n) == 1)
+    return np.arange(n) * step % n
 
 
 def _of_profiled(paid: Paid | None) -> dict[str, float]:

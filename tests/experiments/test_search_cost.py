@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bitfront.experiments.benchmarks import BENCHMARKS, search_cost
 from bitfront.experiments.benchmarks.further_devices import MOST, further_devices
 from bitfront.experiments.benchmarks.growth_plot import Growth, growth_figure
-from bitfront.experiments.benchmarks.search_cost import Paid, grown
+from bitfront.experiments.benchmarks.search_cost import Paid, grown, mixed
 from bitfront.experiments.benchmarks.shared_cost import Once
 from bitfront.experiments.benchmarks.spending import WATTS_PER_CORE, Meter, Spent, StageClock
 from bitfront.experiments.reporter import Reporter, Reporters
@@ -162,3 +164,11 @@ def test_goals_are_judged_by_what_experiments_cost(growing: bool, monkeypatch: p
 def test_the_picture_takes_one_of_a_kind() -> None:
     one = Growth(np.array([2.0]), {"search": 2.0})
     assert growth_figure({"devices": one, "constraints": one}).startswith(b"\x89PNG")
+
+
+@given(st.integers(1, 200))
+def test_the_first_few_limits_are_spread_over_all(n: int) -> None:
+    order = mixed(n)
+    assert sorted(order) == list(range(n))
+    for few in range(5, n):
+        assert abs(order[:few].mean() - (n - 1) / 2) <= 0.2 * n

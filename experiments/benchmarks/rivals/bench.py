@@ -14,8 +14,8 @@ reads the QDQ models of ONNX Runtime's tool as well as NNCF's, which nothing els
   mostly has them all; TPE takes some 200 ms, so that its time ends it. ``_evaluations`` tells how many it were.
 * ``dynast_evolutionary``: DyNAS-T's evolutionary tactic over the same genes, with the same predictor, table and
   evaluations.
-* ``dynast_linas``: its LINAS, which learns predictors of its own from candidates that are truly measured, its
-  usual 250 of them, where our predictor has the samples of the study.
+* ``dynast_linas``: its LINAS, which learns predictors of its own from candidates that are truly measured, up
+  to its usual 250 of them, where our predictor has the samples of the study.
 
 Those that take minutes (``_LONG``) run for the first seed alone, so that their figures have no interval.
 
@@ -103,7 +103,7 @@ def _notes(setting: Setting) -> list[str]:
         f"Versions: {', '.join(f'{name} {version}' for name, version in versions.items())}.",
         f"Searches score up to {evaluations:,} candidates by one predictor, in populations of {population}.",
         f"Optuna's searches end after {_optuna_seconds(setting):g} s, if not all are scored by then.",
-        f"LINAS measures {linas.evaluations} candidates and learns from these alone; its inner loops have "
+        f"LINAS measures up to {linas.evaluations} candidates and learns from these alone; its inner loops have "
         f"{evaluations:,} evaluations.",
         f"Of each front, up to {setting.models} networks are exported and measured.",
         "Times have no part of installing rivals, nor of samples and predictor, which all but LINAS find ready.",
