@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from bitfront.experiments.benchmarks.result import Goal, judged
@@ -23,10 +24,14 @@ def figure_text(figures: Mapping[str, float], name: str, unit: Unit) -> str:
 
 
 def number_with_interval(figures: Mapping[str, float], name: str, unit: Unit) -> str:
-    """A figure with its interval, where it has one, in its unit."""
-    half = figures.get(name + _HALF_INTERVAL)
-    text = number_text(figures[name] * unit.scale)
-    return text if half is None else f"{text} ± {number_text(half * unit.scale, 2)}"
+    """A figure with its interval, where it has one, in its unit; then with as many decimals as that has."""
+    value, half = figures[name] * unit.scale, figures.get(name + _HALF_INTERVAL, math.nan) * unit.scale
+    if math.isnan(half):
+        return number_text(value)
+    if not half:
+        return f"{number_text(value)} ± 0"
+    decimals = max(0, 1 - math.floor(math.log10(half)))
+    return f"{value:,.{decimals}f} ± {half:,.{decimals}f}"
 
 
 def goal_texts(goal: Goal, unit: Unit) -> tuple[str, str]:

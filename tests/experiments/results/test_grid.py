@@ -48,7 +48,7 @@ def test_rows_are_what_figures_are_of() -> None:
     assert grid.head == ("devices", "latency, ms<br>*predicted*", "accuracy, %<br>*measured*")
     assert list(grid.rows) == [
         ("BitFusion, latency 1", "2", "-"),
-        ("BitFusion, latency 2", "4", "50 ± 1"),
+        ("BitFusion, latency 2", "4", "50.0 ± 1.0"),
         ("a roofline accelerator, latency 1", "-", "25"),
     ]
 

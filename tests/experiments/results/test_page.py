@@ -14,7 +14,7 @@ from bitfront.experiments.benchmarks.result import Goal, judged
 from bitfront.experiments.results.claim import PERCENT, PLAIN, POINTS, Claim, Unit
 from bitfront.experiments.results.claims import CLAIMS
 from bitfront.experiments.results.conditions import Conditions
-from bitfront.experiments.results.numbers import figure_text, goal_texts, number_text
+from bitfront.experiments.results.numbers import figure_text, goal_texts, number_text, number_with_interval
 from bitfront.experiments.results.page import page, records_in
 from bitfront.experiments.results.record import Record, result_path
 from bitfront.supernet.errors import CorruptFileError, MissingFileError
@@ -51,7 +51,7 @@ def test_nothing_lies_beside_the_page_that_is_not_on_it() -> None:
 class TestPage:
     def test_all_that_was_found_is_told(self, kept: Path, claims: tuple[Claim, ...]) -> None:
         text = page(claims, records_in(kept, claims), "results")
-        assert ["BitFusion: ratio", "1.5 ± 0.25 times", "measured"] in rows(text)
+        assert ["BitFusion: ratio", "1.50 ± 0.25 times", "measured"] in rows(text)
         assert ["BitFusion: accuracy 1", "87.5 %", "predicted"] in rows(text)
         assert ["BitFusion: accuracy 1", "≥ 90 %", "87.5 %", "**MISSED**"] in rows(text)
         assert ["BitFusion: ratio", "≥ 1 times", "1.5 times", "holds"] in rows(text)
@@ -206,6 +206,19 @@ class TestNumbers:
         for unit in (PLAIN, PERCENT):
             shown = float(goal_texts(goal, unit)[1].split()[0].replace(",", ""))
             assert judged({"it": shown}, f"it {sense} {asked * unit.scale}").holds is goal.holds
+
+    @pytest.mark.parametrize(
+        ("value", "half", "text"),
+        [
+            (-0.0007067, 0.00023, "-0.071 ± 0.023"),
+            (0.5, 0.0, "50 ± 0"),
+            (65.73, 7.7, "6,573 ± 770"),
+            (0.9234, 0.1, "92 ± 10"),
+            (0.9234, 0.0096, "92.34 ± 0.96"),
+        ],
+    )
+    def test_a_figure_has_the_decimals_of_its_interval(self, value: float, half: float, text: str) -> None:
+        assert number_with_interval({"it": value, "it_half_interval": half}, "it", PERCENT) == text
 
     def test_a_goal_that_is_missed_by_little(self) -> None:
         assert goal_texts(Goal("it", ">= 2", 1.999999, False), Unit("times")) == ("≥ 2 times", "1.999999 times")
