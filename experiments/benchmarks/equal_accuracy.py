@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,16 +40,16 @@ class MeasuredFront:
         metric: str,
         most: int,
         least_top1: float = 0.0,
-        most_cost: float = math.inf,
+        most_top1: float = 1.0,
         also: Sequence[Genomes] = (),
     ) -> MeasuredFront:
         """Up to ``most`` members of all fronts together, spread over them, and genomes beside these, measured.
 
         Those stay that no other one beats both in accuracy on the validation split and in ``metric``. Members that
         are predicted to be less accurate than ``least_top1`` are passed over, as long as a front has others; of
-        these, those are that cost more than ``most_cost``, as long as some do not.
+        these, those are that are predicted to be more accurate than ``most_top1``, as long as some are not.
         """
-        each = [_within(front, metric, least_top1, most_cost) for front in fronts]
+        each = [_within(front, least_top1, most_top1) for front in fronts]
         spread = [front.genomes[front.spread(most // len(fronts))] for front in each]
         return cls._measured(study, np.unique(np.concatenate([*spread, *also]), axis=0), metric)
 
@@ -70,11 +69,11 @@ class MeasuredFront:
         return cls(valid[kept], test[kept], {name: values[kept] for name, values in costs.items()})
 
 
-def _within(front: Front, metric: str, least_top1: float, most_cost: float) -> Front:
+def _within(front: Front, least: float, most: float) -> Front:
     top1 = front.predicted["top1"]
-    enough = front.take(top1 >= min(least_top1, top1.max()))
-    cost = enough.predicted[metric]
-    return enough.take(cost <= max(most_cost, cost.min()))
+    enough = front.take(top1 >= min(least, top1.max()))
+    top1 = enough.predicted["top1"]
+    return enough.take(top1 <= max(most, top1.min()))
 
 
 def equals(rival: MeasuredFront, ours: MeasuredFront, metric: str) -> NDArray[np.intp]:

@@ -32,7 +32,9 @@ def run(
     ] = False,
     jobs: Annotated[
         int,
-        typer.Option("-j", "--jobs", min=1, metavar="N", help="How many at once, of those that time nothing."),
+        typer.Option(
+            "-j", "--jobs", min=1, metavar="N", help="How many at once, but those that time this machine."
+        ),
     ] = 1,
     output: Annotated[
         Path | None,

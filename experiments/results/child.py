@@ -27,9 +27,12 @@ if os.fork() == 0:
     os.read(0, 1)  # nothing is ever written: it ends with whoever holds the other end
     os.killpg(os.getpgrp(), signal.SIGKILL)
 os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-os.execvp(sys.argv[1], sys.argv[1:])
+try:
+    os.execvp(sys.argv[1], sys.argv[1:])
+except OSError as error:
+    sys.exit(f"error: {sys.argv[1]} can not be started: {error}")
 """
-"""Becomes a program, beside a guard that ends all of its session when this process is gone."""
+"""Becomes a program, beside a guard that ends its group of processes when this process is gone."""
 _UNIT_OF_MEMORY = 1 if sys.platform == "darwin" else 1024
 
 
@@ -57,9 +60,9 @@ def run_child(
 ) -> Ran:
     """Run a program to its end; stderr goes line by line to ``log`` and ``say``, stdout nowhere.
 
-    ``variables`` are added to this process's environment. The program leads a session of its own, and what is left
+    ``variables`` are added to this process's environment. The program leads a group of its own, and what is left
     of that ends with it. One that can not be started ends with 1, and says why. It is interrupted where ``stop``
-    is set; where this process is killed, so are the program and all that it started in its session.
+    is set; where this process is killed, so are the program and all of its group.
 
     Raises:
         StoppedError: ``stop`` was set, and the program has ended.
@@ -117,7 +120,8 @@ def _listen(stream: IO[str], log: Path, say: Say) -> None:
         for line in stream:
             file.write(line)
             file.flush()
-            say(line.rstrip("\n"))
+            with suppress(OSError):  # nobody listens any longer; the program must not wait for that
+                say(line.rstrip("\n"))
 
 
 def _interrupt(process: subprocess.Popen[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -24,6 +25,8 @@ def without_places(text: str, own: Mapping[Path, str]) -> str:
         Path.home(): "~",
         **own,
     }
-    for place in sorted(names, key=lambda each: -len(str(each))):
-        text = text.replace(str(place), names[place])
+    absolute = {place.absolute(): name for place, name in names.items()}
+    for place in sorted(absolute, key=lambda each: -len(str(each))):
+        if place != Path(place.anchor):
+            text = re.sub(rf"(?<![\w.-]){re.escape(str(place))}(?![\w.-])", absolute[place], text)
     return text

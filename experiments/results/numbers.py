@@ -11,6 +11,7 @@ from bitfront.experiments.results.claim import Unit
 _SIGNS = {">=": "≥", "<=": "≤", ">": ">", "<": "<"}
 _DIGITS = (4, 6, 9, 17)
 _HALF_INTERVAL = "_half_interval"
+_NOTHING = 1e-9
 
 
 def is_interval(figure: str) -> bool:
@@ -28,7 +29,7 @@ def number_with_interval(figures: Mapping[str, float], name: str, unit: Unit) ->
     value, half = figures[name] * unit.scale, figures.get(name + _HALF_INTERVAL, math.nan) * unit.scale
     if math.isnan(half):
         return number_text(value)
-    if not half:
+    if half <= _NOTHING * abs(value):  # the same value in every seed, but for rounding
         return f"{number_text(value)} ± 0"
     decimals = max(0, 1 - math.floor(math.log10(half)))
     return f"{value:,.{decimals}f} ± {half:,.{decimals}f}"

@@ -27,7 +27,7 @@ page from the JSON that they leave in `{folder}/`. Nothing here is typed by hand
   What chance has in a finite test split is not in it: where two networks disagree on a share d of n images, their
   accuracies differ by up to some 2√(d/n) by chance alone.
 - **Took** is the time of the run that ended, without any that were interrupted before. Benchmarks that time this
-  machine run first, one by one; the others may run beside each other. Most find the samples and tables that those
+  machine run first, one by one; the others, which time nothing but what tables lack, may run beside each other. Most find the samples and tables that those
   before them measured{took}.
 """
 _QUICK = """\
@@ -59,7 +59,7 @@ def _took(records: Mapping[str, Record]) -> str:
     seconds, cpu_seconds = (
         sum(getattr(record, name) for record in records.values()) for name in ("seconds", "cpu_seconds")
     )
-    return f"; all {len(records)} together took {duration(seconds)}, {duration(cpu_seconds)} of processor"
+    return f"; those of all {len(records)} add up to {duration(seconds)}, {duration(cpu_seconds)} of processor"
 
 
 def _lines(claims: Sequence[Claim], records: Mapping[str, Record], pictures: str) -> Iterator[str]:

@@ -79,24 +79,24 @@ class Runner:
         with _alone():
             found, left = self._found(benches)
             for alone in (True, False):
-                part = [each for each in left if each[0].alone is alone]
+                part = [each for each in left if each.alone is alone]
                 jobs = 1 if alone else min(self.jobs, max(len(part), 1))
-                records = done_together([partial(self._run, *each, jobs) for each in part], jobs)
+                records = done_together([partial(self._run, each, jobs) for each in part], jobs)
                 found |= {record.bench: record for record in records}
         return {asked.bench: found[asked.bench] for asked in benches}
 
-    def _found(self, benches: Sequence[Asked]) -> tuple[dict[str, Record], list[tuple[Asked, Conditions]]]:
-        """What is there already, and what is left to run, with its conditions."""
+    def _found(self, benches: Sequence[Asked]) -> tuple[dict[str, Record], list[Asked]]:
+        """What is there already, and what is left to run."""
         found, left = {}, []
         for asked in benches:
-            conditions, before = self.conditions_of(asked.bench), self._before(asked)
-            changes = () if before is None else tuple(before.conditions.changes_to(conditions))
+            before, now = self._before(asked), self.conditions_of(asked.bench)
+            changes = () if before is None else tuple(before.conditions.changes_to(now))
             if before is not None and (not changes or self.keep):
                 found[asked.bench] = self._kept(before, changes)
                 continue
             if changes:
                 self.say(f"{asked.bench}: run again, as {'; '.join(changes)} (--keep keeps it all the same)")
-            left.append((asked, conditions))
+            left.append(asked)
         return found, left
 
     def _before(self, asked: Asked) -> Record | None:
@@ -119,27 +119,37 @@ class Runner:
             record.write(self.folder)
         return record
 
-    def _run(self, asked: Asked, conditions: Conditions, jobs: int, stop: Event) -> Record:
+    def _run(self, asked: Asked, jobs: int, stop: Event) -> Record:
         say = self.say if jobs == 1 else lambda line: self.say(f"{asked.bench}: {line}")
         self.say(f"== {asked.command} ==")
-        place, started = home() / "bench" / "results", datetime.now(UTC)
+        place = home() / "bench" / "results"
         work, log = place / asked.bench, place / f"{asked.bench}.log"
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
-        output, variables = work / f"{asked.bench}.json", {"BITFRONT_HOME": str(self.home_of_benchmarks())}
-        ran = run_child(self.program_of(asked, output), log, say, variables, stop)
-        record = self._recorded(asked, conditions, jobs, started, ran, output)
+        output, shared = work / f"{asked.bench}.json", self.home_of_benchmarks()
+        conditions, started = self.conditions_of(asked.bench), datetime.now(UTC)
+        ran = run_child(self.program_of(asked, output), log, say, {"BITFRONT_HOME": str(shared)}, stop)
+        hide = partial(without_places, own={shared: "BITFRONT_HOME", self.folder: self.folder.name})
+        record = self._recorded(asked, jobs, conditions, started, ran, output, hide)
         shutil.rmtree(work, ignore_errors=True)
         took = f"{duration(record.seconds)}, at most {record.peak_memory_bytes / 2**20:.0f} MiB"
         self.say(f"{asked.bench} {'is done' if record.error is None else 'failed'}: {took}")
         return record
 
     def _recorded(
-        self, asked: Asked, conditions: Conditions, jobs: int, started: datetime, ran: Ran, output: Path
+        self,
+        asked: Asked,
+        jobs: int,
+        conditions: Conditions,
+        started: datetime,
+        ran: Ran,
+        output: Path,
+        hide: Callable[[str], str],
     ) -> Record:
         found, error = _outcome(ran, output)
         if found is not None:
-            found = found.model_copy(update={"notes": tuple(map(self._without_places, found.notes))})
+            found = found.model_copy(update={"notes": tuple(map(hide, found.notes))})
+        drawn = [] if found is None else sorted(output.parent.glob(f"{asked.bench}-*.png"))
         record = Record(
             bench=asked.bench,
             quick=asked.quick,
@@ -151,18 +161,12 @@ class Runner:
             cpu_seconds=round(ran.cpu_seconds, 1),
             jobs=jobs,
             peak_memory_bytes=ran.peak_memory_bytes,
-            error=None if error is None else self._without_places(error),
+            error=None if error is None else hide(error),
             found=found,
-            pictures=self._pictures(
-                asked.bench, [] if found is None else sorted(output.parent.glob(f"{asked.bench}-*.png"))
-            ),
+            pictures=self._pictures(asked.bench, drawn),
         )
         record.write(self.folder)
         return record
-
-    def _without_places(self, text: str) -> str:
-        own = {self.home_of_benchmarks(): "BITFRONT_HOME", self.folder.absolute(): self.folder.name}
-        return without_places(text, own)
 
     def _pictures(self, bench: str, drawn: Sequence[Path]) -> dict[str, str]:
         """Take pictures into the folder; an earlier result and those of its pictures that are not replaced go.

@@ -146,7 +146,7 @@ def _run_rows(record: Record, machine: Sequence[str]) -> Iterator[Row]:
     yield "begun", f"{record.started_at:%Y-%m-%d %H:%M} UTC"
     yield "took", f"{duration(record.seconds)} ({duration(record.cpu_seconds)} of processor), at most {memory}"
     if record.jobs > 1:
-        yield "beside it", f"up to {record.jobs - 1} other benchmarks"
+        yield "beside it", f"other benchmarks, {record.jobs - 1} at once"
     yield "machine", ", ".join(machine)
     yield "instructions", ", ".join(conditions.machine["isa"])
     yield "code", f"commit {conditions.commit or 'unknown'}, sources {conditions.sources[:12]}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from threading import Event
 from typing import TypeVar
 
@@ -19,15 +19,16 @@ def done_together(pieces: Sequence[Callable[[Event], T]], jobs: int) -> list[T]:
         BaseException: what the first piece raised, or an interrupt; those that had not begun were not.
     """
     stop = Event()
+    futures: list[Future[T]] = []
     with ThreadPoolExecutor(max_workers=jobs) as pool:
-        futures = [pool.submit(piece, stop) for piece in pieces]
         try:
+            futures += (pool.submit(piece, stop) for piece in pieces)
             ended, _ = wait(futures, return_when=FIRST_EXCEPTION)
             for future in ended:
                 future.result()
         except BaseException:
-            stop.set()
             for future in futures:
                 future.cancel()
+            stop.set()
             raise
     return [future.result() for future in futures]

@@ -122,13 +122,13 @@ class TestEqualAccuracy:
         MeasuredFront.of(study, [front(valid)], "latency_ms", 4, least_top1=0.99)
         assert study.asked[2][1] == [7], "the nearest to it"
 
-    def test_members_that_cost_more_than_is_of_use_are_passed_over(self) -> None:
+    def test_members_that_nothing_can_equal_are_passed_over(self) -> None:
         valid = np.linspace(0.1, 0.8, 8)
         study: Any = Measured(valid, valid)
-        MeasuredFront.of(study, [front(valid)], "latency_ms", 8, least_top1=0.35, most_cost=6.0)
+        MeasuredFront.of(study, [front(valid)], "latency_ms", 8, least_top1=0.35, most_top1=0.65)
         assert sorted(study.asked[0][1]) == [3, 4, 5]
-        MeasuredFront.of(study, [front(valid)], "latency_ms", 8, least_top1=0.35, most_cost=1.0)
-        assert study.asked[2][1] == [3], "the cheapest that is accurate enough"
+        MeasuredFront.of(study, [front(valid)], "latency_ms", 8, least_top1=0.35, most_top1=0.2)
+        assert study.asked[2][1] == [3], "the nearest to it"
 
     def test_fronts_together_are_a_front(self) -> None:
         one, other = measured_front([0.5, 0.7], [1.0, 4.0]), measured_front([0.6, 0.65], [0.5, 8.0])

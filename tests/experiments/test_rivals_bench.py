@@ -53,7 +53,7 @@ def measured(valid: list[float], latency_ms: list[float], test: list[float] | No
 class TestCompared:
     def test_a_method_against_itself_gains_nothing(self) -> None:
         one = measured([0.7, 0.8, 0.9], [1.0, 2.0, 4.0])
-        found = compared({OURS: one, "rival": one})
+        (found,) = compared([{OURS: one, "rival": one}])
         assert {found[f"ours_over_rival_{name}"] for name in ("gain", "least_gain", "gain_1", "gain_5")} == {0.0}
         assert (found["rival_latency_ms_equalled"], found["ours_equalled_by_rival"]) == (1.0, 1.0)
         assert found["rival_latency_ms_ratio"] == pytest.approx(1.0)
@@ -61,7 +61,7 @@ class TestCompared:
 
     def test_where_we_lose_it_says_so(self) -> None:
         ours, rival = measured([0.7, 0.8], [2.0, 4.0]), measured([0.75, 0.85], [1.0, 2.0])
-        found = compared({OURS: ours, "rival": rival})
+        (found,) = compared([{OURS: ours, "rival": rival}])
         assert found["ours_over_rival_gain"] < 0
         assert found["ours_over_rival_gain_5"] == pytest.approx(0.8 - 0.85)
         assert found["ours_equalled_by_rival"] == 1.0
@@ -77,7 +77,7 @@ class TestCompared:
 
     def test_limits_go_from_what_both_meet_to_the_slowest(self) -> None:
         ours, rival = measured([0.7, 0.8], [1.0, 4.0]), measured([0.6, 0.9], [2.0, 32.0])
-        found = compared({OURS: ours, "rival": rival})
+        (found,) = compared([{OURS: ours, "rival": rival}])
         limits = [found[f"rival_latency_ms_{number}"] for number in range(1, 6)]
         np.testing.assert_allclose(limits, [2.0, 4.0, 8.0, 16.0, 32.0])
         gains = [found[f"ours_over_rival_gain_{number}"] for number in range(1, 6)]
@@ -87,17 +87,23 @@ class TestCompared:
 
     def test_validation_chooses_and_the_test_split_judges(self) -> None:
         ours = measured([0.9, 0.8], [1.0, 1.0], test=[0.5, 0.99])
-        found = compared({OURS: ours, "rival": measured([0.6], [1.0])})
+        (found,) = compared([{OURS: ours, "rival": measured([0.6], [1.0])}])
         assert found["ours_over_rival_gain_1"] == pytest.approx(0.5 - 0.6)
 
     def test_where_no_rival_has_an_equal_a_goal_fails_by_that(self) -> None:
-        found = compared({OURS: measured([0.5], [1.0]), "rival": measured([0.9], [1.0])})
+        (found,) = compared([{OURS: measured([0.5], [1.0]), "rival": measured([0.9], [1.0])}])
         assert found["rival_latency_ms_equalled"] == 0.0
         result = BenchResult.of("rivals", 1, found, goals(found, ["rival"]))
         assert [(goal.figure, goal.holds) for goal in result.goals] == [
             ("ours_over_rival_gain", False),
             ("rival_latency_ms_equalled", False),
         ]
+
+    def test_all_seeds_have_one_box(self) -> None:
+        ours, rival, slow = measured([0.7], [1.0]), measured([0.6], [2.0]), measured([0.5], [50.0])
+        first, second = compared([{OURS: ours, "rival": rival, "slow": slow}, {OURS: ours, "rival": rival}])
+        assert first["ours_hypervolume"] == second["ours_hypervolume"] > first["rival_hypervolume"]
+        assert first["rival_hypervolume"] == second["rival_hypervolume"] > first["slow_hypervolume"]
 
     def test_seeds_without_a_figure_do_not_count(self) -> None:
         assert over_seeds([{"a": 1.0, "b": 4.0}, {"a": 3.0}])["a"] == 2.0
@@ -306,8 +312,16 @@ class TestDynast:
     def test_one_that_hangs_is_left_out(
         self, space: SearchSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(dynast_tactics, "_MOST_SECONDS", 1.0)
+        monkeypatch.setattr(dynast_tactics, "_MOST_SECONDS", 1.5)
+        ledger = Ledger(TestSearches.problem(space), 10)
         with pytest.raises(LeftOutError, match="failed"):
+            answer_script([sys.executable, "-c", "import time; time.sleep(60)"], space, ledger, tmp_path)
+
+    def test_one_that_is_late_has_what_it_scored(
+        self, space: SearchSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(dynast_tactics, "_MOST_SECONDS", 3.0)
+        with pytest.raises(SpentError):
             self.answered(space, tmp_path, 100, end="import time; time.sleep(60)")
 
     def test_one_that_can_not_be_started_is_left_out(self, space: SearchSpace, tmp_path: Path) -> None:

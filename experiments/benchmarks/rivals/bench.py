@@ -87,9 +87,7 @@ def run(quick: bool, seeds: int, reporter: Reporter) -> BenchResult:
         setting.prepare(_DYNAST, "dynast", dynast_python)
         contests = [_contest(setting, seed) for seed in range(seeds)]
         measured = [contest.measured() for contest in contests]
-    figures = over_seeds(
-        [compared(methods) | one.spent() for methods, one in zip(measured, contests, strict=True)]
-    )
+    figures = over_seeds([found | one.spent() for found, one in zip(compared(measured), contests, strict=True)])
     figures |= setting.shares()
     asked = [_FP32, *(name for name in _RIVALS if not quick or name not in _INSTALLED)]
     picture = {"fronts": rivals_figure(measured[0])}

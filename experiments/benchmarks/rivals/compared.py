@@ -34,10 +34,14 @@ class Measured:
         return MeasuredFront.together([MeasuredFront(self.valid, self.test, {LATENCY: self.latency_ms})], LATENCY)
 
 
-def compared(methods: Mapping[str, Measured]) -> Figures:
-    """Figures of one seed: `OURS` against every other method, and the hypervolume of each."""
-    fronts = {name: measured.front for name, measured in methods.items()}
-    figures = hypervolumes(fronts)
+def compared(seeds: Sequence[Mapping[str, Measured]]) -> list[Figures]:
+    """Figures of each seed: `OURS` against every other method, and the hypervolume of each."""
+    fronts = [{name: measured.front for name, measured in methods.items()} for methods in seeds]
+    return [_against(each) | volumes for each, volumes in zip(fronts, hypervolumes(fronts), strict=True)]
+
+
+def _against(fronts: Mapping[str, MeasuredFront]) -> Figures:
+    figures: Figures = {}
     for name, front in fronts.items():
         if name != OURS:
             figures |= at_equal_latency(name, front, fronts[OURS])
@@ -67,15 +71,19 @@ def _best(front: MeasuredFront, limit: float) -> float:
     return float(front.test[met[np.argmax(front.valid[met])]])
 
 
-def hypervolumes(fronts: Mapping[str, MeasuredFront]) -> Figures:
-    """Shares of one box that is common to all: from the best that any reaches to beyond the worst of any."""
-    objectives = {
-        name: np.stack([1.0 - front.test, front.costs[LATENCY]], axis=1) for name, front in fronts.items()
-    }
-    every = np.concatenate(list(objectives.values()))
+def hypervolumes(seeds: Sequence[Mapping[str, MeasuredFront]]) -> list[Figures]:
+    """Of each seed shares of one box that all have: from the best that any reaches to beyond the worst of any."""
+    objectives = [
+        {name: np.stack([1.0 - front.test, front.costs[LATENCY]], axis=1) for name, front in fronts.items()}
+        for fronts in seeds
+    ]
+    every = np.concatenate([F for each in objectives for F in each.values()])
     best = every.min(axis=0)
     reference = reference_point(every - best)
-    return {f"{name}_hypervolume": hypervolume(F - best, reference) for name, F in objectives.items()}
+    return [
+        {f"{name}_hypervolume": hypervolume(F - best, reference) for name, F in each.items()}
+        for each in objectives
+    ]
 
 
 def goals(figures: Figures, rivals: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from bitfront.experiments.benchmarks.rivals import dynast_script
 from bitfront.experiments.benchmarks.rivals.environment import LeftOutError, clean, environment
-from bitfront.experiments.benchmarks.search_rivals import Ledger, allowed_choices
+from bitfront.experiments.benchmarks.search_rivals import Ledger, SpentError, allowed_choices
 from bitfront.experiments.reporter import Reporter
 from bitfront.search.problem import Problem
 from bitfront.supernet.genes import Genomes
@@ -48,7 +48,7 @@ class DynasT:
         """Answer until it ends.
 
         Raises:
-            SpentError: the ledger's budget is used.
+            SpentError: the ledger's budget, or half an hour, is used.
             LeftOutError: DyNAS-T fails.
         """
         with tempfile.TemporaryDirectory(prefix="bitfront-dynast-") as name:
@@ -83,8 +83,11 @@ def answer_script(command: list[str], space: SearchSpace, ledger: Ledger, folder
         try:
             _answer(process, space, ledger)
         finally:
+            is_late = late.finished.is_set()
             late.cancel()
             process.kill()
+    if is_late and len(ledger):
+        raise SpentError
     if process.returncode:
         raise LeftOutError(f"{NAME} failed ({' '.join(command[:2])} ...): {said.read_text().strip()[-_SAID:]}")
 

@@ -56,7 +56,7 @@ class TestPage:
         assert ["BitFusion: accuracy 1", "≥ 90 %", "87.5 %", "**MISSED**"] in rows(text)
         assert ["BitFusion: ratio", "≥ 1 times", "1.5 times", "holds"] in rows(text)
         assert ["BitFusion: ratio", "≥ 2 times", "1.5 times", "**not reached**"] in rows(text)
-        assert "all 1 together took 12 s, 11 s of processor." in text
+        assert "those of all 1 add up to 12 s, 11 s of processor." in text
         assert "\n- One \\| two is left out.\n" in text
         assert (
             "<details><summary><code>bitfront bench first --seeds 3</code>, 3 seeds, 12 s, A | CPU</summary>"
@@ -212,6 +212,9 @@ class TestNumbers:
         [
             (-0.0007067, 0.00023, "-0.071 ± 0.023"),
             (0.5, 0.0, "50 ± 0"),
+            (0.9120000000000001, 1.5e-16, "91.2 ± 0"),
+            (0.0, 0.0, "0 ± 0"),
+            (0.0, 0.001, "0.00 ± 0.10"),
             (65.73, 7.7, "6,573 ± 770"),
             (0.9234, 0.1, "92 ± 10"),
             (0.9234, 0.0096, "92.34 ± 0.96"),

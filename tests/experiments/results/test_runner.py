@@ -367,7 +367,20 @@ def _wait_until_gone(pid: int) -> None:
 def test_a_child_that_can_not_be_started_is_told(tmp_path: Path) -> None:
     ran = run_child(["/nowhere/program"], tmp_path / "log", lambda line: None)
     assert ran.code == 1
-    assert "No such file" in ran.words
+    assert ran.words.startswith("error: /nowhere/program can not be started: ")
+
+
+def test_a_child_goes_on_where_nobody_listens_any_longer(tmp_path: Path) -> None:
+    def gone(line: str) -> None:
+        raise BrokenPipeError
+
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; print('x' * 2**20, file=sys.stderr); print('end', file=sys.stderr)",
+    ]
+    ran = run_child(command, tmp_path / "log", gone)
+    assert (ran.code, ran.words[-5:]) == (0, "\nend\n")
 
 
 def test_a_child_has_no_input(tmp_path: Path) -> None:
