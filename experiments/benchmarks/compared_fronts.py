@@ -91,10 +91,11 @@ def _told(bench: str, cases: Mapping[str, _Case], goals: Sequence[str], quick: b
 
 
 def _measured_words(quick: bool) -> str:
+    most = _QUICK_MEASURED if quick else _MEASURED
     return (
-        f"Of each front up to {_QUICK_MEASURED if quick else _MEASURED} members are measured, as many of each search "
-        "where several make it. Of joint ones those count that are predicted to be as accurate as the rival's least "
-        f"accurate one, and up to {100 * _ROOM:g} points above its most accurate one."
+        f"Of each front up to {most} members are measured, as many of each search where several make it. Of joint "
+        "ones those count that are predicted to be as accurate as the rival's least accurate one, and up to "
+        f"{100 * _ROOM:g} points above its most accurate one."
     )
 
 

@@ -33,7 +33,7 @@ def run(
     jobs: Annotated[
         int,
         typer.Option(
-            "-j", "--jobs", min=1, metavar="N", help="How many at once, but those that time this machine."
+            "-j", "--jobs", min=1, metavar="N", help="So many at once, if they do not time this machine."
         ),
     ] = 1,
     output: Annotated[
