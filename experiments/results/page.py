@@ -27,8 +27,8 @@ page from the JSON that they leave in `{folder}/`. Nothing here is typed by hand
   What chance has in a finite test split is not in it: where two networks disagree on a share d of n images, their
   accuracies differ by up to some 2√(d/n) by chance alone.
 - **Took** is the time of the run that ended, without any that were interrupted before. Benchmarks that time this
-  machine run first, one by one; the others, which time nothing but what tables lack, may run beside each other. Most
-  find the samples and tables that those before them measured{took}.
+  machine run first, one by one; the others, which time nothing but what tables lack, may run beside each other.
+  Most find the samples and tables that those before them measured{took}.
 """
 _QUICK = """\
 > **These are quick runs**: small versions, for a look. They say nothing about the claims.
