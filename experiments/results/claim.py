@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -106,6 +106,11 @@ class Shown:
         return re.compile(
             "".join(_group(part) if place % 2 else re.escape(part) for place, part in enumerate(parts))
         )
+
+
+def column_of(table: str, row: str) -> Callable[[str, str, Unit, str], Shown]:
+    """Makes columns of a table with such rows, each of a figure, a heading, a unit and how it is known."""
+    return lambda figure, heading, unit, known: Shown(figure, row, unit, known, column=heading, table=table)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bitfront.experiments.results.claim import MILLISECONDS, PERCENT, PLAIN, POINTS, TIMES, Claim, Shown, Unit
+from bitfront.experiments.results.claim import MILLISECONDS, PERCENT, PLAIN, POINTS, TIMES, Claim, Shown, column_of
 from bitfront.experiments.results.papers import APQ
 
 _TESTED = "measured on test images"
@@ -11,10 +11,10 @@ _HELD_OUT = "measured on held-out pairs"
 _HELD_AGAINST = "predicted, against measured"
 
 
-def _by_samples(end: str, column: str, unit: Unit) -> Shown:
-    row = "{pool}, {n} quantized samples"
-    return Shown(f"{{pool}}_{end}_{{n}}", row, unit, _HELD_OUT, column=column, table="predictors with")
-
+_by_samples = column_of("predictors with", "{pool}, {n} quantized samples")
+_of_case = column_of("runtime and input", "{case}")
+_of_device = column_of("networks for", "{device}")
+_in_runtime = column_of("ONNX", "for {device}, run in {runtime}")
 
 TRANSFER = Claim(
     "transfer",
@@ -31,17 +31,13 @@ TRANSFER = Claim(
             TIMES,
             _HELD_OUT,
         ),
-        _by_samples("transferred", "transferred", PERCENT),
-        _by_samples("scratch", "from scratch", PERCENT),
-        _by_samples("gain_over_scratch", "gain over from scratch", POINTS),
-        _by_samples("gain_over_scikit_learn", "gain over scikit-learn's best", POINTS),
-        _by_samples("coverage", "pairs that 90 % intervals hold", PERCENT),
+        _by_samples("{pool}_transferred_{n}", "transferred", PERCENT, _HELD_OUT),
+        _by_samples("{pool}_scratch_{n}", "from scratch", PERCENT, _HELD_OUT),
+        _by_samples("{pool}_gain_over_scratch_{n}", "gain over from scratch", POINTS, _HELD_OUT),
+        _by_samples("{pool}_gain_over_scikit_learn_{n}", "gain over scikit-learn's best", POINTS, _HELD_OUT),
+        _by_samples("{pool}_coverage_{n}", "pairs that 90 % intervals hold", PERCENT, _HELD_OUT),
     ),
 )
-
-
-def _of_case(name: str, column: str, unit: Unit, known: str) -> Shown:
-    return Shown(f"{name}_{{case}}", "{case}", unit, known, column=column, table="runtime and input")
 
 
 LUT_FIDELITY = Claim(
@@ -54,28 +50,19 @@ LUT_FIDELITY = Claim(
     seeds=2,
     alone=True,
     shown=(
-        _of_case("mape", "mean error of predicted latency", PERCENT, _HELD_AGAINST),
-        _of_case("mape_macs", "mean error by counting MACs", PERCENT, _HELD_AGAINST),
-        _of_case("mape_later", "mean error minutes later", PERCENT, _HELD_AGAINST),
-        _of_case("truth_moved", "by how much the truth moved since", PERCENT, "measured"),
-        _of_case("tau", "Kendall's tau", PLAIN, _HELD_AGAINST),
-        _of_case("truth_tau", "the truth's tau with itself", PLAIN, "measured twice"),
-        _of_case("tau_over_least", "tau above what is asked", PLAIN, _HELD_AGAINST),
-        _of_case("tau_macs", "tau by counting MACs", PLAIN, _HELD_AGAINST),
-        _of_case("shortest_ms", "the fastest network", MILLISECONDS, "measured"),
-        _of_case("longest_ms", "the slowest network", MILLISECONDS, "measured"),
+        _of_case("mape_{case}", "mean error of predicted latency", PERCENT, _HELD_AGAINST),
+        _of_case("mape_macs_{case}", "mean error by counting MACs", PERCENT, _HELD_AGAINST),
+        _of_case("mape_later_{case}", "mean error minutes later", PERCENT, _HELD_AGAINST),
+        _of_case("truth_moved_{case}", "by how much the truth moved since", PERCENT, "measured"),
+        _of_case("tau_{case}", "Kendall's tau", PLAIN, _HELD_AGAINST),
+        _of_case("truth_tau_{case}", "the truth's tau with itself", PLAIN, "measured twice"),
+        _of_case("tau_over_least_{case}", "tau above what is asked", PLAIN, _HELD_AGAINST),
+        _of_case("tau_macs_{case}", "tau by counting MACs", PLAIN, _HELD_AGAINST),
+        _of_case("shortest_ms_{case}", "the fastest network", MILLISECONDS, "measured"),
+        _of_case("longest_ms_{case}", "the slowest network", MILLISECONDS, "measured"),
     ),
 )
 _AGAINST_FILE = "predicted, against the file"
-
-
-def _of_device(end: str, column: str, unit: Unit, known: str) -> Shown:
-    return Shown(f"{{device}}_{end}", "{device}", unit, known, column=column, table="networks for")
-
-
-def _in_runtime(middle: str, end: str, column: str, unit: Unit, known: str) -> Shown:
-    figure = f"{{device}}_{{runtime}}_{middle}{end}"
-    return Shown(figure, "for {device}, run in {runtime}", unit, known, column=column, table="ONNX")
 
 
 EXPORT = Claim(
@@ -88,24 +75,33 @@ EXPORT = Claim(
     seeds=1,
     alone=True,
     shown=(
-        _in_runtime("agreement", "_least", "same answers, least", PERCENT, _TESTED),
-        _in_runtime("top1_difference", "_most", "change of accuracy, most", POINTS, _TESTED),
-        _in_runtime("onnx_size_error", "_most", "error of the file's size, most", PERCENT, _AGAINST_FILE),
-        _in_runtime("onnx_constants_error", "_most", "error of constants' size, most", PERCENT, _AGAINST_FILE),
+        _in_runtime("{device}_{runtime}_agreement_least", "same answers, least", PERCENT, _TESTED),
+        _in_runtime("{device}_{runtime}_top1_difference_most", "change of accuracy, most", POINTS, _TESTED),
+        _in_runtime(
+            "{device}_{runtime}_onnx_size_error_most", "error of the file's size, most", PERCENT, _AGAINST_FILE
+        ),
+        _in_runtime(
+            "{device}_{runtime}_onnx_constants_error_most",
+            "error of constants' size, most",
+            PERCENT,
+            _AGAINST_FILE,
+        ),
         Shown(
             "{device}_{form}_size_error_most",
             "{device}: error of the size in {form}, most",
             PERCENT,
             _AGAINST_FILE,
         ),
-        _of_device("integer_agreement_least", "same answers in integers alone, least", PERCENT, _TESTED),
-        _of_device("integer_top1_difference_most", "change of accuracy in integers, most", POINTS, _TESTED),
-        _of_device("torch_differs_most", "images on which torch differs from integers", PLAIN, _TESTED),
-        _of_device("c_differs_most", "images on which C differs from integers", PLAIN, _TESTED),
-        _of_device("c_bytes_differs_most", "bytes of C that are not the manifest's", PLAIN, _COUNTED),
-        _of_device("c_times_numpy_least", "speed of C over NumPy, least", TIMES, "measured"),
-        _of_device("latency_error_median", "error of latency, median", PERCENT, _HELD_AGAINST),
-        _of_device("latency_error_most", "error of latency, most", PERCENT, _HELD_AGAINST),
-        _of_device("points", "networks that were exported", PLAIN, _COUNTED),
+        _of_device("{device}_integer_agreement_least", "same answers in integers alone, least", PERCENT, _TESTED),
+        _of_device(
+            "{device}_integer_top1_difference_most", "change of accuracy in integers, most", POINTS, _TESTED
+        ),
+        _of_device("{device}_torch_differs_most", "images on which torch differs from integers", PLAIN, _TESTED),
+        _of_device("{device}_c_differs_most", "images on which C differs from integers", PLAIN, _TESTED),
+        _of_device("{device}_c_bytes_differs_most", "bytes of C that are not the manifest's", PLAIN, _COUNTED),
+        _of_device("{device}_c_times_numpy_least", "speed of C over NumPy, least", TIMES, "measured"),
+        _of_device("{device}_latency_error_median", "error of latency, median", PERCENT, _HELD_AGAINST),
+        _of_device("{device}_latency_error_most", "error of latency, most", PERCENT, _HELD_AGAINST),
+        _of_device("{device}_points", "networks that were exported", PLAIN, _COUNTED),
     ),
 )

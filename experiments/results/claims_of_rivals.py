@@ -10,8 +10,7 @@ from bitfront.experiments.results.claim import (
     SECONDS,
     TIMES,
     Claim,
-    Shown,
-    Unit,
+    column_of,
 )
 
 _TESTED = "measured on test images, as exported"
@@ -19,13 +18,8 @@ _TIMED = "measured"
 _COUNTED = "counted"
 
 
-def _of_rival(figure: str, column: str, unit: Unit, known: str) -> Shown:
-    return Shown(figure, "{rival}", unit, known, column=column, table="method")
-
-
-def _at_latency(figure: str, column: str, unit: Unit, known: str) -> Shown:
-    return Shown(figure, "beside {rival}, latency {n}", unit, known, column=column, table="below a latency")
-
+_of_rival = column_of("method", "{rival}")
+_at_latency = column_of("below a latency", "beside {rival}, latency {n}")
 
 RIVALS = Claim(
     "rivals",

@@ -14,7 +14,7 @@ from bitfront.experiments.results.claim import (
     TIMES,
     Claim,
     Shown,
-    Unit,
+    column_of,
 )
 from bitfront.experiments.results.papers import APQ, SIMQ_NAS
 
@@ -23,9 +23,8 @@ _OF_TABLE = "predicted by the cost table"
 _COUNTED = "counted"
 
 
-def _at_latency(figure: str, column: str, unit: Unit, known: str) -> Shown:
-    return Shown(figure, "{pool}, {device}, latency {n}", unit, known, column=column, table="below a latency")
-
+_at_latency = column_of("below a latency", "{pool}, {device}, latency {n}")
+_crossed = column_of("networks", "found for {device}, run on {other}")
 
 JOINT = Claim(
     "joint",
@@ -148,11 +147,6 @@ SEARCH_COST = Claim(
 )
 
 
-def _crossed(end: str, column: str, unit: Unit, known: str) -> Shown:
-    row = "found for {device}, run on {other}"
-    return Shown(f"{{device}}_on_{{other}}_{end}", row, unit, known, column=column, table="networks")
-
-
 ONE_FAMILY = Claim(
     "one-family",
     "Each device deserves a search of its own",
@@ -168,9 +162,13 @@ ONE_FAMILY = Claim(
         Shown("mean_top1_lost_at_least", "mean accuracy lost, less half of its interval", POINTS, _TESTED),
         Shown("pairs_that_gain", "pairs where another device's networks are more accurate", PLAIN, _COUNTED),
         Shown("least_equalled", "share of networks that the device's own match, least of all", PERCENT, _COUNTED),
-        _crossed("top1_lost", "accuracy lost", POINTS, _TESTED),
-        _crossed("latency_ms_ratio", "latency at equal accuracy, over own ones'", TIMES, _OF_TABLE),
-        _crossed("latency_ms_equalled", "those that own ones match in accuracy", PERCENT, _COUNTED),
-        _crossed("changed", "those that need other formats", PERCENT, _COUNTED),
+        _crossed("{device}_on_{other}_top1_lost", "accuracy lost", POINTS, _TESTED),
+        _crossed(
+            "{device}_on_{other}_latency_ms_ratio", "latency at equal accuracy, over own ones'", TIMES, _OF_TABLE
+        ),
+        _crossed(
+            "{device}_on_{other}_latency_ms_equalled", "those that own ones match in accuracy", PERCENT, _COUNTED
+        ),
+        _crossed("{device}_on_{other}_changed", "those that need other formats", PERCENT, _COUNTED),
     ),
 )

@@ -121,14 +121,14 @@ def _published(claim: Claim, found: Found) -> list[_Published]:
 def _run(record: Record) -> Iterator[str]:
     """What it takes to do it again, and what it was done with."""
     cpu, *_ = machine = _machine(record)
-    told = html.escape(f", {_seeds(record)}, {duration(record.seconds)}, {cpu}", quote=False)
+    seeds = f"{_seeds(record)} {'seed' if _seeds(record) == 1 else 'seeds'}"
+    told = html.escape(f", {seeds}, {duration(record.seconds)}, {cpu}", quote=False)
     yield from (f"<details><summary><code>{html.escape(record.command)}</code>{told}</summary>", "")
     yield from (*_table(("run", ""), _run_rows(record, machine)), "</details>", "")
 
 
-def _seeds(record: Record) -> str:
-    seeds = record.asked_seeds if record.found is None else record.found.seeds
-    return f"{seeds} {'seed' if seeds == 1 else 'seeds'}"
+def _seeds(record: Record) -> int:
+    return record.asked_seeds if record.found is None else record.found.seeds
 
 
 def _machine(record: Record) -> list[str]:
@@ -142,7 +142,7 @@ def _run_rows(record: Record, machine: Sequence[str]) -> Iterator[Row]:
     conditions = record.conditions
     memory = f"{record.peak_memory_bytes / 2**20:,.0f} MiB"
     yield "command", f"`{record.command}`"
-    yield "seeds", _seeds(record).partition(" ")[0]
+    yield "seeds", str(_seeds(record))
     yield "begun", f"{record.started_at:%Y-%m-%d %H:%M} UTC"
     yield "took", f"{duration(record.seconds)} ({duration(record.cpu_seconds)} of processor), at most {memory}"
     if record.jobs > 1:
