@@ -46,6 +46,17 @@ def home_of_benchmarks() -> Path:
     return home() / "bench" / "results" / "homes" / Conditions.here(_SHARED).key
 
 
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A run, as it was when it began."""
+
+    asked: Asked
+    jobs: int
+    conditions: Conditions
+    started: datetime
+    output: Path
+
+
 @dataclass(frozen=True)
 class Runner:
     """Fills a folder of results.
@@ -127,39 +138,30 @@ class Runner:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
         output, shared = work / f"{asked.bench}.json", self.home_of_benchmarks()
-        conditions, started = self.conditions_of(asked.bench), datetime.now(UTC)
+        begun = _Begun(asked, jobs, self.conditions_of(asked.bench), datetime.now(UTC), output)
         ran = run_child(self.program_of(asked, output), log, say, {"BITFRONT_HOME": str(shared)}, stop)
         hide = partial(without_places, own={shared: "BITFRONT_HOME", self.folder: self.folder.name})
-        record = self._recorded(asked, jobs, conditions, started, ran, output, hide)
+        record = self._recorded(begun, ran, hide)
         shutil.rmtree(work, ignore_errors=True)
         took = f"{duration(record.seconds)}, at most {record.peak_memory_bytes / 2**20:.0f} MiB"
         self.say(f"{asked.bench} {'is done' if record.error is None else 'failed'}: {took}")
         return record
 
-    def _recorded(
-        self,
-        asked: Asked,
-        jobs: int,
-        conditions: Conditions,
-        started: datetime,
-        ran: Ran,
-        output: Path,
-        hide: Callable[[str], str],
-    ) -> Record:
-        found, error = _outcome(ran, output)
+    def _recorded(self, begun: _Begun, ran: Ran, hide: Callable[[str], str]) -> Record:
+        asked, (found, error) = begun.asked, _outcome(ran, begun.output)
         if found is not None:
             found = found.model_copy(update={"notes": tuple(map(hide, found.notes))})
-        drawn = [] if found is None else sorted(output.parent.glob(f"{asked.bench}-*.png"))
+        drawn = [] if found is None else sorted(begun.output.parent.glob(f"{asked.bench}-*.png"))
         record = Record(
             bench=asked.bench,
             quick=asked.quick,
             command=asked.command,
             asked_seeds=asked.seeds,
-            conditions=conditions,
-            started_at=started.replace(microsecond=0),
+            conditions=begun.conditions,
+            started_at=begun.started.replace(microsecond=0),
             seconds=round(ran.seconds, 1),
             cpu_seconds=round(ran.cpu_seconds, 1),
-            jobs=jobs,
+            jobs=begun.jobs,
             peak_memory_bytes=ran.peak_memory_bytes,
             error=None if error is None else hide(error),
             found=found,
