@@ -120,6 +120,8 @@ def _kernels(program: Program) -> Iterator[str]:
     yield _kernel("base")
     if kinds:
         yield _kernel("instructions")
+    if kinds & {Conv, Add}:
+        yield _kernel("sixteen")
     if kinds & {Conv, *_CHANNELWISE}:
         yield _kernel("rescale")
     if convs:

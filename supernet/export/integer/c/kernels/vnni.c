@@ -23,11 +23,6 @@ struct sixteen {
     __mmask16 wanted;
 };
 
-VNNI_INLINE __mmask16 first_of_sixteen(size_t width)
-{
-    return (__mmask16)((1u << smaller(LANES, width)) - 1);
-}
-
 VNNI_INLINE __m512i upper_half(__m512i numbers)
 {
     return _mm512_srli_epi64(numbers, 32);
@@ -106,9 +101,6 @@ VNNI_INLINE __m512i rescale_sixteen(const struct sixteen *how, __m512i sums)
 
 VNNI_INLINE void put_sixteen(const struct sixteen *how, __m512i sums, enum type type, unsigned char *to)
 {
-    const __m512i x = rescale_sixteen(how, sums);
-    if (type == I32) _mm512_mask_storeu_epi32(to, how->wanted, x);
-    else if (type == I16) _mm256_mask_storeu_epi16(to, how->wanted, _mm512_cvtepi32_epi16(x));
-    else _mm_mask_storeu_epi8(to, how->wanted, _mm512_cvtepi32_epi8(x));
+    store_sixteen(type, rescale_sixteen(how, sums), how->wanted, to);
 }
 #endif
