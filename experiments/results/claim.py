@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from bitfront.experiments.benchmarks.fidelity_cases import CASES, QUICK_CASES
 from bitfront.experiments.benchmarks.rivals.names import NAMES
 
 _DEVICES = {
@@ -20,15 +21,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     "other": _DEVICES,
     "rival": NAMES,
     "pool": {"digits": "digits", "fashion": "Fashion-MNIST", "cifar10": "CIFAR-10"},
-    "case": {
-        f"{target}_{size}": f"{words}, {pixels}"
-        for size, pixels in ((224, "224 pixels"), (32, "32 pixels, batch 8"), (12, "12 pixels, batch 8"))
-        for target, words in (
-            ("openvino_fp32", "OpenVINO fp32 and int8"),
-            ("openvino_bf16", "OpenVINO bf16 and int8"),
-            ("onnxruntime", "ONNX Runtime fp32 and int8"),
-        )
-    },
+    "case": {case.name: case.words for case in (*CASES, *QUICK_CASES)},
     "runtime": {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"},
     "form": {"integer": "integers alone", "c": "C"},
 }

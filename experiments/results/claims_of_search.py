@@ -63,6 +63,7 @@ def _against(rival: str, words: str, published: dict[str, str]) -> Iterator[Show
         ("ratio", "rival's over joint's, mean", TIMES, _OF_TABLE),
         ("largest_ratio", "rival's over joint's, largest", TIMES, _OF_TABLE),
         ("equalled", "networks of the rival that joint ones match in accuracy", PERCENT, _COUNTED),
+        ("of_ilp", "networks of the rival that integer programs found", PERCENT, _COUNTED),
         ("test_top1_gain", "accuracy that these gain", POINTS, _TESTED),
     )
     for metric, name in (("latency_ms", "latency"), ("energy_mj", "energy"), ("size_bytes", "size")):
