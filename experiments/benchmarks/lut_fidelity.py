@@ -101,7 +101,7 @@ def _scatter(
     case: Case, predicted: NDArray[np.float64], measured: NDArray[np.float64], found: list[dict[str, float]]
 ) -> Scatter:
     """Of the last seed's networks, with their own scores: those of the others are in the figures' means."""
-    title = case.words if len(found) == 1 else f"{case.words}; the last of {len(found)} seeds"
+    title = case.words if len(found) == 1 else f"{case.words}\nthe last of {len(found)} seeds"
     return Scatter(title, predicted, measured, *(found[-1][score] for score in ("mape", "tau", "truth_tau")))
 
 

@@ -35,7 +35,7 @@ def test_a_panel_has_the_scores_of_the_networks_in_it() -> None:
     seeds = [{"mape": mape, "tau": 0.9 + mape, "truth_tau": 0.98} for mape in (0.01, 0.03)]
     drawn = bench._scatter(SMALL, values, values, seeds)
     assert (drawn.mape, drawn.tau, drawn.truth_tau) == (0.03, 0.93, 0.98)
-    assert drawn.title == "the small one; the last of 2 seeds"
+    assert drawn.title == "the small one\nthe last of 2 seeds"
     assert bench._scatter(SMALL, values, values, seeds[:1]).title == "the small one"
 
 
