@@ -16,6 +16,9 @@ _HEAD = """\
 
 What bitfront's headline claims come to when they are measured. `make results` runs all benchmarks and writes this
 page from the JSON that they leave in `{folder}/`. Nothing here is typed by hand: to change it, run them again.
+"""
+_READING = """\
+## How to read this
 
 - **Goals** are part of a benchmark's code. Those that are missed are told first, as **MISSED**.
 - **Published** figures are those of papers, of other networks, data and devices: what they report is held against
@@ -74,7 +77,7 @@ def _took(records: Mapping[str, Record]) -> str:
 
 
 def _lines(claims: Sequence[Claim], records: Mapping[str, Record], pictures: str) -> Iterator[str]:
-    yield _HEAD.format(folder=pictures, took=_took(records))
+    yield _HEAD.format(folder=pictures)
     if any(record.quick for record in records.values()):
         yield _QUICK
     yield from ("| claim | verdict | published figures |", "|---|---|---|")
@@ -84,5 +87,6 @@ def _lines(claims: Sequence[Claim], records: Mapping[str, Record], pictures: str
         told = f"{verdict(record)}{quick} | {published_verdict(claim, record)}"
         yield f"| [{claim.heading}](#{claim.name}) | {told} |"
     yield ""
+    yield _READING.format(took=_took(records))
     for claim in claims:
         yield from section(claim, records.get(claim.bench), pictures)
