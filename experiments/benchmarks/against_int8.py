@@ -19,7 +19,9 @@ _GOALS = ("{device}_int8_latency_ms_ratio >= 1", "{device}_int8_size_bytes_ratio
 def run(quick: bool, seeds: int, reporter: Reporter) -> BenchResult:
     """Seeds are those of the searches."""
     metrics = ("latency_ms", "size_bytes", "energy_mj")
-    return compared_fronts("against-int8", _rivals, metrics, _GOALS, quick, seeds, reporter)
+    return compared_fronts(
+        "against-int8", _rivals, {_INT8: "int8 throughout"}, metrics, _GOALS, quick, seeds, reporter
+    )
 
 
 def _rivals(studied: Study) -> Searches:

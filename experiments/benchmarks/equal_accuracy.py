@@ -26,11 +26,14 @@ class MeasuredFront:
     Attributes:
         valid, test: measured accuracies, (n,).
         costs: what the device's table says of each, by metric, (n,).
+        offered: whether each was put forward by each of the fronts that it was chosen from, (n, n_fronts): by none
+            where it stands beside them, by several where these have it in common. None where that is not known.
     """
 
     valid: Floats
     test: Floats
     costs: dict[str, Floats]
+    offered: NDArray[np.bool_] | None = None
 
     @classmethod
     def of(
@@ -51,14 +54,13 @@ class MeasuredFront:
         """
         each = [_within(front, least_top1, most_top1) for front in fronts]
         spread = [front.genomes[front.spread(most // len(fronts))] for front in each]
-        return cls._measured(study, np.unique(np.concatenate([*spread, *also]), axis=0), metric)
-
-    @classmethod
-    def _measured(cls, study: Study, genomes: Genomes, metric: str) -> MeasuredFront:
+        genomes = np.unique(np.concatenate([*spread, *also]), axis=0)
         valid, costs = study.top1(genomes, "validation"), study.costs.cost(genomes)
         kept = non_dominated(np.stack([1.0 - valid, costs[metric]], axis=1))
-        test = study.top1(genomes[kept], "test")
-        return cls(valid[kept], test, {name: values[kept] for name, values in costs.items()})
+        genomes = genomes[kept]
+        offered = np.stack([(genomes[:, None] == own).all(axis=2).any(axis=1) for own in spread], axis=1)
+        test = study.top1(genomes, "test")
+        return cls(valid[kept], test, {name: values[kept] for name, values in costs.items()}, offered)
 
     @classmethod
     def together(cls, fronts: Sequence[MeasuredFront], metric: str) -> MeasuredFront:

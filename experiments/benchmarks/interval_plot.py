@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,29 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Line:
-    """Means ``y`` (n,) at ``x`` (n,), each known to within ``half`` (n,)."""
+    """Means ``y`` (n,) at ``x`` (n,); a line that goes through NaN is broken there.
+
+    ``half`` (n,) is half of the interval of each, 0 or NaN where there is none; None where there are none at all.
+    """
 
     x: Floats
     y: Floats
-    half: Floats
+    half: Floats | None = None
+
+    @classmethod
+    def broken(cls, parts: Sequence[tuple[Floats, Floats]]) -> Self:
+        """One without intervals, in parts that are not joined, each of means at places."""
+        gaps = [np.append(np.stack(part), [[np.nan], [np.nan]], axis=1) for part in parts]
+        x, y = np.concatenate(gaps, axis=1)[:, :-1]
+        return cls(x, y)
+
+    @property
+    def bars(self) -> Floats | None:
+        """What is drawn of the intervals: NaN where there is none, None where none is."""
+        if self.half is None:
+            return None
+        known = self.half > 0
+        return np.where(known, self.half, np.nan) if known.any() else None
 
 
 def intervals_figure(panels: Mapping[str, Mapping[str, Line]], x_label: str, y_label: str) -> bytes:
@@ -40,7 +58,7 @@ def intervals_figure(panels: Mapping[str, Mapping[str, Line]], x_label: str, y_l
     ):
         for (name, line), colour, marker in zip(lines.items(), _COLOURS, _MARKERS, strict=False):
             panel.errorbar(
-                line.x, line.y, line.half, color=colour, marker=marker, markersize=5, capsize=3, label=name
+                line.x, line.y, line.bars, color=colour, marker=marker, markersize=5, capsize=3, label=name
             )
         dress(panel, title, x_label, y_label)
     image = io.BytesIO()

@@ -11,14 +11,13 @@ that: ``mape_later`` holds the table against those.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
+from bitfront.experiments.benchmarks.fidelity_cases import CASES, QUICK_CASES, Case
 from bitfront.experiments.benchmarks.fidelity_plot import Scatter, fidelity_figure
 from bitfront.experiments.benchmarks.result import BenchResult
 from bitfront.experiments.reporter import Reporter
@@ -46,31 +45,6 @@ _LEAST_TAU = 0.95
 _TAU_BELOW_TRUTH = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One target in one space; ``options`` are the device's."""
-
-    name: str
-    device: str
-    space: str
-    options: dict[str, Any]
-
-
-CASES = tuple(
-    Case(f"{target}_{size}", device, space, {"batch": batch, **options})
-    for size, space, batch in ((224, "mobilenet_v2", 1), (32, "mobilenet_v2_cifar", 8))
-    for target, device, options in (
-        ("openvino_fp32", "host-openvino", {"precision": "fp32"}),
-        ("openvino_bf16", "host-openvino", {"precision": "bf16"}),
-        ("onnxruntime", "host-onnxruntime", {}),
-    )
-)
-_QUICK_CASES = (
-    Case("openvino_fp32_12", "host-openvino", "digits", {"precision": "fp32", "rounds": 4}),
-    Case("onnxruntime_12", "host-onnxruntime", "digits", {"rounds": 4}),
-)
-
-
 def run(quick: bool, seeds: int, reporter: Reporter) -> BenchResult:
     """Figures of every case; seeds draw the networks.
 
@@ -80,10 +54,10 @@ def run(quick: bool, seeds: int, reporter: Reporter) -> BenchResult:
     goals: list[str] = []
     scatters: list[Scatter] = []
     notes: list[str] = []
-    for case in _QUICK_CASES if quick else CASES:
+    for case in QUICK_CASES if quick else CASES:
         device = _device(case)
         if device is None:
-            notes.append(f"{case.name} is left out: {case.device} can not run here.")
+            notes.append(f"{case.words}: left out, as it can not run on this machine.")
             continue
         found, scatter = _one(case, device, quick, seeds, reporter)
         figures |= {f"{name}_{case.name}": value for name, value in found.items()}
@@ -120,7 +94,15 @@ def _one(
         "mape_later": mean_relative_error(costs, later),
         "truth_moved": float(np.median(later / measured) - 1),
     }
-    return figures, Scatter(case.name, costs, measured, figures["mape"], figures["tau"], figures["truth_tau"])
+    return figures, _scatter(case, costs, measured, found)
+
+
+def _scatter(
+    case: Case, predicted: NDArray[np.float64], measured: NDArray[np.float64], found: list[dict[str, float]]
+) -> Scatter:
+    """Of the last seed's networks, with their own scores: those of the others are in the figures' means."""
+    title = case.words if len(found) == 1 else f"{case.words}\nthe last of {len(found)} seeds"
+    return Scatter(title, predicted, measured, *(found[-1][score] for score in ("mape", "tau", "truth_tau")))
 
 
 def _profiled(

@@ -12,16 +12,41 @@ from numpy.typing import NDArray
 from bitfront.experiments.plot_png import INK
 
 _DPI = 130
-_DARK = 0.6  # of the range on either side: beyond it numbers are white
+_DARK = 0.6  # beyond it numbers are white
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """``values`` (n, n), NaN where nothing is known; ``middle`` is white, ``form`` as in ``"{:.2f}"``."""
+    """Numbers (n, n), of which each is told and coloured.
+
+    Attributes:
+        values: NaN where nothing is known.
+        half: half of the interval of each, in the same unit; NaN where it is not known.
+        middle: what is white.
+        least_reach: how far from it a value is that has the darkest colour, or more where values are further away:
+            what is next to nothing is to look so.
+        form: as in ``"{:+.2f}"``.
+    """
 
     values: NDArray[np.float64]
+    half: NDArray[np.float64]
     middle: float
+    least_reach: float
     form: str
+
+    @property
+    def away(self) -> NDArray[np.float64]:
+        """How far values are from the middle, in shares of what is darkest: -1 to 1, or NaN."""
+        away = self.values - self.middle
+        return away / max(self.least_reach, float(np.nanmax(np.abs(away), initial=0.0)))
+
+    def text(self, row: int, column: int) -> str:
+        """A value, and on a line below it half of its interval, where that is known."""
+        value, half = self.values[row, column], self.half[row, column]
+        if not np.isfinite(value):
+            return "\N{EN DASH}"
+        below = f"\n\N{PLUS-MINUS SIGN} {self.form.replace('+', '').format(half)}" if np.isfinite(half) else ""
+        return self.form.format(value) + below
 
 
 def matrices_figure(panels: Mapping[str, Matrix], names: Sequence[str], rows: str, columns: str) -> bytes:
@@ -34,13 +59,10 @@ def matrices_figure(panels: Mapping[str, Matrix], names: Sequence[str], rows: st
     for panel, (title, matrix) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
     ):
-        away = matrix.values - matrix.middle
-        reach = float(np.nanmax(np.abs(away), initial=0.0)) or 1.0
-        panel.imshow(away, cmap="RdBu_r", vmin=-reach, vmax=reach)
-        for (row, column), value in np.ndenumerate(matrix.values):
-            dark = abs(away[row, column]) > _DARK * reach
-            text = matrix.form.format(value) if np.isfinite(value) else "\N{EN DASH}"
-            panel.text(column, row, text, ha="center", va="center", color="white" if dark else INK)
+        panel.imshow(matrix.away, cmap="RdBu_r", vmin=-1, vmax=1)
+        for (row, column), away in np.ndenumerate(matrix.away):
+            colour = "white" if abs(away) > _DARK else INK
+            panel.text(column, row, matrix.text(row, column), ha="center", va="center", color=colour)
         panel.set_xticks(range(len(names)), names, rotation=30, ha="right")
         panel.set_yticks(range(len(names)), names)
         panel.set(xlabel=columns, ylabel=rows)

@@ -35,6 +35,8 @@ _POINTS = 3
 _BELOW = 3  # candidates below each latency that are measured
 _MEASURED = 6  # members of each front, beside those, for the comparison at equal accuracy
 _QUICK_DEVICES = 2  # the modelled ones, which stand first
+_LOST_REACH, _SLOWER_REACH = 0.5, 0.5
+"""In points, and in times: what the darkest colour of the pictures means at least."""
 _GOALS = ("mean_top1_lost_at_least > 0", f"least_equalled >= {MOST}")
 
 Floats = NDArray[np.float64]
@@ -164,14 +166,18 @@ def _figures(found: Mapping[str, OnDevice], rows: Sequence[Mapping[str, float]])
 
 
 def _picture(devices: Sequence[str], figures: Mapping[str, float]) -> bytes:
-    lost, slower = np.zeros((len(devices), len(devices))), np.ones((len(devices), len(devices)))
-    for source, target in _pairs(devices):
-        place = devices.index(source), devices.index(target)
-        lost[place] = 100 * figures[f"{_name(source, target)}_top1_lost"]
-        slower[place] = figures.get(f"{_name(source, target)}_{_METRIC}_ratio", np.nan)
+    def matrix(figure: str, scale: float, own: float, least_reach: float, form: str) -> Matrix:
+        values, half = np.full((2, len(devices), len(devices)), np.nan)
+        np.fill_diagonal(values, own)
+        for source, target in _pairs(devices):
+            place, name = (devices.index(source), devices.index(target)), f"{_name(source, target)}_{figure}"
+            values[place] = scale * figures.get(name, np.nan)
+            half[place] = scale * figures.get(f"{name}_half_interval", np.nan)
+        return Matrix(values, half, own, least_reach, form)
+
     panels = {
-        "points of test accuracy lost at equal latency": Matrix(lost, 0.0, "{:+.2f}"),
-        "times the latency at equal accuracy": Matrix(slower, 1.0, "{:.2f}"),
+        "points of test accuracy lost at equal latency": matrix("top1_lost", 100, 0.0, _LOST_REACH, "{:+.2f}"),
+        "times the latency at equal accuracy": matrix(f"{_METRIC}_ratio", 1, 1.0, _SLOWER_REACH, "{:.2f}"),
     }
     return matrices_figure(panels, devices, "found for", "runs on")
 

@@ -15,13 +15,15 @@ ImageNet: what compares is what a user pays for a further device, not the same w
 from __future__ import annotations
 
 import math
-import tempfile
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from bitfront.experiments.benchmarks.further_devices import further_devices
@@ -114,10 +116,9 @@ def run(quick: bool, seeds: int, reporter: Reporter) -> BenchResult:
 
     Quick: four of each, on digits with a supernet that is barely trained here, and no device that is measured.
     """
-    folder, meter = home() / "bench", Meter()
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="search-cost-", dir=folder) as name, open_store(Path(name)) as store:
-        place = _Place(Path(name), store, quick, meter, reporter)
+    meter = Meter()
+    with new_home(home() / "bench" / "search-cost") as folder, open_store(folder) as store:
+        place = _Place(folder, store, quick, meter, reporter)
         once = paid_once(place.folder, store, place.spec(), meter, reporter)
         counts = _QUICK_COUNTS if quick else _COUNTS
         sections = further_devices(place.folder)[: counts[-1]]
@@ -139,6 +140,20 @@ def run(quick: bool, seeds: int, reporter: Reporter) -> BenchResult:
     goals = _GOALS if quick else (*_GOALS, *_FULL_GOALS)
     picture = growth_figure({"devices": _growth(devices), "constraints": _growth(constraints)})
     return BenchResult.of("search-cost", 1, figures, goals, {"growth": picture}, [once.words, meter.words])
+
+
+@contextmanager
+def new_home(folder: Path) -> Iterator[Path]:
+    """An empty folder, one run's at a time, which is removed after it; so is what a killed run left there."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder)
 
 
 def grown(kind: str, paid: Sequence[Paid], counts: Sequence[int]) -> dict[str, float]:

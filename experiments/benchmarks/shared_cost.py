@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bitfront.experiments.benchmarks.spending import Meter, Spent
+from bitfront.experiments.pace import duration
 from bitfront.experiments.reporter import Reporter
 from bitfront.experiments.run import Run
 from bitfront.experiments.spec import Spec
@@ -39,10 +40,10 @@ class Once:
     def words(self) -> str:
         """Who paid for the supernet."""
         if self.trained_here:
-            return f"The supernet was trained in this run, in {self.training_seconds:.0f} s."
+            return f"The supernet was trained in this run, in {duration(self.training_seconds)}."
         return (
-            f"The supernet was trained before, in {self.training_seconds:.0f} s by its own record: that was not "
-            "paid in this run."
+            f"The supernet was trained before, in {duration(self.training_seconds)} by its own record: that was "
+            "not paid in this run."
         )
 
     def figures(self) -> dict[str, float]:

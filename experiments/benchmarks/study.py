@@ -30,6 +30,7 @@ from bitfront.latency_lut.device import Device
 from bitfront.predictors.predictor import AccuracyPredictor
 from bitfront.search.executors.local import one_thread
 from bitfront.search.problem import Problem
+from bitfront.supernet.evaluation import Evaluator
 from bitfront.supernet.genes import Genomes
 from bitfront.supernet.network import Supernet
 from bitfront.supernet.space import SearchSpace
@@ -54,6 +55,11 @@ class Ground:
         wanted = Wanted(genomes, split, "quantized")
         label = f"measuring on the {split} split"
         return measured_accuracy(self.run, self.supernet_id, self.supernet, [wanted], label)[0]
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """Measures as `top1` does; it also has the images as networks take them."""
+        return Evaluator(self.supernet, self.run.dataset(), self.run.spec.supernet.calibration_images)
 
     @cached_property
     def predictor(self) -> AccuracyPredictor:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from bitfront.experiments.benchmarks.fidelity_cases import CASES, QUICK_CASES
 from bitfront.experiments.benchmarks.rivals.names import NAMES
 
 _DEVICES = {
-    "bitfusion": "BitFusion",
-    "roofline": "a roofline accelerator",
+    "bitfusion": "BitFusion (modelled)",
+    "roofline": "a roofline accelerator (modelled)",
     "host_openvino": "this CPU under OpenVINO",
     "host_onnxruntime": "this CPU under ONNX Runtime",
 }
@@ -20,15 +21,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     "other": _DEVICES,
     "rival": NAMES,
     "pool": {"digits": "digits", "fashion": "Fashion-MNIST", "cifar10": "CIFAR-10"},
-    "case": {
-        f"{target}_{size}": f"{words}, {pixels}"
-        for size, pixels in ((224, "224 pixels"), (32, "32 pixels, batch 8"), (12, "12 pixels, batch 8"))
-        for target, words in (
-            ("openvino_fp32", "OpenVINO fp32 and int8"),
-            ("openvino_bf16", "OpenVINO bf16 and int8"),
-            ("onnxruntime", "ONNX Runtime fp32 and int8"),
-        )
-    },
+    "case": {case.name: case.words for case in (*CASES, *QUICK_CASES)},
     "runtime": {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"},
     "form": {"integer": "integers alone", "c": "C"},
 }
@@ -68,6 +61,7 @@ class Shown:
         published: what a paper reports of them, such as ``>= 2``, in the figure's own unit; empty where none does.
         column: the heading of their column, without places; empty where they are rows by themselves.
         table: what the rows are of the table that the column belongs to.
+        least_where: whether one of them, by its name, is only known to be no less, as all figures tell.
     """
 
     figure: str
@@ -77,6 +71,11 @@ class Shown:
     published: str = ""
     column: str = ""
     table: str = ""
+    least_where: Callable[[Mapping[str, float], str], bool] | None = None
+
+    def prefix(self, figures: Mapping[str, float], figure: str) -> str:
+        """What stands before the number of one figure."""
+        return "at least " if self.least_where is not None and self.least_where(figures, figure) else ""
 
     def labelled(self, figure: str) -> str | None:
         """The label of one figure, by itself; None where its name is another."""
@@ -142,7 +141,7 @@ class Claim:
             label = shown.labelled(figure)
             if label is not None:
                 return label, shown
-        return None if self.shown else (f"`{figure}`", Shown(figure, figure, PLAIN, ""))
+        return None if self.shown else unlabelled(figure)
 
     def rows(self, figures: Iterable[str]) -> list[tuple[str, str, Shown]]:
         """(figure, label, how it is shown) of all that are shown, in the order of ``shown``."""
@@ -153,6 +152,11 @@ class Claim:
         order = {id(shown): place for place, shown in enumerate(self.shown)}
         found.sort(key=lambda each: order[id(each[1][1])])
         return [(name, label, shown) for name, (label, shown) in found]
+
+
+def unlabelled(figure: str) -> tuple[str, Shown]:
+    """As `Claim.row`, of a figure of which no claim says what it is."""
+    return f"`{figure}`", Shown(figure, figure, PLAIN, "")
 
 
 def _group(place: str) -> str:

@@ -16,6 +16,7 @@ from bitfront.experiments.results.claim import (
 _TESTED = "measured on test images, as exported"
 _TIMED = "measured"
 _COUNTED = "counted"
+_EQUAL = "on the validation split"
 
 
 _of_rival = column_of("method", "{rival}")
@@ -35,9 +36,27 @@ RIVALS = Claim(
         _of_rival("{rival}_hypervolume", "share of the box that the front covers", PLAIN, _TESTED),
         _of_rival("ours_over_{rival}_gain", "accuracy that ours gain at equal latency, mean", POINTS, _TESTED),
         _of_rival("ours_over_{rival}_least_gain", "accuracy that ours gain, least", POINTS, _TESTED),
-        _of_rival("{rival}_latency_ms_ratio", "latency at equal accuracy, over ours", TIMES, _TIMED),
-        _of_rival("{rival}_latency_ms_equalled", "networks that ours match in accuracy", PERCENT, _COUNTED),
-        _of_rival("ours_equalled_by_{rival}", "networks of ours that it matches", PERCENT, _COUNTED),
+        _of_rival(
+            "{rival}_latency_ms_ratio",
+            f"latency at equal accuracy {_EQUAL}, over ours, mean of both directions",
+            TIMES,
+            _TIMED,
+        ),
+        _of_rival(
+            "{rival}_latency_ms_equals", f"the rival's networks with an equal of ours {_EQUAL}", PLAIN, _COUNTED
+        ),
+        _of_rival(
+            "{rival}_latency_ms_equalled",
+            f"share of the rival's networks with an equal of ours {_EQUAL}",
+            PERCENT,
+            _COUNTED,
+        ),
+        _of_rival(
+            "ours_equalled_by_{rival}",
+            f"share of our networks with an equal of the rival's {_EQUAL}",
+            PERCENT,
+            _COUNTED,
+        ),
         _of_rival("{rival}_evaluations", "candidates scored", PLAIN, _COUNTED),
         _of_rival("{rival}_seconds", "time for search and export", SECONDS, _TIMED),
         _of_rival("{rival}_ran", "share of seeds in which it ran", PERCENT, _COUNTED),

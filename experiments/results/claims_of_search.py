@@ -21,6 +21,7 @@ from bitfront.experiments.results.papers import APQ, SIMQ_NAS
 _TESTED = "measured on test images"
 _OF_TABLE = "predicted by the cost table"
 _COUNTED = "counted"
+_EQUAL = "on the validation split"
 
 
 _at_latency = column_of("below a latency", "{pool}, {device}, latency {n}")
@@ -60,10 +61,12 @@ JOINT = Claim(
 def _against(rival: str, words: str, published: dict[str, str]) -> Iterator[Shown]:
     """What a rival costs at equal accuracy; ``published`` by the end of a figure's name."""
     columns = (
-        ("ratio", "rival's over joint's, mean", TIMES, _OF_TABLE),
-        ("largest_ratio", "rival's over joint's, largest", TIMES, _OF_TABLE),
-        ("equalled", "networks of the rival that joint ones match in accuracy", PERCENT, _COUNTED),
-        ("test_top1_gain", "accuracy that these gain", POINTS, _TESTED),
+        ("ratio", "rival's over joint's, mean of both directions", TIMES, _OF_TABLE),
+        ("largest_ratio", "rival's over joint's, largest of the rival's networks", TIMES, _OF_TABLE),
+        ("equals", f"the rival's networks with a joint equal {_EQUAL}", PLAIN, _COUNTED),
+        ("equalled", f"share of the rival's networks with a joint equal {_EQUAL}", PERCENT, _COUNTED),
+        ("test_top1_gain", "accuracy that these equals gain, mean", POINTS, _TESTED),
+        ("of_ilp", "share of the rival's networks that integer programs found", PERCENT, _COUNTED),
     )
     for metric, name in (("latency_ms", "latency"), ("energy_mj", "energy"), ("size_bytes", "size")):
         for end, column, unit, known in columns:
@@ -74,7 +77,7 @@ def _against(rival: str, words: str, published: dict[str, str]) -> Iterator[Show
                 known,
                 published.get(f"{metric}_{end}", ""),
                 column,
-                "at equal accuracy",
+                f"at equal accuracy {_EQUAL}",
             )
 
 
@@ -127,12 +130,14 @@ SEARCH_COST = Claim(
         *_paid("a further limit", "seconds_per_further_constraint", "joules_per_further_constraint"),
         *_paid("a measured device", "measured_device_seconds", "measured_device_joules"),
         *_paid("a measured device's table alone", "measured_device_table_seconds"),
-        *_paid("{n} modelled devices together", "devices_{n}_seconds", "devices_{n}_joules"),
-        *_paid("{n} limits together", "constraints_{n}_seconds", "constraints_{n}_joules"),
+        *_paid("the first modelled device", "devices_1_seconds", "devices_1_joules"),
+        *_paid("the first {n} modelled devices together", "devices_{n}_seconds", "devices_{n}_joules"),
+        *_paid("the first limit", "constraints_1_seconds", "constraints_1_joules"),
+        *_paid("the first {n} limits together", "constraints_{n}_seconds", "constraints_{n}_joules"),
         *_paid("the samples, once", "once_samples_seconds", "once_samples_joules"),
         *_paid("the predictor, once", "once_predictor_seconds", "once_predictor_joules"),
-        Shown("devices_growth", "cost of each of many devices, over that of each of fewer", TIMES, _TIMED),
-        Shown("constraints_growth", "cost of each of many limits, over that of each of fewer", TIMES, _TIMED),
+        Shown("devices_growth", "how the cost of one device grows from few devices to many", TIMES, _TIMED),
+        Shown("constraints_growth", "how the cost of one limit grows from few limits to many", TIMES, _TIMED),
         Shown(
             "once_training_recorded_seconds", "time for training the supernet, once", SECONDS, "by its own record"
         ),
@@ -158,16 +163,27 @@ ONE_FAMILY = Claim(
     shown=(
         Shown("mean_top1_lost", "accuracy lost with another device's networks, mean", POINTS, _TESTED),
         Shown("largest_top1_lost", "accuracy lost at the worst pair of devices", POINTS, _TESTED),
-        Shown("largest_latency_ratio", "latency at equal accuracy, worst pair", TIMES, _OF_TABLE),
+        Shown(
+            "largest_latency_ratio", f"latency at equal accuracy {_EQUAL}, worst pair of devices", TIMES, _OF_TABLE
+        ),
         Shown("mean_top1_lost_at_least", "mean accuracy lost, less half of its interval", POINTS, _TESTED),
         Shown("pairs_that_gain", "pairs where another device's networks are more accurate", PLAIN, _COUNTED),
-        Shown("least_equalled", "share of networks that the device's own match, least of all", PERCENT, _COUNTED),
+        Shown(
+            "least_equalled",
+            f"share of networks with an equal of the device's own {_EQUAL}, least of all pairs and seeds",
+            PERCENT,
+            _COUNTED,
+        ),
         _crossed("{device}_on_{other}_top1_lost", "accuracy lost", POINTS, _TESTED),
         _crossed(
-            "{device}_on_{other}_latency_ms_ratio", "latency at equal accuracy, over own ones'", TIMES, _OF_TABLE
+            "{device}_on_{other}_latency_ms_ratio",
+            f"latency at equal accuracy {_EQUAL}, over own ones', mean of both directions",
+            TIMES,
+            _OF_TABLE,
         ),
+        _crossed("{device}_on_{other}_latency_ms_equals", f"those with an own equal {_EQUAL}", PLAIN, _COUNTED),
         _crossed(
-            "{device}_on_{other}_latency_ms_equalled", "those that own ones match in accuracy", PERCENT, _COUNTED
+            "{device}_on_{other}_latency_ms_equalled", f"share with an own equal {_EQUAL}", PERCENT, _COUNTED
         ),
         _crossed("{device}_on_{other}_changed", "those that need other formats", PERCENT, _COUNTED),
     ),

@@ -23,7 +23,7 @@ def grids(claim: Claim, figures: Mapping[str, float]) -> Iterator[Grid]:
     """Those of all figures that a claim shows; what are no columns is the first one."""
     known = [each for each in claim.rows(figures) if not is_interval(each[0])]
     single = [
-        (label, figure_text(figures, name, shown.unit), shown.known)
+        (label, shown.prefix(figures, name) + figure_text(figures, name, shown.unit), shown.known)
         for name, label, shown in known
         if not shown.column
     ]
@@ -41,7 +41,8 @@ def _grid(table: str, shown: Sequence[tuple[str, Shown]], figures: Mapping[str, 
     for name, each in shown:
         row = each.row_of(name)
         assert row is not None
-        cells.setdefault(row, {})[_heading(each)] = number_with_interval(figures, name, each.unit)
+        number = number_with_interval(figures, name, each.unit)
+        cells.setdefault(row, {})[_heading(each)] = each.prefix(figures, name) + number
     return Grid(
         (table, *columns), [(row, *(found.get(one, "-") for one in columns)) for row, found in cells.items()]
     )

@@ -16,19 +16,33 @@ _HEAD = """\
 
 What bitfront's headline claims come to when they are measured. `make results` runs all benchmarks and writes this
 page from the JSON that they leave in `{folder}/`. Nothing here is typed by hand: to change it, run them again.
+"""
+_READING = """\
+## How to read this
 
 - **Goals** are part of a benchmark's code. Those that are missed are told first, as **MISSED**.
 - **Published** figures are those of papers, of other networks, data and devices: what they report is held against
   what was found here, apart from the goals.
 - **How a figure is known** stands beside it: *measured* by running networks, *predicted* by a cost table or a
   predictor, or *counted*. Accuracies of networks are those on test images, on which no choice depended.
-- **±** is half of Student's 95 % interval of a mean over seeds, as far as they have the figure. Seeds are those of
-  the search; supernet, predictor and test images are the same for all, and pictures of fronts show the first seed.
-  What chance has in a finite test split is not in it: where two networks disagree on a share d of n images, their
-  accuracies differ by up to some 2√(d/n) by chance alone.
+- **Modelled** devices are accelerators that need not be at hand: latency and energy of networks come from a model
+  of them. *This CPU* is measured, and tells no energy of a network: where energy is told at equal accuracy, it is
+  that of modelled devices.
+- **At equal accuracy** means equal on the *validation* split: the equal of a network is the cheapest of the other
+  front that is at least as accurate there. Accuracy that is told beside it is the test split's, and may differ.
+  A mean ratio is the geometric mean of two directions, one side's networks beside their equals and the other's
+  beside theirs; a largest ratio is of the rival's networks alone, so that it can be below the mean.
+- **±** is half of Student's 95 % interval of a mean over seeds, as far as they have the figure; ± 0 means that all
+  seeds gave the same. Seeds are those of the search; supernet, predictor and test images are the same for all, and
+  pictures of fronts show the first seed. What chance has in a finite test split is not in it: where two networks
+  disagree on a share d of n images, their accuracies differ by up to some 2√(d/n) by chance alone,
+  which is 0.4 points where they disagree on 4 % of 10,000 images.
+- **Within ±** stands beside a verdict where what is asked lies within the ± of what was found, so that other seeds
+  might have judged otherwise. Such goals are counted as all others are.
 - **Took** is the time of the run that ended, without any that were interrupted before. Benchmarks that time this
   machine run first, one by one; the others, which time nothing but what tables lack, may run beside each other.
-  Most find the samples and tables that those before them measured{took}.
+  Most find the samples and tables that those before them measured. What is added up may be of several runs, each
+  with its own commit{took}.
 """
 _QUICK = """\
 > **These are quick runs**: small versions, for a look. They say nothing about the claims.
@@ -63,7 +77,7 @@ def _took(records: Mapping[str, Record]) -> str:
 
 
 def _lines(claims: Sequence[Claim], records: Mapping[str, Record], pictures: str) -> Iterator[str]:
-    yield _HEAD.format(folder=pictures, took=_took(records))
+    yield _HEAD.format(folder=pictures)
     if any(record.quick for record in records.values()):
         yield _QUICK
     yield from ("| claim | verdict | published figures |", "|---|---|---|")
@@ -73,5 +87,6 @@ def _lines(claims: Sequence[Claim], records: Mapping[str, Record], pictures: str
         told = f"{verdict(record)}{quick} | {published_verdict(claim, record)}"
         yield f"| [{claim.heading}](#{claim.name}) | {told} |"
     yield ""
+    yield _READING.format(took=_took(records))
     for claim in claims:
         yield from section(claim, records.get(claim.bench), pictures)

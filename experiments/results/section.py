@@ -5,14 +5,14 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bitfront.experiments.benchmarks.result import Goal, judged
 from bitfront.experiments.pace import duration
-from bitfront.experiments.results.claim import PLAIN, Claim, Shown, Unit
+from bitfront.experiments.results.claim import Claim, Shown, unlabelled
 from bitfront.experiments.results.grid import Row, grids
-from bitfront.experiments.results.numbers import goal_texts
+from bitfront.experiments.results.numbers import goal_texts, half_interval, is_within_interval
 from bitfront.experiments.results.record import Found, Record
 
 
@@ -61,7 +61,8 @@ def section(claim: Claim, record: Record | None, pictures: str) -> Iterator[str]
 
 def _found(claim: Claim, found: Found) -> Iterator[str]:
     yield from _table(
-        ("goal", "asked", "found", ""), [_goal_row(claim, goal) for goal in _missed_first(found.goals)]
+        ("goal", "asked", "found", ""),
+        [_goal_row(claim, goal, found.figures) for goal in _missed_first(found.goals)],
     )
     yield from (*(f"- {_plain(note)}" for note in found.notes), *([""] if found.notes else []))
     published = [each.row for each in _published(claim, found)]
@@ -70,15 +71,12 @@ def _found(claim: Claim, found: Found) -> Iterator[str]:
         yield from _table(grid.head, grid.rows)
 
 
-def _goal_row(claim: Claim, goal: Goal) -> Row:
-    row = claim.row(goal.figure)
-    label = f"`{goal.figure}`" if row is None else row[0]
-    return (label, *goal_texts(goal, _unit(claim, goal.figure)), "holds" if goal.holds else "**MISSED**")
-
-
-def _unit(claim: Claim, figure: str) -> Unit:
-    row = claim.row(figure)
-    return PLAIN if row is None else row[1].unit
+def _goal_row(claim: Claim, goal: Goal, figures: Mapping[str, float]) -> Row:
+    label, shown = claim.row(goal.figure) or unlabelled(goal.figure)
+    asked, found = goal_texts(goal, shown.unit, half_interval(figures, goal.figure))
+    told = "holds" if goal.holds else "**MISSED**"
+    within = ", within ±" if is_within_interval(figures, goal) else ""
+    return (label, asked, shown.prefix(figures, goal.figure) + found, told + within)
 
 
 def _missed_first(goals: Sequence[Goal]) -> list[Goal]:
@@ -146,7 +144,8 @@ def _run_rows(record: Record, machine: Sequence[str]) -> Iterator[Row]:
     yield "begun", f"{record.started_at:%Y-%m-%d %H:%M} UTC"
     yield "took", f"{duration(record.seconds)} ({duration(record.cpu_seconds)} of processor), at most {memory}"
     if record.jobs > 1:
-        yield "beside it", f"other benchmarks, {record.jobs - 1} at once"
+        others = "1 other benchmark" if record.jobs == 2 else f"{record.jobs - 1} other benchmarks"
+        yield "beside it", f"up to {others} at a time"
     yield "machine", ", ".join(machine)
     yield "instructions", ", ".join(conditions.machine["isa"])
     yield "code", f"commit {conditions.commit or 'unknown'}, sources {conditions.sources[:12]}"

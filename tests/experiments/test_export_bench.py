@@ -11,6 +11,7 @@ from bitfront.experiments.benchmarks.export import summarised
 from bitfront.experiments.benchmarks.exported_forms import Network, differing, run_in, run_in_integers
 from bitfront.experiments.benchmarks.exported_latency import of_batch
 from bitfront.experiments.benchmarks.front_points import mixed
+from bitfront.experiments.results.claims_of_parts import EXPORT
 from bitfront.search.front import Front
 from bitfront.supernet.data.dataset import Dataset
 from bitfront.supernet.errors import NumericalError
@@ -110,12 +111,21 @@ def test_every_form_is_run_and_every_goal_has_its_figure(network: Network) -> No
     figures = summarised("bitfusion", [row, row])
     goals = [
         *export._GOALS,
-        *(goal for name in export._LEAST_AGREEMENT for goal in export._accuracy_goals("bitfusion", name)),
+        *(goal for name in export._LEAST_AGREEMENT for goal in export._model_goals("bitfusion", name)),
     ]
     assert {goal.split()[0] for goal in goals} <= set(figures)
     assert row["torch_differs"] == row["c_differs"] == row["c_bytes_differs"] == 0
     assert row["integer_agreement"] >= 0.8
     assert row["c_times_numpy"] > 1
+
+
+@pytest.mark.parametrize("device", [export._MODELLED, *export._MEASURED])
+def test_all_models_are_asked_the_same_size_and_a_reader_sees_labels(device: str) -> None:
+    for runtime in export._LEAST_AGREEMENT:
+        goals = export._model_goals(device.replace("-", "_"), runtime)
+        bounds = {goal.partition("_onnx_")[2] for goal in goals if "_onnx_" in goal}
+        assert bounds == {"size_error_most <= 0.05", "constants_error_most <= 0.05"}
+        assert all(EXPORT.row(goal.split()[0]) for goal in goals)
 
 
 def test_a_difference_is_counted_by_images() -> None:

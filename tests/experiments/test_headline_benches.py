@@ -106,6 +106,16 @@ def measured_front(valid: list[float], latency: list[float]) -> MeasuredFront:
 
 
 class TestEqualAccuracy:
+    def test_it_is_known_which_front_put_a_member_forward(self) -> None:
+        valid = np.array([0.5, 0.6, 0.8, 0.9])
+        study: Any = Measured(valid, valid)
+        fronts = [front(valid[:2]), front(valid[:3], first=1)]
+        beside = np.array([[3]], dtype=np.uint8)
+        found = MeasuredFront.of(study, fronts, "latency_ms", 8, also=[beside])
+        assert found.offered is not None
+        of_each = dict(zip(found.valid.tolist(), found.offered.tolist(), strict=True))
+        assert of_each == {0.5: [True, False], 0.6: [True, True], 0.8: [False, True], 0.9: [False, False]}
+
     def test_members_that_others_beat_are_left_out(self) -> None:
         valid, test = np.array([0.5, 0.4, 0.8, 0.7]), np.array([0.6, 0.7, 0.8, 0.9])
         study: Any = Measured(valid, test)
@@ -188,7 +198,9 @@ class TestComparedFronts:
 
     @pytest.fixture
     def compared(self, monkeypatch: pytest.MonkeyPatch) -> Callable[..., BenchResult]:
-        def run(rival: Floats, joint: Floats, seeds: int = 1) -> BenchResult:
+        def run(
+            rival: Floats, joint: Floats, seeds: int = 1, searches: tuple[str, ...] = ("rival",)
+        ) -> BenchResult:
             """Accuracies (n,) of members of each front; those of the joint one come first in the study."""
             accuracies = np.concatenate([joint, rival])
             fronts = {"nsga2": front(joint), "rival": front(accuracies, len(joint))}
@@ -201,8 +213,11 @@ class TestComparedFronts:
             )
             goals = ("{device}_other_latency_ms_ratio >= 1", "{device}_other_energy_mj_ratio >= 1")
             metrics = ("latency_ms", "energy_mj")
-            rivals: Any = lambda studied: {"other": [(None, "rival")]}  # noqa: E731
-            return compared_fronts.compared_fronts("made-up", rivals, metrics, goals, True, seeds, Reporters())
+            rivals: Any = lambda studied: {"other": [(None, name) for name in searches]}  # noqa: E731
+            names = {"other": "the other one"}
+            return compared_fronts.compared_fronts(
+                "made-up", rivals, names, metrics, goals, True, seeds, Reporters()
+            )
 
         return run
 
@@ -224,7 +239,35 @@ class TestComparedFronts:
         (goal,) = result.goals
         assert (goal.figure, goal.value, goal.holds) == ("bitfusion_other_latency_ms_equalled", 0.0, False)
         *_, note = result.notes
-        assert "bitfusion_other_latency_ms_ratio >= 1" in note
+        assert note == (
+            "bitfusion: no joint network is as accurate as any one of its rival (the other one), in any seed, so "
+            "that nothing can be judged of latency at equal accuracy."
+        )
+
+    def test_of_several_searches_it_is_told_what_each_found(self, compared: Callable[..., BenchResult]) -> None:
+        rival, joint = np.array([0.5, 0.6, 0.65]), np.array([0.7, 0.8])
+        figures = compared(rival, joint, searches=("rival", "nsga2")).figures
+        assert figures["bitfusion_other_latency_ms_of_rival"] == 0.0, "candidates of the joint front beat all"
+        assert figures["bitfusion_other_latency_ms_of_nsga2"] == 1.0
+        assert not any("_of_" in name for name in compared(rival, joint).figures)
+
+    def test_the_line_is_broken_where_nothing_was_measured(
+        self, compared: Callable[..., BenchResult], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        drawn: dict[str, dict[str, Line]] = {}
+
+        def figure(panels: dict[str, dict[str, Line]], *labels: str) -> bytes:
+            drawn.update(panels)
+            return intervals_figure(panels, *labels)
+
+        monkeypatch.setattr(compared_fronts, "intervals_figure", figure)
+        compared(rival=np.array([0.5, 0.6]), joint=np.array([0.7, 0.8]))
+        assert list(drawn["bitfusion"]) == ["joint search", "the other one"]
+        parts = [measured_front([0.5, 0.7], [4.0, 1.0]), measured_front([0.9], [9.0])]
+        line = compared_fronts._line(parts)
+        np.testing.assert_array_equal(line.x, [1.0, 4.0, np.nan, 9.0])
+        np.testing.assert_allclose(line.y, [65.0, 45.0, np.nan, 85.0])
+        assert line.bars is None
 
 
 class TestTasks:
@@ -287,3 +330,10 @@ def test_uniform_int8_is_so_in_every_layer(space: SearchSpace) -> None:
 def test_the_picture_has_a_panel_for_each_device() -> None:
     line = Line(np.array([1.0, 10.0]), np.array([90.0, 91.0]), np.array([0.1, 0.2]))
     assert intervals_figure({"a": {"joint": line}, "b": {"joint": line}}, "ms", "%").startswith(b"\x89PNG")
+
+
+def test_bars_are_drawn_where_intervals_are_known() -> None:
+    x = np.arange(1.0, 4.0)
+    np.testing.assert_array_equal(Line(x, x, np.array([0.1, 0.0, np.nan])).bars, [0.1, np.nan, np.nan])
+    assert Line(x, x, np.zeros(3)).bars is None
+    assert Line(x, x).bars is None

@@ -112,8 +112,18 @@ def run_made_up(family: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Call
 
 class TestRun:
     def test_each_pair_of_devices_is_told(
-        self, family: dict[str, Any], run_made_up: Callable[..., BenchResult]
+        self,
+        family: dict[str, Any],
+        run_made_up: Callable[..., BenchResult],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        drawn: list[Matrix] = []
+
+        def figure(panels: dict[str, Matrix], *names: Any) -> bytes:
+            drawn.extend(panels.values())
+            return matrices_figure(panels, *names)
+
+        monkeypatch.setattr(one_family, "matrices_figure", figure)
         result = run_made_up(seeds=2)
         pairs = ("bitfusion_on_roofline", "roofline_on_bitfusion")
         assert [goal.figure for goal in result.goals] == ["mean_top1_lost_at_least", "least_equalled"]
@@ -124,6 +134,12 @@ class TestRun:
         assert result.figures["mean_top1_lost_at_least"] == pytest.approx(np.mean(lost) - half)
         assert result.figures["pairs_that_gain"] == sum(value < 0 for value in lost)
         assert result.pictures["losses"].startswith(b"\x89PNG")
+        lost_matrix, slower_matrix = drawn
+        assert lost_matrix.values[0, 1] == pytest.approx(100 * lost[0])
+        assert lost_matrix.half[0, 1] == pytest.approx(100 * result.figures[f"{pairs[0]}_top1_lost_half_interval"])
+        assert slower_matrix.values[1, 0] == pytest.approx(result.figures[f"{pairs[1]}_latency_ms_ratio"])
+        assert np.isnan(np.diag(lost_matrix.half)).all()
+        assert np.diag(slower_matrix.values).tolist() == [1.0, 1.0]
         assert {split for study in family.values() for split in study.splits} == {"validation", "test"}
 
     def test_a_pair_without_equals_fails_a_goal(
@@ -135,9 +151,26 @@ class TestRun:
         assert "largest_latency_ratio" not in result.figures
 
 
+def matrix(values: list[list[float]], half: float = np.nan) -> Matrix:
+    known = np.array(values)
+    return Matrix(known, np.full(known.shape, half), 0.0, 0.5, "{:+.2f}")
+
+
+class TestMatrix:
+    def test_little_is_pale_and_much_is_darkest(self) -> None:
+        np.testing.assert_allclose(matrix([[0.09, -0.25]]).away, [[0.18, -0.5]])
+        np.testing.assert_allclose(matrix([[0.5, -2.0]]).away, [[0.25, -1.0]])
+        np.testing.assert_array_equal(matrix([[0.0, np.nan]]).away, [[0.0, np.nan]])
+
+    def test_intervals_stand_below_what_they_are_of(self) -> None:
+        assert matrix([[0.09]], 0.125).text(0, 0) == "+0.09\n± 0.12"
+        assert matrix([[0.09]]).text(0, 0) == "+0.09"
+        assert matrix([[np.nan]], 0.1).text(0, 0) == "\N{EN DASH}"
+
+
 def test_the_picture_takes_what_is_unknown() -> None:
-    unknown = Matrix(np.array([[0.0, np.nan], [0.3, 0.0]]), 0.0, "{:+.2f}")
-    nothing = Matrix(np.full((2, 2), np.nan), 1.0, "{:.2f}")
+    unknown = matrix([[0.0, np.nan], [0.3, 0.0]])
+    nothing = Matrix(np.full((2, 2), np.nan), np.full((2, 2), np.nan), 1.0, 0.5, "{:.2f}")
     assert matrices_figure({"a": unknown, "b": nothing}, ["x", "y"], "rows", "columns").startswith(b"\x89PNG")
 
 

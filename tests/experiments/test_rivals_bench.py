@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bitfront.experiments.benchmarks.intervals import over_seeds
 from bitfront.experiments.benchmarks.result import BenchResult
-from bitfront.experiments.benchmarks.rivals import dynast_tactics
+from bitfront.experiments.benchmarks.rivals import dynast_tactics, plot
 from bitfront.experiments.benchmarks.rivals import environment as environments
 from bitfront.experiments.benchmarks.rivals.compared import Measured, compared, goals
 from bitfront.experiments.benchmarks.rivals.contest import Contest, Offer, Setting
@@ -109,8 +109,11 @@ class TestCompared:
         assert over_seeds([{"a": 1.0, "b": 4.0}, {"a": 3.0}])["a"] == 2.0
         assert over_seeds([{"a": 1.0, "b": 4.0}, {"a": 3.0}])["b"] == 4.0
 
-    def test_the_picture(self) -> None:
+    def test_the_picture_says_what_all_marks_are(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        labels: list[str] = []
+        monkeypatch.setattr(plot, "dress", lambda panel, *_: labels.extend(panel.get_legend_handles_labels()[1]))
         assert rivals_figure({name: measured([0.5, 0.6], [1, 2]) for name in NAMES}).startswith(b"\x89PNG")
+        assert labels == [*NAMES.values(), plot._PALE_WORDS]
 
 
 class TestEnvironment:
@@ -221,9 +224,9 @@ def test_what_is_measured_is_measured_once(space: SearchSpace) -> None:
         return SimpleNamespace(top1=float(genome[0]) / 10)
 
     costs = SimpleNamespace(cost=lambda genomes: {"latency_ms": np.ones(len(genomes))})
-    study: Any = SimpleNamespace(space=space, costs=costs)
+    ground = SimpleNamespace(evaluator=SimpleNamespace(evaluate_one=evaluate_one))
+    study: Any = SimpleNamespace(space=space, costs=costs, ground=ground)
     setting = Setting(study, True, Reporters())
-    setting.__dict__["evaluator"] = SimpleNamespace(evaluate_one=evaluate_one)
     problem, genomes = setting.measuring("measuring", 3), space.sample(3, np.random.default_rng(0))
     first, again = problem.evaluate(genomes), problem.evaluate(genomes[::-1])
     np.testing.assert_allclose(first.F[:, 0], 1 - genomes[:, 0] / 10)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bitfront.experiments.benchmarks import BENCHMARKS, search_cost
 from bitfront.experiments.benchmarks.further_devices import MOST, further_devices
 from bitfront.experiments.benchmarks.growth_plot import Growth, growth_figure
-from bitfront.experiments.benchmarks.search_cost import Paid, grown, mixed
+from bitfront.experiments.benchmarks.search_cost import Paid, grown, mixed, new_home
 from bitfront.experiments.benchmarks.shared_cost import Once
 from bitfront.experiments.benchmarks.spending import WATTS_PER_CORE, Meter, Spent, StageClock
 from bitfront.experiments.reporter import Reporter, Reporters
@@ -127,7 +127,7 @@ def test_further_devices_are_all_different_and_all_can_be_made(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("paid_s", "trained", "words"), [(90.0, True, "in this run, in 80 s"), (2.0, False, "not paid")]
+    ("paid_s", "trained", "words"), [(90.0, True, "in this run, in 1 min 20 s"), (2.0, False, "not paid")]
 )
 def test_a_training_that_was_not_paid_is_told(paid_s: float, trained: bool, words: str) -> None:
     once = Once(Spent(paid_s), Spent(), Spent(), 80.0)
@@ -161,6 +161,19 @@ def test_goals_are_judged_by_what_experiments_cost(growing: bool, monkeypatch: p
     assert holds["devices_growth"] is not growing
     assert holds["seconds_per_further_device"]
     assert result.pictures["growth"].startswith(b"\x89PNG")
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
+    left = tmp_path / "bench" / "search-cost" / "bitfront.db"
+    left.parent.mkdir(parents=True)
+    left.write_text("old")
+    with new_home(left.parent) as folder:
+        assert list(folder.iterdir()) == []
+        (folder / "new").write_text("")
+    assert not folder.exists()
+    with pytest.raises(KeyError), new_home(folder):
+        raise KeyError
+    assert not folder.exists()
 
 
 def test_the_picture_takes_one_of_a_kind() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -75,11 +74,10 @@ class Setting:
         assert isinstance(self.study.device, HostOpenVINO)
         return self.study.device
 
-    @cached_property
+    @property
     def evaluator(self) -> Evaluator:
         """Of the study's supernet; it also has the images as networks take them."""
-        ground = self.study.ground
-        return Evaluator(ground.supernet, ground.run.dataset(), ground.run.spec.supernet.calibration_images)
+        return self.study.ground.evaluator
 
     @property
     def models(self) -> int:

@@ -48,8 +48,8 @@ class DynasT:
         """Answer until it ends.
 
         Raises:
-            SpentError: the ledger's budget, or half an hour, is used.
-            LeftOutError: DyNAS-T fails.
+            SpentError: the ledger's budget is used, or half an hour, in which something was scored.
+            LeftOutError: DyNAS-T fails, or scores nothing in half an hour.
         """
         with tempfile.TemporaryDirectory(prefix="bitfront-dynast-") as name:
             folder = Path(name)
@@ -73,8 +73,9 @@ def answer_script(command: list[str], space: SearchSpace, ledger: Ledger, folder
     ``folder`` is where it leaves what it says beside that.
 
     Raises:
-        SpentError: the ledger's budget is used; the command is ended.
-        LeftOutError: the command can not be started, fails, or is not done in time.
+        SpentError: the ledger's budget is used, or half an hour, in which something was scored; the command is
+            ended.
+        LeftOutError: the command can not be started, fails, or asks for nothing in half an hour.
     """
     said = folder / "said.txt"
     with said.open("w") as errors, _started(command, errors) as process:

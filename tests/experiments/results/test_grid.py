@@ -47,9 +47,9 @@ def test_rows_are_what_figures_are_of() -> None:
     assert list(single.rows) == [("a figure by itself", "3", "counted")]
     assert grid.head == ("devices", "latency, ms<br>*predicted*", "accuracy, %<br>*measured*")
     assert list(grid.rows) == [
-        ("BitFusion, latency 1", "2", "-"),
-        ("BitFusion, latency 2", "4", "50.0 ± 1.0"),
-        ("a roofline accelerator, latency 1", "-", "25"),
+        ("BitFusion (modelled), latency 1", "2", "-"),
+        ("BitFusion (modelled), latency 2", "4", "50.0 ± 1.0"),
+        ("a roofline accelerator (modelled), latency 1", "-", "25"),
     ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,11 +53,11 @@ def test_nothing_lies_beside_the_page_that_is_not_on_it() -> None:
 class TestPage:
     def test_all_that_was_found_is_told(self, kept: Path, claims: tuple[Claim, ...]) -> None:
         text = page(claims, records_in(kept, claims), "results")
-        assert ["BitFusion: ratio", "1.50 ± 0.25 times", "measured"] in rows(text)
-        assert ["BitFusion: accuracy 1", "87.5 %", "predicted"] in rows(text)
-        assert ["BitFusion: accuracy 1", "≥ 90 %", "87.5 %", "**MISSED**"] in rows(text)
-        assert ["BitFusion: ratio", "≥ 1 times", "1.5 times", "holds"] in rows(text)
-        assert ["BitFusion: ratio", "≥ 2 times", "1.5 times", "**not reached**"] in rows(text)
+        assert ["BitFusion (modelled): ratio", "1.50 ± 0.25 times", "measured"] in rows(text)
+        assert ["BitFusion (modelled): accuracy 1", "87.5 %", "predicted"] in rows(text)
+        assert ["BitFusion (modelled): accuracy 1", "≥ 90 %", "87.5 %", "**MISSED**"] in rows(text)
+        assert ["BitFusion (modelled): ratio", "≥ 1 times", "1.50 ± 0.25 times", "holds"] in rows(text)
+        assert ["BitFusion (modelled): ratio", "≥ 2 times", "1.5 times", "**not reached**"] in rows(text)
         assert "those of all 1 add up to 12 s, 11 s of processor." in text
         assert "\n- One \\| two is left out.\n" in text
         assert (
@@ -106,6 +108,14 @@ class TestPage:
         conditions = here.model_copy(update={"at_hand": {"a-supernet": "ef" * 32}})
         text = page(claims, {"first": record_of({"bitfusion_ratio": 2.5}, conditions=conditions)}, "r")
         assert ["a-supernet", "ef" * 6] in rows(text)
+
+    @pytest.mark.parametrize(("jobs", "words"), [(2, "1 other benchmark"), (4, "3 other benchmarks")])
+    def test_what_ran_beside_it_is_told(
+        self, record_of: RecordOf, claims: tuple[Claim, ...], jobs: int, words: str
+    ) -> None:
+        text = page(claims, {"first": record_of({"bitfusion_ratio": 2.5}, jobs=jobs)}, "r")
+        assert ["beside it", f"up to {words} at a time"] in rows(text)
+        assert "| beside it" not in page(claims, {"first": record_of({"bitfusion_ratio": 2.5})}, "r")
 
     def test_what_was_kept_is_told(self, record_of: RecordOf, claims: tuple[Claim, ...]) -> None:
         record = record_of({"bitfusion_ratio": 2.0}, kept=("the code has changed", "numpy is another"))
@@ -158,6 +168,13 @@ class TestPage:
     ) -> None:
         text = page(claims, {"first": record_of({"unknown": 0.5}, ["unknown > 0.25"])}, "results")
         assert ["`unknown`", "> 0.25", "0.5", "holds"] in rows(text)
+
+    def test_what_chance_has_in_a_test_split_is_reckoned(self, claims: tuple[Claim, ...]) -> None:
+        text = " ".join(page(claims, {}, "r").split())
+        found = re.search(r"which is (\S+) points where they disagree on (\S+) % of (\S+) images", text)
+        assert found is not None
+        points, share, images = (float(each.replace(",", "")) for each in found.groups())
+        assert points == pytest.approx(100 * 2 * math.sqrt(share / 100 / images))
 
     @given(values=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=5))
     def test_every_figure_that_is_shown_is_there(self, values: list[float]) -> None:
@@ -215,6 +232,8 @@ class TestNumbers:
             (0.9120000000000001, 1.5e-16, "91.2 ± 0"),
             (0.0, 0.0, "0 ± 0"),
             (0.0, 0.001, "0.00 ± 0.10"),
+            (-0.00004, 0.0011, "0.00 ± 0.11"),
+            (-0.0, 0.0, "0 ± 0"),
             (65.73, 7.7, "6,573 ± 770"),
             (0.9234, 0.1, "92 ± 10"),
             (0.9234, 0.0096, "92.34 ± 0.96"),
