@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from bitfront.supernet.errors import CorruptFileError
 from bitfront.supernet.export.integer.c.layout import Layout
+from bitfront.supernet.export.integer.c.source import sources
 from bitfront.supernet.export.integer.checks import check_program
 from bitfront.supernet.export.integer.numpy_run import run_numpy
 from bitfront.supernet.export.integer.program import (
@@ -158,6 +160,20 @@ class Drawing:
         return conv, self._new(name, channels, (entry.size - 1) // stride + 1)
 
 
+def unused_in(text: str) -> list[str]:
+    """Functions that nothing calls, by their names or by those that `RUN_` and `TRY_` make more of."""
+    made = re.findall(
+        r"^(?:\w*INLINE|(?:AVX2 |VNNI )?static)\b[\w *]*?\b(\w+)\([^;]*?\)\n\{", text, flags=re.MULTILINE
+    )
+    assert len(made) > 3
+    return [
+        name
+        for name in made
+        if len(re.findall(rf"\b{name}\b", text)) == 1
+        and not re.search(rf"\b(RUN|TRY)_\w+\({name.rpartition('_')[0]}, ", text)
+    ]
+
+
 KINDS: tuple[type[Instruction], ...] = (Conv, Table, Requantize, Add, Mean, Average, MaxPool, Product)
 # Convolutions have the most cases.
 Kinds = st.lists(st.sampled_from((*KINDS, Conv, Conv, Conv)), min_size=20, max_size=60)
@@ -210,6 +226,12 @@ class TestDrawnPrograms:
         assert {one.weight_bits for one, _ in convs} == set(range(2, 9))
         fast = {(one.groups > 1, Layout(program).fast(one)) for one, program in convs}
         assert fast >= {(False, 0), (False, 1), (False, 2), (True, 0), (True, 2)}
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_no_function_is_there_for_nothing(self, kind: type[Instruction]) -> None:
+        """Clang warns of those, inline ones too; GCC does not."""
+        for seed in range(20):
+            assert unused_in(sources(Drawing(seed).program([Requantize, kind])).network) == []
 
     def test_a_program_of_no_instruction(self, in_c: InC, tmp_path: Path) -> None:
         entry = IntegerTensor("image", 5, 1, -128, 127, 1.0)

@@ -120,7 +120,7 @@ def _kernels(program: Program) -> Iterator[str]:
     yield _kernel("base")
     if kinds:
         yield _kernel("instructions")
-    if kinds & {Conv, Add}:
+    if Add in kinds or any(row_type(program.tensor(one.input)) == "int16" for one in convs):
         yield _kernel("sixteen")
     if kinds & {Conv, *_CHANNELWISE}:
         yield _kernel("rescale")

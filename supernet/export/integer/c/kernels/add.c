@@ -23,6 +23,16 @@ static void add_block(const struct add *add, const int32_t *a, const int32_t *b,
 }
 
 #ifdef NETWORK_VNNI
+VNNI_INLINE __m512i load_sixteen(enum type type, const unsigned char *from, __mmask16 wanted)
+{
+    switch (type) {
+    case U8: return _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(wanted, from));
+    case I8: return _mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(wanted, from));
+    case I16: return _mm512_cvtepi16_epi32(_mm256_maskz_loadu_epi16(wanted, from));
+    default: return _mm512_maskz_loadu_epi32(wanted, from);
+    }
+}
+
 /* Of the even ones of 16 numbers. */
 VNNI_INLINE __m512i add_eight(const struct add *add, __m512i a, __m512i b)
 {

@@ -107,6 +107,32 @@ VNNI_INLINE void sums_of_quads(const unsigned char *in, const size_t *places, si
     sums[1] = joined(a, b, c, d, 1);
 }
 
+/* What is the same in all lanes is not kept. */
+enum { BYTES_OF_SIXTEEN = 5 * 4 * LANES };
+
+VNNI_INLINE void keep_sixteen(struct sixteen how, unsigned char *to)
+{
+    _mm512_storeu_si512(to, how.multiplier);
+    _mm512_storeu_si512(to + 4 * LANES, how.offset_even);
+    _mm512_storeu_si512(to + 8 * LANES, how.offset_odd);
+    _mm512_storeu_si512(to + 12 * LANES, how.down);
+    _mm512_storeu_si512(to + 16 * LANES, how.up);
+}
+
+VNNI_INLINE struct sixteen kept_sixteen(const unsigned char *from, const struct rescale *how, size_t width)
+{
+    struct sixteen to;
+    to.multiplier = _mm512_loadu_si512(from);
+    to.offset_even = _mm512_loadu_si512(from + 4 * LANES);
+    to.offset_odd = _mm512_loadu_si512(from + 8 * LANES);
+    to.down = _mm512_loadu_si512(from + 12 * LANES);
+    to.up = _mm512_loadu_si512(from + 16 * LANES);
+    to.low = _mm512_set1_epi32(how->low);
+    to.high = _mm512_set1_epi32(how->high);
+    to.wanted = first_of_sixteen(width);
+    return to;
+}
+
 /* Of 32 channels from `channel` on: their sums at a pixel, rescaled and stored. */
 VNNI_INLINE void depthwise_wide(const struct convolution *conv, size_t taps, unsigned char *buffer,
                                 const size_t *places, size_t channel, unsigned char *to)
