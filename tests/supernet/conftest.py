@@ -20,6 +20,7 @@ class InC:
 
     STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-pedantic")
     PORTABLE = "-DNETWORK_PORTABLE"
+    NO_VNNI = "-DNETWORK_NO_VNNI"
     SANITIZED = (*STRICT, "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
     def codes(self, program: Program, n: int) -> NDArray[np.generic]:

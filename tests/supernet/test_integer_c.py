@@ -57,6 +57,7 @@ class InC(Protocol):
 
     STRICT: tuple[str, ...]
     PORTABLE: str
+    NO_VNNI: str
     SANITIZED: tuple[str, ...]
 
     def codes(self, program: Program, n: int) -> NDArray[np.generic]: ...
@@ -84,6 +85,7 @@ class TestSpaces:
         program, _ = drawn(name, 1)
         in_c.assert_equal(program, tmp_path, (*in_c.STRICT, "-O3"))
         in_c.assert_equal(program, tmp_path, (*in_c.STRICT, "-O2", in_c.PORTABLE))
+        in_c.assert_equal(program, tmp_path, (*in_c.STRICT, "-O3", in_c.NO_VNNI))
         in_c.assert_equal(program, tmp_path, (*in_c.STRICT, "-O2", "-march=native"))
 
     @pytest.mark.slow
@@ -92,6 +94,7 @@ class TestSpaces:
         program, _ = drawn(name, 1)
         n = 1 if program.tensor(program.input).size > 64 else 3
         in_c.assert_equal(program, tmp_path, (*in_c.STRICT, "-O3"), n)
+        in_c.assert_equal(program, tmp_path, (*in_c.STRICT, "-O3", in_c.NO_VNNI), n)
         in_c.assert_equal(program, tmp_path, (*in_c.STRICT, "-O3", "-march=native", in_c.PORTABLE), n)
 
     @pytest.mark.slow
@@ -99,6 +102,7 @@ class TestSpaces:
     def test_sanitizers_find_nothing(self, in_c: InC, name: str, tmp_path: Path) -> None:
         program, _ = drawn(name, 2)
         in_c.assert_equal(program, tmp_path, in_c.SANITIZED, 1)
+        in_c.assert_equal(program, tmp_path, (*in_c.SANITIZED, in_c.NO_VNNI), 1)
         in_c.assert_equal(program, tmp_path, (*in_c.SANITIZED, in_c.PORTABLE), 1)
 
     @pytest.mark.parametrize("level", [1, 2, 3])
@@ -182,6 +186,7 @@ class TestNoRealNumbers:
             "memset",
             "memmove",
             "__cpu_model",
+            "__cpu_features2",
             "__stack_chk_fail",
         }
 

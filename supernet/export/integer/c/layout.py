@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitfront.supernet.export.integer.accumulators import SUM_LIMIT, channel_bounds
 from bitfront.supernet.export.integer.c.plan import Plan, Region, planned
 from bitfront.supernet.export.integer.c.weights import LANES, inputs_of, is_depthwise
-from bitfront.supernet.export.integer.program import Conv, IntegerTensor, Program
+from bitfront.supernet.export.integer.program import Conv, IntegerTensor, Program, Rescale
 from bitfront.supernet.export.integer.program import inputs_of as read_by
 
 # Inputs that are gathered at once stay in the first cache, and there are enough of them to unpack weights for.
@@ -17,6 +18,9 @@ _GATHERED_BYTES = 16 * 1024
 _FEWEST_PIXELS = 16
 _FAST_LANES_BYTES = 392
 _WEIGHT_BYTES = 2
+_NO_MOVE = 32
+_SIXTEEN_BYTES = 320
+_WIDE = 2 * LANES
 
 
 class Layout:
@@ -46,15 +50,17 @@ class Layout:
         few = max(_GATHERED_BYTES // (inputs_of(conv) * row_bytes(self._tensors[conv.input])), _FEWEST_PIXELS)
         return min(pixels, few)
 
-    def is_fast(self, conv: Conv) -> bool:
-        """Whether vector kernels compute it: they hold what is rescaled in 32 bits."""
+    def fast(self, conv: Conv) -> int:
+        """Which vector kernels compute it: none (0), those for AVX2 (1), or those for VNNI as well (2)."""
         entry = self._tensors[conv.input]
+        narrow = entry.dtype == np.int8 or entry.dtype == np.uint8
+        if is_depthwise(conv) and not (narrow and entry.channels >= LANES):
+            return 0
         sums = channel_bounds(conv, self._tensors)
         assert sums is not None
-        wide = sums * conv.rescale.multiplier.astype(np.int64) + np.abs(conv.rescale.offset)
-        fits = bool(((wide >> conv.rescale.shift.astype(np.int64)) < SUM_LIMIT).all())
-        narrow = entry.dtype.itemsize == 1 and entry.channels >= LANES
-        return fits and (narrow if is_depthwise(conv) else entry.dtype.itemsize < np.dtype(np.int32).itemsize)
+        if entry.dtype == np.int32 or not _fits(conv.rescale, sums):
+            return 0
+        return 2 if narrow and _fits_moved_up(conv.rescale, sums) else 1
 
     def _scratches(self, program: Program) -> Iterator[Region]:
         for step, one in enumerate(program.instructions):
@@ -66,16 +72,16 @@ class Layout:
         entry = self._tensors[conv.input]
         if is_depthwise(conv):
             taps = -(-(conv.kernel**2) * entry.channels // 8) * 8 * _WEIGHT_BYTES
-            return [taps, *self._pairs_bytes(conv, entry)] if self.is_fast(conv) else [taps]
+            return [taps, *self._pairs_bytes(conv, entry)] if self.fast(conv) else [taps]
         lanes = LANES if len(conv.weight) > LANES // 2 else LANES // 2
         rows, panel = self.chunk(conv) * inputs_of(conv) * row_bytes(entry), inputs_of(conv) * lanes
-        return [rows, (panel + LANES) * _WEIGHT_BYTES, panel * _WEIGHT_BYTES]
+        return [rows, (panel + LANES) * _WEIGHT_BYTES, (panel + LANES) * _WEIGHT_BYTES]
 
     def _pairs_bytes(self, conv: Conv, entry: IntegerTensor) -> list[int]:
-        blocks = -(-entry.channels // LANES)
+        blocks, wide = -(-entry.channels // LANES), -(-entry.channels // _WIDE)
         return [
-            blocks * pairs_of(conv) * 2 * LANES * _WEIGHT_BYTES,
-            blocks * _FAST_LANES_BYTES,
+            max(blocks * pairs_of(conv) * 2 * LANES * _WEIGHT_BYTES, wide * taps_of(conv) * _WIDE),
+            blocks * max(_FAST_LANES_BYTES, _SIXTEEN_BYTES),
             entry.channels,
         ]
 
@@ -83,6 +89,11 @@ class Layout:
 def pairs_of(conv: Conv) -> int:
     """Pairs of taps side by side in a kernel."""
     return conv.kernel * ((conv.kernel + 1) // 2)
+
+
+def taps_of(conv: Conv) -> int:
+    """Taps of a kernel, in fours."""
+    return -(-(conv.kernel**2) // 4) * 4
 
 
 def row_type(entry: IntegerTensor) -> str:
@@ -93,6 +104,17 @@ def row_type(entry: IntegerTensor) -> str:
 def row_bytes(entry: IntegerTensor) -> int:
     """Bytes of that type."""
     return np.dtype(row_type(entry)).itemsize
+
+
+def _fits(how: Rescale, sums: NDArray[np.int64]) -> bool:
+    """Whether what is rescaled has 32 bits before it is cut off."""
+    wide = sums * how.multiplier.astype(np.int64) + np.abs(how.offset)
+    return bool(((wide >> how.shift.astype(np.int64)) < SUM_LIMIT).all())
+
+
+def _fits_moved_up(how: Rescale, sums: NDArray[np.int64]) -> bool:
+    """Whether sums have 32 bits after what they are moved up by for shifts below `_NO_MOVE`."""
+    return bool((sums << np.maximum(_NO_MOVE - how.shift.astype(np.int64), 0) < SUM_LIMIT).all())
 
 
 def _scratch_name(conv: Conv, number: int) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bitfront.supernet.export.integer.c.build import HEADER, MAIN, NETWORK
 from bitfront.supernet.export.integer.c.constants import Constants, literal
-from bitfront.supernet.export.integer.c.layout import Layout, pairs_of, row_type
+from bitfront.supernet.export.integer.c.layout import Layout, pairs_of, row_type, taps_of
 from bitfront.supernet.export.integer.c.steps import Steps
 from bitfront.supernet.export.integer.c.weights import is_depthwise
 from bitfront.supernet.export.integer.program import (
@@ -38,8 +38,8 @@ _CHANNELWISE = {
 }
 _HEAD = """/* A network in integers alone; see network.h. Made by bitfront.
 
-   Nothing here is a floating-point number. Kernels for AVX2 are taken where the processor has it, and compute the
-   same to the bit; NETWORK_PORTABLE leaves them out. */
+   Nothing here is a floating-point number. Kernels for AVX2 and for VNNI of AVX-512 are taken where the processor
+   has them, and compute the same to the bit; NETWORK_PORTABLE leaves both out, NETWORK_NO_VNNI the latter. */
 #include "network.h"
 
 #include <stddef.h>
@@ -66,6 +66,18 @@ _HEAD = """/* A network in integers alone; see network.h. Made by bitfront.
 #define HAS_AVX2 1
 #else
 #define HAS_AVX2 __builtin_cpu_supports("avx2")
+#endif
+#endif
+#if defined(NETWORK_AVX2) && !defined(NETWORK_NO_VNNI) && (defined(__clang__) || __GNUC__ >= 8)
+#define NETWORK_VNNI
+#define VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
+#define VNNI_INLINE VNNI INLINE
+#if defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512VNNI__)
+#define HAS_VNNI 1
+#else
+#define HAS_VNNI                                                              \\
+    (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") \\
+     && __builtin_cpu_supports("avx512vnni"))
 #endif
 #endif
 """
@@ -108,6 +120,8 @@ def _kernels(program: Program) -> Iterator[str]:
     yield _kernel("base")
     if kinds:
         yield _kernel("instructions")
+    if kinds & {Conv, Add}:
+        yield _kernel("sixteen")
     if kinds & {Conv, *_CHANNELWISE}:
         yield _kernel("rescale")
     if convs:
@@ -123,9 +137,10 @@ def _convolutions(program: Program, convs: list[Conv]) -> Iterator[str]:
     yield from (_kernel("weights"), _kernel("convolution"))
     yield from (_kernel("convolution_ROW").replace("ROW", row) for row in rows)
     if "int32" in rows:
-        yield "#define RUN_int32(kernel, conv, arguments) kernel##_int32 arguments\n"
+        yield "#define RUN_int32(kernel, conv, arguments) kernel##_int32 arguments"
+        yield "#define TRY_int32(kernel, conv, arguments) (void)0\n"
     if "int16" in rows:
-        yield _kernel("avx2")
+        yield from (_kernel("avx2"), _kernel("vnni"))
     if any(kind == "dense" for kind, _ in used):
         yield _kernel("dense")
     for kind, row in sorted(used):
@@ -137,8 +152,9 @@ def _convolutions(program: Program, convs: list[Conv]) -> Iterator[str]:
 def _fast(kind: str, convs: list[Conv]) -> Iterator[str]:
     if kind == "depthwise":
         most = max(pairs_of(one) for one in convs if is_depthwise(one))
-        yield f"enum {{ MOST_PAIRS = {most} }};\n"
-    yield _kernel(f"{kind}_avx2")
+        taps = max(taps_of(one) for one in convs if is_depthwise(one))
+        yield f"enum {{ MOST_PAIRS = {most}, MOST_TAPS = {taps} }};\n"
+    yield from (_kernel(f"{kind}_avx2"), _kernel(f"{kind}_vnni"))
 
 
 def _run(program: Program, steps: Steps) -> str:

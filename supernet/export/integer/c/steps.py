@@ -77,7 +77,7 @@ class Steps:
             self._rescale(conv.rescale, conv.output),
             f"{conv.kernel}, {conv.stride}",
             f"{self._constants.add_weights(stored(conv))}, {conv.weight_bits}",
-            f"{{{scratch}}}, {self._layout.chunk(conv)}, {int(self._layout.is_fast(conv))}",
+            f"{{{scratch}}}, {self._layout.chunk(conv)}, {self._layout.fast(conv)}",
         ]
 
     def _table(self, table: Table) -> list[str]:

@@ -1,5 +1,6 @@
 /* Weighted sums over a square of kernel by kernel pixels, whose middle is at the pixel; outside of the map is 0.
-   `scratch`: places in the buffer. `chunk`: pixels whose inputs are gathered at once. `fast`: kernels for AVX2 do. */
+   `scratch`: places in the buffer. `chunk`: pixels whose inputs are gathered at once. `fast`: kernels for AVX2 do
+   (1), and those for VNNI as well (2). */
 struct convolution {
     struct map in;
     struct map out;

@@ -55,6 +55,7 @@ static void dense_ROW(const struct convolution *conv, unsigned char *buffer)
     int16_t *turned = (int16_t *)(void *)(buffer + conv->scratch[2]);
     const size_t pixels = conv->out.size * conv->out.size, channels = conv->out.channels;
     size_t first, channel;
+    TRY_ROW(dense, conv, (conv, buffer));
     for (first = 0; first < pixels; first += conv->chunk) {
         const size_t count = smaller(conv->chunk, pixels - first);
         struct piece piece = {conv, count, 0, 0, panel, turned, NULL};

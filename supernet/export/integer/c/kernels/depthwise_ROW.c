@@ -43,5 +43,6 @@ static void depthwise_ROW(const struct convolution *conv, unsigned char *buffer)
     int16_t *taps = (int16_t *)(void *)(buffer + conv->scratch[0]);
     const size_t count = conv->kernel * conv->kernel * conv->in.channels;
     unpack(weights + conv->weights, (count + 7) / 8 * 8, conv->bits, taps);
+    TRY_ROW(depthwise, conv, (conv, buffer, taps));
     RUN_ROW(depthwise_all, conv, (conv, buffer, taps));
 }
