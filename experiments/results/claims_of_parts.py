@@ -90,8 +90,7 @@ EXPORT = Claim(
     "export",
     "Exported networks keep what was promised",
     "An exported network answers as the one that was searched, in every form; its file is as large and its "
-    "latency as long as the search took them to be. Sizes have a goal where all formats of a device have "
-    "containers of their own: in every form of the modelled accelerator's networks, and in none of this CPU's.",
+    "latency as long as the search took them to be.",
     "bitfront's own claim",
     "export",
     seeds=1,

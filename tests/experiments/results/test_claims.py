@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -17,7 +16,7 @@ from bitfront.experiments.benchmarks.lut_fidelity import scores
 from bitfront.experiments.benchmarks.transfer import Scores, samples_needed
 from bitfront.experiments.results.claim import PERCENT, TIMES, WORDS, Claim, Shown
 from bitfront.experiments.results.claims import CLAIMS
-from bitfront.experiments.results.claims_of_parts import EXPORT, LUT_FIDELITY, TRANSFER
+from bitfront.experiments.results.claims_of_parts import LUT_FIDELITY, TRANSFER
 from bitfront.experiments.results.claims_of_rivals import RIVALS
 from bitfront.experiments.results.claims_of_search import AGAINST_FIXED, AGAINST_INT8, ONE_FAMILY, SEARCH_COST
 from bitfront.experiments.results.page import page
@@ -138,17 +137,6 @@ class TestWords:
             "the first 5 modelled devices together: time",
             "the first 5 limits together: time",
         ]
-
-    def test_which_sizes_have_goals(self) -> None:
-        record = Record.read(Path(__file__).parents[3] / "docs" / "results", "export")
-        if record is None or record.found is None:
-            pytest.skip("no results lie in the docs")
-        sizes = {name for name in record.found.figures if re.search(r"(size|constants)_error_most$", name)}
-        asked = sizes & {goal.figure for goal in record.found.goals}
-        assert (
-            "in every form of the modelled accelerator's networks, and in none of this CPU's" in EXPORT.statement
-        )
-        assert asked == {name for name in sizes if name.startswith("bitfusion")} != sizes
 
 
 class TestAtLeast:
