@@ -181,6 +181,18 @@ class Evaluator:
         """Images of a split, normalised, at a resolution: all of them, or ``rows``."""
         return self._images.rows(split, resolution, rows)
 
+    def classes(
+        self, subnet: Subnet, split: str, resolution: int, progress: Progress = silent
+    ) -> NDArray[np.int64]:
+        """What a network by itself names for each image of a split, (n_images,); told of batches: ``progress``."""
+        batches = even_rows(0, len(self.dataset.split(split)), self.images_at_once(resolution))
+        found = []
+        for number, rows in enumerate(batches, start=1):
+            with torch.no_grad():
+                found.append(subnet(self.images(split, resolution, rows)).argmax(1).cpu().numpy())
+            progress(number, len(batches))
+        return np.concatenate(found)
+
     def images_at_once(self, resolution: int) -> int:
         """Images per forward: they depend on the space and the resolution alone."""
         space = self.supernet.space

@@ -62,13 +62,12 @@ class MeasuredFront:
         test = study.top1(genomes, "test")
         return cls(valid[kept], test, {name: values[kept] for name, values in costs.items()}, offered)
 
-    @classmethod
-    def together(cls, fronts: Sequence[MeasuredFront], metric: str) -> MeasuredFront:
-        """Those members of all fronts that no other one beats."""
-        valid, test = (np.concatenate([getattr(one, name) for one in fronts]) for name in ("valid", "test"))
-        costs = {name: np.concatenate([one.costs[name] for one in fronts]) for name in fronts[0].costs}
-        kept = non_dominated(np.stack([1.0 - valid, costs[metric]], axis=1))
-        return cls(valid[kept], test[kept], {name: values[kept] for name, values in costs.items()})
+    def front(self, metric: str) -> MeasuredFront:
+        """Those members that no other one beats in accuracy on the validation split and in a metric."""
+        kept = non_dominated(np.stack([1.0 - self.valid, self.costs[metric]], axis=1))
+        costs = {name: values[kept] for name, values in self.costs.items()}
+        offered = None if self.offered is None else self.offered[kept]
+        return MeasuredFront(self.valid[kept], self.test[kept], costs, offered)
 
 
 def _within(front: Front, least: float, most: float) -> Front:

@@ -28,7 +28,6 @@ from bitfront.experiments.store.records import ExportRecord
 from bitfront.search.executors.local import one_thread
 from bitfront.supernet.errors import UnsupportedError
 from bitfront.supernet.evaluation import Evaluator
-from bitfront.supernet.evaluation_images import even_rows
 from bitfront.supernet.export.targets.base import ExportOptions
 from bitfront.supernet.folded import Folded
 from bitfront.supernet.progress import Progress
@@ -121,13 +120,8 @@ class Exporter:
 
     def _fake_quant(self, network: Network, folded: Folded, subnet: Subnet) -> Classes:
         """The class (n,) that the network itself names for each test image, batch by batch."""
-        evaluator, found = self.evaluator, []
         progress = self.how.progress_of(f"testing {network.label}")
-        batches = even_rows(0, len(evaluator.dataset.test), evaluator.images_at_once(folded.resolution))
-        for number, rows in enumerate(batches):
-            found.append(_logits(subnet, evaluator.images("test", folded.resolution, rows)).argmax(1))
-            progress(number + 1, len(batches))
-        return np.concatenate(found)
+        return self.evaluator.classes(subnet, "test", folded.resolution, progress)
 
     def _samples(self, forms: Iterable[tuple[Form, Answers]], folded: Folded, subnet: Subnet) -> Samples:
         dataset = self.evaluator.dataset

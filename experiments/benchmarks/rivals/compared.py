@@ -31,7 +31,7 @@ class Measured:
     @property
     def front(self) -> MeasuredFront:
         """Those that no other one beats both in accuracy on the validation split and in latency."""
-        return MeasuredFront.together([MeasuredFront(self.valid, self.test, {LATENCY: self.latency_ms})], LATENCY)
+        return MeasuredFront(self.valid, self.test, {LATENCY: self.latency_ms}).front(LATENCY)
 
 
 def compared(seeds: Sequence[Mapping[str, Measured]]) -> list[Figures]:
